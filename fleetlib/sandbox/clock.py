@@ -1,0 +1,121 @@
+"""Time, injected.
+
+Two kinds of time pass in the sandbox. *Work* is how long the real system takes for something (Azure creating a cluster);
+*waits* are timers (a retry, an interval). A mode scales the two separately, and tests advance a `VirtualClock` by hand, so
+that nothing in the sandbox sleeps on its own. May import nothing of the project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Seconds of real time for one second of the modelled system's time."""
+
+    work: float
+    wait: float
+
+
+MODES = {
+    "instant": Rates(work=0.0, wait=0.1),
+    "demo": Rates(work=1 / 60, wait=0.2),
+    "realistic": Rates(work=1.0, wait=1.0),
+}
+
+
+class Clock(Protocol):
+    """What the parts of the sandbox know of time. All durations are in seconds of the modelled system."""
+
+    def now(self) -> datetime:
+        """The current time, timezone-aware, UTC."""
+
+    async def work(self, seconds: float) -> None:
+        """Let the time pass that a real system needs for a piece of work."""
+
+    async def wait(self, seconds: float) -> None:
+        """Let a timer run: an interval, a backoff, a timeout."""
+
+    def poll_after(self, seconds: float) -> float:
+        """How many real seconds a client should wait where the real system says `Retry-After: seconds`."""
+
+
+class ScaledClock:
+    """The wall clock, with work and waits shortened as the mode says."""
+
+    def __init__(self, mode: str = "instant") -> None:
+        if mode not in MODES:
+            raise ValueError(f"unknown clock mode {mode!r}: choose one of {', '.join(MODES)}")
+        self.mode = mode
+        self.rates = MODES[mode]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def work(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self.rates.work)
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self.rates.wait)
+
+    def poll_after(self, seconds: float) -> float:
+        return max(0.02, seconds * self.rates.work)
+
+
+class VirtualClock:
+    """Time that moves only when told to. `await clock.advance(60)` wakes, in order, all that is due within a minute."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def work(self, seconds: float) -> None:
+        await self.wait(seconds)
+
+    async def wait(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._order), future))
+        await future
+
+    def poll_after(self, seconds: float) -> float:
+        return 0.02
+
+    async def settle(self, rounds: int = 200) -> None:
+        """Let all that can run without time passing run."""
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    async def advance(self, seconds: float) -> None:
+        end = self._now + timedelta(seconds=seconds)
+        await self.settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, future = heapq.heappop(self._sleepers)
+            self._now = max(self._now, due)
+            if not future.done():
+                future.set_result(None)
+            await self.settle()
+        self._now = end
+        await self.settle()
+
+
+def rfc3339(moment: datetime) -> str:
+    """A Kubernetes timestamp: whole seconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(moment: datetime) -> str:
+    """A Kubernetes MicroTime, also ARM's precision: microseconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
