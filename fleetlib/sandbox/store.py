@@ -64,6 +64,9 @@ class Record:
     created: int
 
 
+Records = list[Record]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A change. `kind` is ADDED, MODIFIED or DELETED; a deletion's `record` is the last state, at the deletion's revision."""
@@ -71,6 +74,9 @@ class Event:
     kind: str
     record: Record
     previous: Record | None
+
+
+Events = list[Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Page:
 class Watch:
     """Events of one partition under a prefix, in order. Iterate asynchronously; `close()` ends the iteration."""
 
-    def __init__(self, store: Store, partition: str, prefix: str, backlog: list[Event]) -> None:
+    def __init__(self, store: Store, partition: str, prefix: str, backlog: Events) -> None:
         self._store = store
         self.partition = partition
         self.prefix = prefix
@@ -186,7 +192,7 @@ class Store:
         records = [Record(*row) for row in rows]
         return Page(records, current, self._remaining(partition, prefix, records, limit))
 
-    def _remaining(self, partition: str, prefix: str, records: list[Record], limit: int | None) -> int:
+    def _remaining(self, partition: str, prefix: str, records: Records, limit: int | None) -> int:
         if limit is None or len(records) < limit or not records:
             return 0
         row = self._db.execute(
@@ -323,7 +329,7 @@ class Store:
         self._watches.setdefault(partition, []).append(watch)
         return watch
 
-    def _events(self, partition: str, prefix: str, since: int) -> list[Event]:
+    def _events(self, partition: str, prefix: str, since: int) -> Events:
         rows = self._db.execute(
             "SELECT kind, key, value, revision, created, previous, previous_revision FROM events "
             "WHERE partition=? AND revision>? AND key>=? AND key<? ORDER BY revision",

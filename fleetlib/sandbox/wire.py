@@ -108,9 +108,8 @@ class Wire:
             if message["type"] == "http.response.start":
                 if not started.done():
                     started.set_result(Stream(message["status"], _decode(message.get("headers", ()))))
-            elif message["type"] == "http.response.body" and started.done():
-                if message.get("body"):
-                    started.result()._chunks.put_nowait(message["body"])
+            elif started.done() and message.get("body"):
+                started.result()._chunks.put_nowait(message["body"])
 
         async def run() -> None:
             try:

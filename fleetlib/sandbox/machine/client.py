@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode
 from fleetlib.sandbox.wire import Response, Wire
 
 Object = dict[str, Any]
+Objects = list[Object]
+Strings = list[str]
 
 
 class ApiError(Exception):
@@ -155,7 +157,7 @@ class KubeClient:
 
     async def list(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> list[Object]:
+    ) -> Objects:
         """The objects, each with its apiVersion and kind."""
         path = await self.path(api_version, kind, namespace)
         found = await self.raw("GET", path, params={"labelSelector": labels, "fieldSelector": fields})
@@ -204,7 +206,7 @@ class KubeClient:
             raise
         return True
 
-    async def token(self, service_account: str, namespace: str, audiences: list[str], seconds: int = 3600) -> str:
+    async def token(self, service_account: str, namespace: str, audiences: Strings, seconds: int = 3600) -> str:
         """A service-account token by TokenRequest; the API server's own audience if none is named."""
         body = {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetlib.sandbox.clock import Clock
-from fleetlib.sandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from fleetlib.sandbox.machine.client import ApiError, KubeClient, NoMatch, Object, Objects
 from fleetlib.sandbox.wire import Unreachable
 
 
@@ -66,7 +66,7 @@ class Cache:
         if old is not None:
             self._tell(obj, old)
 
-    def _replace(self, objects: list[Object]) -> None:
+    def _replace(self, objects: Objects) -> None:
         current = {(o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects}
         for key in [key for key in self.objects if key not in current]:
             self._remove(self.objects[key])
