@@ -1,0 +1,72 @@
+"""`/sandbox/...`: what only the sandbox's operator may ask of the sandbox itself. Not part of any emulated interface.
+
+May import the sandbox's shared modules and `sources` (whose mirrors it manages).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fleetlib.sandbox import fabric, faults
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, ASGIApp, Receive, Sandbox, Scope, Send
+from fleetlib.sandbox.http import basic_principal, read_body, send_json
+
+
+def app(sandbox: Sandbox) -> ASGIApp:
+    """The operator's interface: GET status, GET/POST/DELETE faults, POST mirrors."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        principal = basic_principal(sandbox.store, scope)
+        if principal is None or principal.app_id != OPERATOR_CLIENT_ID:
+            await send_json(send, 401, {"error": "the sandbox's operator only"}, {"www-authenticate": "Basic"})
+            return
+        body = await read_body(receive)
+        route = (scope["method"], scope["path"].rstrip("/"))
+        try:
+            status, document = await _answer(sandbox, route, json.loads(body) if body else {})
+        except (ValueError, KeyError, OSError) as error:
+            status, document = 400, {"error": str(error)}
+        await send_json(send, status, document)
+
+    return handle
+
+
+async def _answer(sandbox: Sandbox, route: tuple[str, str], body: dict[str, Any]) -> tuple[int, Any]:
+    match route:
+        case ("GET", "/sandbox/status"):
+            return 200, _status(sandbox)
+        case ("GET", "/sandbox/faults"):
+            return 200, {"known": faults.KNOWN, "armed": [asdict(fault) for fault in sandbox.faults.armed()]}
+        case ("POST", "/sandbox/faults"):
+            return 200, asdict(sandbox.faults.arm(**body))
+        case ("DELETE", "/sandbox/faults"):
+            return 200, {"disarmed": sandbox.faults.disarm(body.get("name"))}
+        case ("POST", "/sandbox/mirrors"):
+            return 200, await _mirror(sandbox, body["url"], Path(body["path"]))
+    return 404, {"error": f"no such route: {route[0]} {route[1]}"}
+
+
+async def _mirror(sandbox: Sandbox, url: str, path: Path) -> dict[str, Any]:
+    from fleetlib.sandbox import sources
+
+    await asyncio.to_thread(sources.mirror_repository, sandbox, url, path)
+    return {"url": url, "path": str(path)}
+
+
+def _status(sandbox: Sandbox) -> dict[str, Any]:
+    clusters = [goal for goal in fabric.goals(sandbox.store, "cluster") if not goal.deleted]
+    return {
+        "pid": os.getpid(),
+        "endpoint": sandbox.base,
+        "clock": getattr(sandbox.clock, "mode", "virtual"),
+        "clusters": [getattr(goal, "cluster_name", "") for goal in clusters],
+        "resources": sandbox.store.count("arm", "/"),
+        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "faults": [asdict(fault) for fault in sandbox.faults.armed()],
+    }
