@@ -1,0 +1,223 @@
+"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS, read, apply, wait by watch, delete.
+
+May import `errors`, `change`, `progress`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fleetlib.change import Step, differences
+from fleetlib.errors import FinalError, FleetError, RetryableError
+from fleetlib.progress import Wait
+
+Object = dict[str, Any]
+
+MANAGER = "fleetlib"
+"""The field manager of all that fleetlib applies."""
+
+
+class Kube:
+    """One cluster. All objects are plain dictionaries, as in YAML."""
+
+    def __init__(self, kubeconfig: Object, name: str, home: Path) -> None:
+        self.name = name
+        self.kubeconfig = kubeconfig
+        self._home = home
+
+    @cached_property
+    def client(self) -> Any:
+        """The dynamic client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
+        from kubernetes import client, config, dynamic
+
+        settings = client.Configuration()
+        config.load_kube_config_from_dict(self.kubeconfig, client_configuration=settings, persist_config=False)
+        settings.proxy = None
+        settings.retries = False
+        folder = self._home / "discovery"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return dynamic.DynamicClient(client.ApiClient(settings), cache_file=str(folder / f"{self.name}.json"))
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+        try:
+            return self.client.resources.get(api_version=api_version, kind=kind)
+        except ResourceNotFoundError:
+            raise NoSuchKind(
+                f"the cluster {self.name} has no kind {kind} in {api_version}", target=self.name,
+                fix="its custom resource definition is not installed: check the controllers of notebook 03_bootstrap_flux",
+            ) from None  # fmt: skip
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None."""
+        return self._call("read", f"{kind}/{name}", lambda: self._get(api_version, kind, name, namespace))  # type: ignore[no-any-return]
+
+    def _get(self, api_version: str, kind: str, name: str, namespace: str | None) -> Any:
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        try:
+            return self._resource(api_version, kind).get(name=name, namespace=namespace).to_dict()
+        except (NotFoundError, NoSuchKind):
+            return None
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
+        """The objects; none if the kind does not exist."""
+        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])  # type: ignore[no-any-return]
+
+    def _list(self, api_version: str, kind: str, namespace: str | None, labels: str) -> Object:
+        try:
+            found = self._resource(api_version, kind).get(namespace=namespace, label_selector=labels or None)
+        except NoSuchKind:
+            return {"items": [], "metadata": {}}
+        return found.to_dict()  # type: ignore[no-any-return]
+
+    def apply(self, obj: Object) -> Object:
+        """Server-side apply as `fleetlib`."""
+        metadata = obj["metadata"]
+        resource = self._resource(obj["apiVersion"], obj["kind"])
+
+        def call() -> Any:
+            return resource.server_side_apply(
+                body=obj, name=metadata["name"], namespace=metadata.get("namespace"), field_manager=MANAGER, force_conflicts=True
+            ).to_dict()
+
+        return self._call("apply", describe(obj), call)  # type: ignore[no-any-return]
+
+    def merge(self, api_version: str, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
+        """A merge patch."""
+        resource = self._resource(api_version, kind)
+
+        def call() -> Any:
+            return resource.patch(
+                body=patch, name=name, namespace=namespace, content_type="application/merge-patch+json"
+            ).to_dict()
+
+        return self._call("patch", f"{kind}/{name}", call)  # type: ignore[no-any-return]
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Delete; False if there was nothing."""
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        def call() -> bool:
+            try:
+                self._resource(api_version, kind).delete(name=name, namespace=namespace)
+            except (NotFoundError, NoSuchKind):
+                return False
+            return True
+
+        return self._call("delete", f"{kind}/{name}", call)  # type: ignore[no-any-return]
+
+    def step(self, title: str, obj: Object, *, compare: Callable[[Object], list[str]] | None = None) -> Step:
+        """The step that makes `obj` so. By default every field that `obj` names is compared."""
+        metadata = obj["metadata"]
+        return Step(
+            title, describe(obj),
+            read=lambda: self.get(obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace")),
+            write=lambda current: self.apply(obj),
+            compare=compare or (lambda current: differences({k: v for k, v in obj.items() if k != "stringData"}, current)),
+        )  # fmt: skip
+
+    def changes(
+        self, api_version: str, kind: str, wait: Wait, namespace: str | None = None
+    ) -> Iterator[dict[tuple[str, str], Object]]:
+        """All objects of a kind by (namespace, name), now and after each change, until the wait's timeout."""
+        while True:
+            found = self._call("list", kind, lambda: self._list(api_version, kind, namespace, ""))
+            objects = {_key(item): item for item in found["items"]}
+            yield dict(objects)
+            if not found["metadata"]:  # the kind is not there yet: its definition is what has to come
+                self._await_definition(api_version, kind, wait)
+                continue
+            for event in self._events(api_version, kind, wait, namespace, found["metadata"]["resourceVersion"]):
+                if event["type"] == "DELETED":
+                    objects.pop(_key(event["raw_object"]), None)
+                else:
+                    objects[_key(event["raw_object"])] = event["raw_object"]
+                yield dict(objects)
+            wait.remaining()
+
+    def _events(self, api_version: str, kind: str, wait: Wait, namespace: str | None, since: str) -> Iterator[Any]:
+        from kubernetes.client import ApiException
+
+        try:
+            yield from self._resource(api_version, kind).watch(
+                namespace=namespace, resource_version=since, timeout=max(1, int(wait.remaining()))
+            )
+        except ApiException as error:
+            if error.status != 410:  # Expired: the caller lists again
+                raise _translated("watch", kind, self.name, error) from error
+
+    def _await_definition(self, api_version: str, kind: str, wait: Wait) -> None:
+        group = api_version.partition("/")[0]
+        for definitions in self.changes("apiextensions.k8s.io/v1", "CustomResourceDefinition", wait):
+            if any(d["spec"]["group"] == group and d["spec"]["names"]["kind"] == kind and condition(d, "Established")[0] == "True"
+                   for d in definitions.values()):  # fmt: skip
+                return
+
+    def _call(self, verb: str, target: str, call: Callable[[], Any]) -> Any:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return call()
+        except ApiException as error:
+            raise _translated(verb, target, self.name, error) from error
+        except HTTPError as error:
+            raise RetryableError(
+                f"the API of cluster {self.name} does not answer", target=target, said=str(error), fix="is the cluster running?"
+            ) from error
+
+
+class NoSuchKind(FinalError):
+    """The cluster has no such kind."""
+
+
+def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
+    """(status, reason, message) of a condition; ("", "", "") if the object does not have it."""
+    for item in ((obj or {}).get("status") or {}).get("conditions") or []:
+        if item["type"] == kind:
+            return item["status"], item.get("reason", ""), item.get("message", "")
+    return "", "", ""
+
+
+def current(obj: Object | None) -> bool:
+    """Whether the status speaks of the spec as it is now."""
+    if obj is None:
+        return False
+    observed = (obj.get("status") or {}).get("observedGeneration")
+    return observed is None or observed == obj["metadata"].get("generation")
+
+
+def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
+    """An Opaque Secret."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name, "namespace": namespace}, "data": data,
+    }  # fmt: skip
+
+
+def describe(obj: Object) -> str:
+    """`kind/namespace/name`."""
+    metadata = obj["metadata"]
+    return "/".join(part for part in (obj["kind"], metadata.get("namespace"), metadata["name"]) if part)
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _translated(verb: str, target: str, cluster: str, error: Any) -> FleetError:
+    import json
+
+    try:
+        status = json.loads(error.body)
+        said = f"{status.get('reason', '')}: {status.get('message', '')}"
+    except (TypeError, ValueError):
+        said = str(error.body or error.reason)
+    kind = RetryableError if error.status in (409, 429, 500, 502, 503, 504) else FinalError
+    return kind(f"could not {verb} in cluster {cluster}", target=target, said=said)
