@@ -6,7 +6,7 @@ May import `errors`, `change`, `progress`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fleetlib.errors import FinalError, FleetError, RetryableError
 from fleetlib.progress import Wait
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 MANAGER = "fleetlib"
 """The field manager of all that fleetlib applies."""
@@ -55,7 +56,7 @@ class Kube:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None."""
-        return self._call("read", f"{kind}/{name}", lambda: self._get(api_version, kind, name, namespace))  # type: ignore[no-any-return]
+        return self._call("read", f"{kind}/{name}", lambda: self._get(api_version, kind, name, namespace))
 
     def _get(self, api_version: str, kind: str, name: str, namespace: str | None) -> Any:
         from kubernetes.dynamic.exceptions import NotFoundError
@@ -65,16 +66,16 @@ class Kube:
         except (NotFoundError, NoSuchKind):
             return None
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
         """The objects; none if the kind does not exist."""
-        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])  # type: ignore[no-any-return]
+        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])
 
     def _list(self, api_version: str, kind: str, namespace: str | None, labels: str) -> Object:
         try:
             found = self._resource(api_version, kind).get(namespace=namespace, label_selector=labels or None)
         except NoSuchKind:
             return {"items": [], "metadata": {}}
-        return found.to_dict()  # type: ignore[no-any-return]
+        return found.to_dict()
 
     def apply(self, obj: Object) -> Object:
         """Server-side apply as `fleetlib`."""
@@ -86,7 +87,7 @@ class Kube:
                 body=obj, name=metadata["name"], namespace=metadata.get("namespace"), field_manager=MANAGER, force_conflicts=True
             ).to_dict()
 
-        return self._call("apply", describe(obj), call)  # type: ignore[no-any-return]
+        return self._call("apply", describe(obj), call)
 
     def merge(self, api_version: str, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
         """A merge patch."""
@@ -97,7 +98,7 @@ class Kube:
                 body=patch, name=name, namespace=namespace, content_type="application/merge-patch+json"
             ).to_dict()
 
-        return self._call("patch", f"{kind}/{name}", call)  # type: ignore[no-any-return]
+        return self._call("patch", f"{kind}/{name}", call)
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete; False if there was nothing."""
@@ -110,9 +111,9 @@ class Kube:
                 return False
             return True
 
-        return self._call("delete", f"{kind}/{name}", call)  # type: ignore[no-any-return]
+        return self._call("delete", f"{kind}/{name}", call)
 
-    def step(self, title: str, obj: Object, *, compare: Callable[[Object], list[str]] | None = None) -> Step:
+    def step(self, title: str, obj: Object, *, compare: Callable[[Object], Sequence[str]] | None = None) -> Step:
         """The step that makes `obj` so. By default every field that `obj` names is compared."""
         metadata = obj["metadata"]
         return Step(

@@ -44,10 +44,13 @@ class Endpoint:
         return f"Endpoint({self.base})"
 
 
-def up(state: Path, clock: str = "instant") -> Endpoint:
-    """Start the sandbox of this state folder unless it runs already; returns once it answers."""
+def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endpoint:
+    """Start the sandbox of this state folder unless it runs already; returns once it answers.
+
+    `project` is the checkout whose charts/, flux/ and workloads/ the sandbox's Git host starts out with.
+    """
     if running(state) is None:
-        _start(state, clock)
+        _start(state, clock, project)
     return endpoint(state)
 
 
@@ -67,9 +70,11 @@ def running(state: Path) -> int | None:
     return None
 
 
-def _start(state: Path, clock: str) -> None:
+def _start(state: Path, clock: str, project: Path | None) -> None:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "fleetlib.sandbox.server", "--state", str(state), "--clock", clock]
+    if project is not None:
+        command += ["--project", str(project)]
     errors_path = state / "start.log"
     with os.fdopen(os.open(errors_path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as errors:
         process = subprocess.Popen(

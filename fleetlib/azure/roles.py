@@ -1,0 +1,69 @@
+"""Role assignments. Source: Microsoft.Authorization/roleAssignments."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fleetlib.azure.calls import collect, write
+from fleetlib.azure.clients import Azure
+from fleetlib.change import Step
+from fleetlib.errors import RetryableError
+
+REPLICATION = (2, 4, 8, 15, 30, 60)
+"""Seconds between tries while a new principal is not yet known everywhere (PrincipalNotFound)."""
+
+
+def definition_id(azure: Azure, scope: str, role: str) -> str:
+    """The id of a built-in role by its name."""
+    found = collect(lambda: azure.authorization.role_definitions.list(scope, filter=f"roleName eq '{role}'"), role)
+    if not found:
+        raise RetryableError(f"Azure knows no role {role!r}", target=scope, fix="check the role's name")
+    return str(found[0]["id"])
+
+
+def assigned(azure: Azure, scope: str, principal_id: str) -> list[dict[str, Any]]:
+    """The principal's assignments that are effective at `scope`."""
+    return collect(
+        lambda: azure.authorization.role_assignments.list_for_scope(scope, filter=f"assignedTo('{principal_id}')"), scope
+    )
+
+
+def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, Any] | None:
+    """The assignment of `role` at exactly `scope`, or None."""
+    wanted = definition_id(azure, scope, role).rpartition("/")[2]
+    for item in assigned(azure, scope, principal_id):
+        properties = item["properties"]
+        if properties["scope"].lower() == scope.lower() and properties["roleDefinitionId"].rpartition("/")[2] == wanted:
+            return item
+    return None
+
+
+def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
+    """The step to an assignment. Its name is derived from the three, so that a second run meets the first one's.
+
+    `principalType` is always sent: without it a new principal may not be found yet, and conditions on it refuse the request.
+    """
+
+    def create(current: Any) -> None:
+        from azure.mgmt.authorization.models import RoleAssignmentCreateParameters
+
+        body = RoleAssignmentCreateParameters(
+            role_definition_id=definition_id(azure, scope, role), principal_id=principal_id, principal_type="ServicePrincipal"
+        )
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope.lower()}|{principal_id}|{role}"))
+        for delay in (*REPLICATION, None):
+            try:
+                write(lambda: azure.authorization.role_assignments.create(scope, name, body), f"assign the role {role}", scope)
+                return
+            except RetryableError as error:
+                if delay is None or "PrincipalNotFound" not in error.said:
+                    raise
+                time.sleep(delay)
+
+    return Step("role assignment", f"{role} on {_short(scope)}", lambda: find(azure, scope, principal_id, role), create)
+
+
+def _short(scope: str) -> str:
+    return scope.rpartition("/")[2]
