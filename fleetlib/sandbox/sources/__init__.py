@@ -1,0 +1,54 @@
+"""Where the clusters' configuration comes from: Git over smart HTTP, an OCI registry, Helm repositories, and the mirrors
+that let all of them answer for public URLs.
+
+A part of the sandbox: may import its shared modules, no other part.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
+from fleetlib.sandbox.http import send_bytes
+from fleetlib.sandbox.sources.access import Access
+from fleetlib.sandbox.sources.git import GitHost
+from fleetlib.sandbox.sources.mirrors import mirror, mirrors
+from fleetlib.sandbox.sources.repositories import RepositoryError, copy_repository, locate, seed_repository
+from fleetlib.sandbox.wire import Unreachable
+
+__all__ = [
+    "RepositoryError", "app", "copy_repository", "locate", "mirror", "mirror_repository", "mirrors", "seed_repository",
+]  # fmt: skip
+
+
+def app(sandbox: Sandbox) -> ASGIApp:
+    """The application for `/git`, `/v2`, `/oauth2-registry` and `/helm`."""
+    access = Access(sandbox)
+    hosts: dict[str, ASGIApp] = {"git": GitHost(sandbox, access)}
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        host = hosts.get(scope["path"].split("/", 2)[1])
+        if host is None:
+            await send_bytes(send, 404, b"404 page not found\n", "text/plain; charset=utf-8")
+            return
+        try:
+            await host(scope, receive, send)
+        except Unreachable as error:
+            if _in_memory(scope):
+                raise
+            # A client at the socket has already connected to the sandbox: a gateway's answer is the nearest it can get.
+            await send_bytes(send, 504, f"{error}\n".encode(), "text/plain; charset=utf-8")
+
+    return handle
+
+
+def _in_memory(scope: Scope) -> bool:
+    """Whether the Wire asks, whose requests have no port."""
+    return (scope.get("client") or ("", 1))[1] == 0
+
+
+def mirror_repository(sandbox: Sandbox, url: str, path: Path) -> Path:
+    """Serve a copy of the local Git repository at `path` under the public `url`; the copy's folder."""
+    folder = copy_repository(sandbox.state, url, path)
+    mirror(sandbox, url, "git")
+    return folder

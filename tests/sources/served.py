@@ -1,0 +1,84 @@
+"""The sources on a port of the loopback interface, for clients that are programs of their own: git, helm."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from harness import OPERATOR_SECRET, World
+
+from fleetlib.sandbox.clock import ScaledClock
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
+
+OPERATOR = {"authorization": "Basic " + base64.b64encode(f"{OPERATOR_CLIENT_ID}:{OPERATOR_SECRET}".encode()).decode()}
+
+
+@dataclass
+class Port:
+    """A served world and its address, `127.0.0.1:<port>`."""
+
+    world: World
+    address: str
+
+    def git_url(self, path: str, *, secret: str | None = OPERATOR_SECRET) -> str:
+        credential = f"{OPERATOR_CLIENT_ID}:{secret}@" if secret else ""
+        return f"http://{credential}{self.address}/git/{path}"
+
+    async def git(self, *arguments: str | Path, cwd: Path | None = None, check: bool = True) -> str:
+        """Run git; its output, standard error included. Raises AssertionError if it fails (unless not `check`)."""
+        return await run(["git", *map(str, arguments)], cwd, check)
+
+
+async def run(command: list[str], cwd: Path | None = None, check: bool = True) -> str:
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.invalid", "NO_PROXY": "*", "LC_ALL": "C",
+        "GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
+    }  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output = (await process.communicate())[0].decode()
+    assert not check or process.returncode == 0, output
+    return output
+
+
+@asynccontextmanager
+async def served(state: Path) -> AsyncIterator[Port]:
+    async with World.open(state, parts=("sources",), clock=ScaledClock()) as world:
+        assert world.wire.app is not None
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(world.wire.app, lifespan="off", log_level="error", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            await asyncio.sleep(0.005)
+        try:
+            yield Port(world, f"127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def sources(test: Callable[[Port, Path], object]) -> Callable[[Path], None]:
+    """Run an async test against served sources, with a folder of its own."""
+
+    def runs(tmp_path: Path) -> None:
+        async def inside() -> None:
+            (tmp_path / "state").mkdir(mode=0o700)
+            async with served(tmp_path / "state") as port:
+                await test(port, tmp_path)  # type: ignore[misc]
+
+        asyncio.run(inside())
+
+    runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+    return runs

@@ -1,0 +1,150 @@
+"""Git over smart HTTP, as the real git client sees it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from served import OPERATOR, Port, sources
+
+from fleetlib.sandbox.sources import RepositoryError, locate, mirror, mirror_repository, mirrors, seed_repository
+from fleetlib.sandbox.wire import Unreachable
+
+FLEET = "github.com/contoso/aks-fleet"
+
+
+def tree(folder: Path) -> Path:
+    (folder / "flux/clusters").mkdir(parents=True)
+    (folder / "flux/clusters/release.yaml").write_text("clusterCount: 3 # how many\n")
+    (folder / "notes").mkdir()
+    (folder / "notes/private.md").write_text("not for the clusters\n")
+    script = folder / "flux/run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    return folder
+
+
+@sources
+async def test_a_seeded_tree_is_cloned_and_a_commit_pushed(port: Port, folder: Path) -> None:
+    commit = seed_repository(port.world.sandbox.state, f"https://{FLEET}", tree(folder / "tree"), folders=["flux"])
+    await port.git("clone", port.git_url(FLEET), folder / "clone")
+    clone = folder / "clone"
+    assert (await port.git("log", "--format=%H %an %ae %ad %s", cwd=clone)).strip() == (
+        f"{commit} Fleet Sandbox fleet@sandbox.invalid Thu Jan 1 00:00:00 2026 +0000 Seed the fleet"
+    )
+    assert sorted(p.name for p in clone.iterdir()) == [".git", "flux"]
+    assert (clone / "flux/run.sh").stat().st_mode & 0o111
+
+    (clone / "flux/clusters/release.yaml").write_text("clusterCount: 5 # how many\n")
+    await port.git("commit", "-qam", "Five clusters", cwd=clone)
+    await port.git("push", "origin", "main", cwd=clone)
+    await port.git("clone", "-q", port.git_url(FLEET + ".git"), folder / "again")
+    assert "5" in (folder / "again/flux/clusters/release.yaml").read_text()
+
+
+@sources
+async def test_equal_trees_have_equal_commits_and_history_survives_a_second_seeding(port: Port, folder: Path) -> None:
+    state, source = port.world.sandbox.state, tree(folder / "tree")
+    first = seed_repository(state, f"https://{FLEET}", source)
+    assert seed_repository(state, "https://github.com/contoso/other", source) == first
+    (source / "added.txt").write_text("later\n")
+    assert seed_repository(state, f"https://{FLEET}", source) == first
+
+
+@sources
+async def test_nobody_and_the_wrong_secret_are_turned_away(port: Port, folder: Path) -> None:
+    seed_repository(port.world.sandbox.state, f"https://{FLEET}", tree(folder / "tree"))
+    for secret in (None, "wrong"):
+        answer = await port.git("clone", port.git_url(FLEET, secret=secret), folder / "clone", check=False)
+        assert "Authentication failed" in answer or "could not read Username" in answer
+    url = port.world.url(f"/git/{FLEET}/info/refs?service=git-upload-pack")
+    refused = await port.world.wire.request("GET", url)
+    assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Basic realm="Fleet Sandbox"')
+    assert refused.headers["content-type"].startswith("text/plain")
+
+
+@sources
+async def test_the_clusters_gateway_reads_and_does_not_write(port: Port, folder: Path) -> None:
+    sandbox = port.world.sandbox
+    seed_repository(sandbox.state, f"https://{FLEET}", tree(folder / "tree"))
+    mirror(sandbox, f"https://{FLEET}", "git")
+    wire = port.world.wire
+    read = await wire.request("GET", f"https://{FLEET}.git/info/refs?service=git-upload-pack")
+    write = await wire.request("GET", f"https://{FLEET}/info/refs?service=git-receive-pack")
+    assert (read.status, write.status) == (200, 403)
+
+
+@sources
+async def test_a_push_creates_the_repository_and_its_mirror(port: Port, folder: Path) -> None:
+    source = tree(folder / "tree")
+    await port.git("init", "-q", "-b", "main", cwd=source)
+    await port.git("add", ".", cwd=source)
+    await port.git("commit", "-qm", "First", cwd=source)
+    await port.git("push", port.git_url("github.com/contoso/new"), "main", cwd=source)
+    assert mirrors(port.world.sandbox.store) == {"https://github.com/contoso/new": "/git/github.com/contoso/new"}
+    missing = await port.git("ls-remote", port.git_url("github.com/contoso/none"), check=False)
+    assert "not found" in missing
+
+
+@sources
+async def test_any_local_repository_can_stand_for_any_url(port: Port, folder: Path) -> None:
+    source = tree(folder / "tree")
+    await port.git("init", "-q", "-b", "trunk", cwd=source)
+    await port.git("add", ".", cwd=source)
+    await port.git("commit", "-qm", "First", cwd=source)
+    await port.git("tag", "-a", "v1.2.0", "-m", "A release", cwd=source)
+    await port.git("branch", "staging", cwd=source)
+    mirror_repository(port.world.sandbox, "https://github.com/someone/fleet.git", source)
+    listed = await port.git("ls-remote", "--symref", port.git_url("github.com/someone/fleet"))
+    local = await port.git("for-each-ref", "--format=%(objectname)%09%(refname)", cwd=source)
+    assert listed.startswith("ref: refs/heads/trunk\tHEAD\n")
+    assert all(line in listed.splitlines() for line in local.splitlines())
+    peeled = (await port.git("rev-parse", "v1.2.0^{commit}", cwd=source)).strip()
+    assert f"{peeled}\trefs/tags/v1.2.0^{{}}" in listed
+
+
+@sources
+async def test_references_are_listed_as_git_lists_them(port: Port, folder: Path) -> None:
+    """ls-refs is answered in process: byte for byte what `git upload-pack` answers to the same request."""
+    source = tree(folder / "tree")
+    await port.git("init", "-q", "-b", "main", cwd=source)
+    await port.git("add", ".", cwd=source)
+    await port.git("commit", "-qm", "First", cwd=source)
+    await port.git("tag", "-a", "v1.0.0", "-m", "A release", cwd=source)
+    await port.git("tag", "light", cwd=source)
+    bare = mirror_repository(port.world.sandbox, f"https://{FLEET}", source)
+    lines = [b"command=ls-refs\n", b"agent=git/2.39.5\n", None, b"peel\n", b"symrefs\n", b"ref-prefix HEAD\n",
+             b"ref-prefix refs/heads/\n", b"ref-prefix refs/tags/\n"]  # fmt: skip
+    request = b"".join(b"0001" if line is None else f"{len(line) + 4:04x}".encode() + line for line in lines) + b"0000"
+    headers = {**OPERATOR, "git-protocol": "version=2", "content-type": "application/x-git-upload-pack-request"}
+    url = port.world.url(f"/git/{FLEET}/git-upload-pack")
+    ours = await port.world.wire.request("POST", url, headers=headers, body=request)
+    assert (ours.status, ours.headers["content-type"]) == (200, "application/x-git-upload-pack-result")
+
+    theirs = subprocess.run(
+        ["git", "upload-pack", "--stateless-rpc", str(bare)], input=request, capture_output=True, check=True,
+        env={"PATH": "/usr/bin:/bin", "GIT_PROTOCOL": "version=2"},
+    )  # fmt: skip
+    assert ours.body == theirs.stdout
+
+
+@sources
+async def test_an_unreachable_host_is_a_failed_connection(port: Port, folder: Path) -> None:
+    sandbox = port.world.sandbox
+    seed_repository(sandbox.state, f"https://{FLEET}", tree(folder / "tree"))
+    mirror(sandbox, f"https://{FLEET}", "git")
+    sandbox.faults.arm("git-unreachable", f"https://{FLEET}*", times=2)
+    url = f"https://{FLEET}/info/refs?service=git-upload-pack"
+    with pytest.raises(Unreachable, match="^dial tcp: lookup github.com: i/o timeout$"):
+        await port.world.wire.request("GET", url)
+    assert "504" in await port.git("ls-remote", port.git_url(FLEET), check=False)
+    assert (await port.world.wire.request("GET", url)).status == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["https://github.com/../../etc", "https://github.com", "https://github.com/a/-x", "https://github.com/a/b c"]
+)
+def test_what_is_no_repository_is_said_so(url: str, tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="does not name a repository"):
+        locate(tmp_path, url)
