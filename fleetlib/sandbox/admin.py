@@ -55,7 +55,8 @@ async def _answer(sandbox: Sandbox, route: tuple[str, str], body: dict[str, Any]
 async def _mirror(sandbox: Sandbox, url: str, path: Path) -> dict[str, Any]:
     from fleetlib.sandbox import sources
 
-    await asyncio.to_thread(sources.mirror_repository, sandbox, url, path)
+    await asyncio.to_thread(sources.copy_repository, sandbox.state, url, path)
+    sources.mirror(sandbox, url, "git")  # the store belongs to this thread
     return {"url": url, "path": str(path)}
 
 
