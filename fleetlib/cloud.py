@@ -70,6 +70,20 @@ class Cloud:
             options["transport"] = self._transport()
         return client_class(self.credential, *arguments, **options)
 
+    def fetch_json(self, url: str) -> dict[str, Any]:
+        """A public JSON document, such as an OIDC discovery document, with this cloud's CA. Raises `FinalError`."""
+        import requests
+
+        with requests.Session() as session:
+            session.trust_env = self.ca_file is None
+            try:
+                answer = session.get(url, timeout=30, verify=str(self.ca_file) if self.ca_file else True)
+                answer.raise_for_status()
+                document: dict[str, Any] = answer.json()
+            except (requests.RequestException, ValueError) as error:
+                raise FinalError("a public document could not be read", target=url, said=str(error)) from error
+        return document
+
     def mirrored(self, url: str) -> str:
         """Where `url` is really served."""
         prefix = max((p for p in self.mirrors if url.startswith(p)), key=len, default=None)

@@ -147,7 +147,7 @@ class Kube:
 
         try:
             yield from self._resource(api_version, kind).watch(
-                namespace=namespace, resource_version=since, timeout=max(1, int(wait.remaining()))
+                namespace=namespace, resource_version=since, timeout=max(1, int(min(wait.remaining(), wait.heartbeat)))
             )
         except ApiException as error:
             if error.status != 410:  # Expired: the caller lists again
@@ -184,6 +184,11 @@ def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
         if item["type"] == kind:
             return item["status"], item.get("reason", ""), item.get("message", "")
     return "", "", ""
+
+
+def ready(obj: Object | None) -> bool:
+    """Whether the object is Ready, and says so of its present spec."""
+    return current(obj) and condition(obj)[0] == "True"
 
 
 def current(obj: Object | None) -> bool:

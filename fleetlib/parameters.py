@@ -68,8 +68,9 @@ class Parameters(BaseModel):
     new_environment_cluster_count: int = Field(1, ge=0, le=MAX_CLUSTERS, description="Its clusters.")
 
     timeout_minutes: float = Field(60, gt=0, le=720, description="The longest wait of any single step.")
+    patience_minutes: float = Field(2, ge=0, le=720, description="How long an error that waiting does not mend may stand.")
 
-    @field_validator("timeout_minutes", mode="before")
+    @field_validator("timeout_minutes", "patience_minutes", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -173,7 +174,7 @@ def _explain(item: Any, cls: type[Parameters]) -> str:
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, cls.model_fields, n=1)
         return f"there is no parameter {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
-    message = item["msg"].removeprefix("Value error, ")
+    message: str = item["msg"].removeprefix("Value error, ")
     if not name:
         return message
     shown = "" if isinstance(item["input"], dict) else f" {item['input']!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetlib.azure.calls import read, write
+from fleetlib.azure.calls import collect, read, write
 from fleetlib.azure.clients import Azure
 from fleetlib.change import Step, differences
 
@@ -102,3 +102,8 @@ def delete_extension(azure: Azure, group: str, cluster: str, timeout: float) -> 
         )  # fmt: skip
 
     return Step("extension", f"{cluster}/flux", lambda: extension(azure, group, cluster), remove, absent=True)
+
+
+def list_of(azure: Azure, group: str, cluster: str) -> list[dict[str, Any]]:
+    """All Flux configurations of a cluster."""
+    return collect(lambda: azure.flux.flux_configurations.list(group, PROVIDER, CLUSTERS, cluster), cluster)

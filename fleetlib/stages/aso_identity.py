@@ -1,0 +1,132 @@
+"""Notebook 02: who ASO is. Identity, rights, trust in ASO's service account, and the Secret its release reads."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from fleetlib.azure import identities, managed_clusters, roles
+from fleetlib.change import Check, Step
+from fleetlib.kube import Object, secret
+from fleetlib.stages.stage import Missing, Stage, promise
+
+SUBJECT = "system:serviceaccount:azureserviceoperator-system:azureserviceoperator-default"
+"""The service account ASO's Helm chart creates. Source: the ASO v2 documentation, workload identity."""
+
+ROLE = "Contributor"
+AGAIN = "run 02_create_aso_identity again"
+
+
+class AsoIdentity(Stage):
+    """Identity, role, federated credential, namespace and Secret."""
+
+    notebook = "02_create_aso_identity"
+
+    def requirements(self) -> Iterable[Check]:
+        cluster = self.cluster()
+        fix = "run 01_create_control_plane"
+        yield promise("the control-plane cluster exists", cluster is not None, self.parameters.controlplane_cluster, fix)
+        if cluster is not None:
+            state = cluster["properties"]["provisioningState"]
+            yield promise("it is provisioned", state == "Succeeded", state, fix)
+            issuer = managed_clusters.issuer(cluster)
+            yield promise("its OIDC issuer is on", bool(issuer), issuer or "oidcIssuerProfile has no issuerURL", fix)
+
+    def cluster(self) -> dict[str, Any] | None:
+        return managed_clusters.get(self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster)
+
+    def identity(self) -> dict[str, Any] | None:
+        return identities.get(self.session.azure, self.parameters.controlplane_group, self.parameters.aso_identity)
+
+    def _known_identity(self) -> dict[str, Any]:
+        found = self.identity()
+        if found is None:
+            raise Missing("the identity")
+        return found
+
+    def steps(self) -> Mapping[str, Callable[[], Step]]:
+        return {
+            "identity": self._identity, "role": self._role, "trust": self._trust,
+            "namespace": self._namespace, "secret": self._secret,
+        }  # fmt: skip
+
+    def _identity(self) -> Step:
+        p = self.parameters
+        return identities.ensure(self.session.azure, p.controlplane_group, p.aso_identity, p.location)
+
+    def _role(self) -> Step:
+        principal = self._known_identity()["properties"]["principalId"]
+        return roles.ensure(self.session.azure, self.session.azure.group_id(self.parameters.controlplane_group), principal, ROLE)
+
+    def _trust(self) -> Step:
+        p = self.parameters
+        self._known_identity()
+        issuer = managed_clusters.issuer(self.cluster() or {"properties": {}})
+        return identities.ensure_federated(
+            self.session.azure, p.controlplane_group, p.aso_identity, p.aso_federated_credential, issuer, SUBJECT
+        )
+
+    def _namespace(self) -> Step:
+        name = self.parameters.flux_namespace
+        return self.session.hub.step("namespace", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def values(self) -> dict[str, str]:
+        """What ASO's release has to know; identifiers, no credentials."""
+        return {
+            "azureSubscriptionID": self.session.azure.subscription_id,
+            "azureTenantID": str(self.session.azure.subscription.tenant_id),
+            "azureClientID": self._known_identity()["properties"]["clientId"],
+        }
+
+    def _secret(self) -> Step:
+        p = self.parameters
+        obj = secret(p.aso_secret, p.flux_namespace, {"values.yaml": yaml.safe_dump(self.values(), sort_keys=False)})
+        return self.session.hub.step("secret", obj, compare=self._compare_secret)
+
+    def _compare_secret(self, current: Object) -> list[str]:
+        """By meaning, not by spelling; values are not shown."""
+        stored, wanted = _values_of(current), self.values()
+        return [f"values.yaml: {key} differs" for key in wanted if not isinstance(stored, dict) or stored.get(key) != wanted[key]]
+
+    def promises(self) -> Iterable[Check]:
+        p, azure = self.parameters, self.session.azure
+        identity, cluster = self.identity(), self.cluster()
+        yield promise("the managed identity exists", identity is not None, p.aso_identity, AGAIN)
+        if identity is None or cluster is None:
+            return
+        scope = azure.group_id(p.controlplane_group)
+        found = roles.find(azure, scope, identity["properties"]["principalId"], ROLE)
+        yield promise(f"it is {ROLE} of {p.controlplane_group}", found is not None, fix=AGAIN)
+        yield from self._trust_kept(managed_clusters.issuer(cluster))
+        yield self._secret_kept()
+
+    def _trust_kept(self, issuer: str) -> Iterable[Check]:
+        p = self.parameters
+        found = identities.federated_credentials(self.session.azure, p.controlplane_group, p.aso_identity)
+        credential = next((item for item in found if item["name"] == p.aso_federated_credential), found[0] if found else None)
+        yield promise("it trusts a federated credential", credential is not None, p.aso_federated_credential, AGAIN)
+        if credential is None:
+            return
+        wanted = {"issuer": issuer, "subject": SUBJECT, "audiences": [identities.AUDIENCE]}
+        for key, value in wanted.items():
+            actual = credential["properties"].get(key)
+            evidence = str(actual) if actual == value else f"is {actual}, the cluster's tokens say {value}"
+            yield promise(f"its {key} fits ASO's tokens", actual == value, evidence, AGAIN)
+
+    def _secret_kept(self) -> Check:
+        p = self.parameters
+        found = self.session.hub.get("v1", "Secret", p.aso_secret, p.flux_namespace)
+        if found is None:
+            return promise("the Secret is where the release looks for it", False, f"{p.flux_namespace}/{p.aso_secret} not found", AGAIN)
+        wrong = self._compare_secret(found)
+        return promise("the Secret names this identity, tenant and subscription", not wrong, "; ".join(wrong) or "three identifiers", AGAIN)
+
+
+def _values_of(obj: Object) -> Any:
+    try:
+        return yaml.safe_load(base64.b64decode((obj.get("data") or {}).get("values.yaml", "")))
+    except (yaml.YAMLError, ValueError):
+        return None

@@ -1,0 +1,103 @@
+"""Notebook 03: Flux on the control plane, pointed at Git; Flux then installs cert-manager and ASO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from fleetlib.azure import flux
+from fleetlib.change import Check, Step
+from fleetlib.diagnosis import fix_for
+from fleetlib.kube import condition, ready
+from fleetlib.stages.aso_identity import AsoIdentity
+from fleetlib.stages.rollout import (
+    DEPLOYMENT,
+    FLUX_CONFIGURATION,
+    HELM_RELEASE,
+    KUSTOMIZATION,
+    MANAGED_CLUSTER,
+    RESOURCE_GROUP,
+    await_ready,
+)
+from fleetlib.stages.stage import Stage, promise
+
+ASO_NAMESPACE = "azureserviceoperator-system"
+LABEL = "kustomize.toolkit.fluxcd.io/name"
+"""The label by which a kustomization marks what it applied."""
+
+
+class BootstrapFlux(Stage):
+    """The extension, the Flux configuration with its kustomization `controlplane`, and the wait for what it installs."""
+
+    notebook = "03_bootstrap_flux"
+
+    def requirements(self) -> Iterable[Check]:
+        yield from AsoIdentity(self.session).requirements()
+        yield from AsoIdentity(self.session).promises()
+
+    def steps(self) -> Mapping[str, Callable[[], Step]]:
+        return {"extension": self._extension, "configuration": self._configuration}
+
+    def _extension(self) -> Step:
+        p = self.parameters
+        return flux.ensure_extension(self.session.azure, p.controlplane_group, p.controlplane_cluster, self.session.timeout)
+
+    def _configuration(self) -> Step:
+        p = self.parameters
+        body = flux.desired(
+            p.flux_namespace, p.fleet_repository, p.fleet_branch, {"controlplane": flux.kustomization("./flux/controlplane")}
+        )
+        return flux.ensure(
+            self.session.azure, p.controlplane_group, p.controlplane_cluster, p.flux_configuration, body, self.session.timeout
+        )
+
+    @property
+    def kustomization(self) -> str:
+        return f"{self.parameters.flux_configuration}-controlplane"
+
+    def releases(self) -> list[str]:
+        """The HelmReleases that the kustomization applied."""
+        found = self.session.hub.list(*HELM_RELEASE, self.parameters.flux_namespace, labels=f"{LABEL}={self.kustomization}")
+        return sorted(item["metadata"]["name"] for item in found)
+
+    def wait(self) -> None:
+        """Until Git is applied, cert-manager and ASO are installed, and ASO's deployment is available."""
+        session, namespace = self.session, self.parameters.flux_namespace
+        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane applied")
+        await_ready(session, session.hub, HELM_RELEASE, namespace, self.releases(), "cert-manager and ASO installed")
+        deployments = [d["metadata"]["name"] for d in session.hub.list(*DEPLOYMENT, ASO_NAMESPACE)]
+        await_ready(
+            session, session.hub, DEPLOYMENT, ASO_NAMESPACE, deployments, "ASO running", lambda d: condition(d, "Available")[0] == "True"
+        )
+
+    def promises(self) -> Iterable[Check]:
+        p, hub = self.parameters, self.session.hub
+        extension = flux.extension(self.session.azure, p.controlplane_group, p.controlplane_cluster)
+        state = extension["properties"]["provisioningState"] if extension else "missing"
+        yield promise("the extension microsoft.flux is installed", state == "Succeeded", state, "run 03_bootstrap_flux again")
+        yield kept(hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied")
+        for name in self.releases():
+            yield kept(hub.get(*HELM_RELEASE, name, p.flux_namespace), f"release {name} is installed")
+        for deployment in hub.list(*DEPLOYMENT, ASO_NAMESPACE):
+            status, reason, message = condition(deployment, "Available")
+            name = deployment["metadata"]["name"]
+            yield promise(f"{name} runs", status == "True", f"{reason}: {message}", fix_for(message, "look at its Pods' events and logs"))
+        yield from self._kinds()
+
+    def _kinds(self) -> Iterable[Check]:
+        """ASO installs only the definitions its crdPattern names."""
+        definitions = {item["metadata"]["name"]: item for item in self.session.hub.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
+        for (api_version, kind), plural in (
+            (RESOURCE_GROUP, "resourcegroups"), (MANAGED_CLUSTER, "managedclusters"), (FLUX_CONFIGURATION, "fluxconfigurations"),
+        ):  # fmt: skip
+            group = api_version.partition("/")[0]
+            found = definitions.get(f"{plural}.{group}")
+            fix = f"add {group}/* to crdPattern in flux/controlplane, commit, and run 03_bootstrap_flux again"
+            yield promise(f"ASO manages {kind}", condition(found, "Established")[0] == "True", group if found else f"no {plural}.{group}", fix)
+
+
+def kept(obj: dict[str, object] | None, text: str) -> Check:
+    """The promise that a Flux or ASO object is Ready, with its own words as evidence."""
+    if obj is None:
+        return promise(text, False, "it does not exist", "is it in Git, under the path that is applied?")
+    _, reason, message = condition(obj)
+    return promise(text, ready(obj), f"{reason}: {message}" if message else reason, fix_for(f"{reason}: {message}"))

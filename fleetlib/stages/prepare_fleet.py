@@ -1,0 +1,70 @@
+"""Notebook 04: the fleet's resource group, ASO's right to it, and the kustomization that applies flux/clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from fleetlib.azure import flux, groups, roles
+from fleetlib.change import Check, Step
+from fleetlib.kube import condition
+from fleetlib.stages.aso_identity import ROLE, AsoIdentity
+from fleetlib.stages.bootstrap_flux import BootstrapFlux, kept
+from fleetlib.stages.rollout import KUSTOMIZATION, RESOURCE_GROUP, await_ready
+from fleetlib.stages.stage import Stage, promise
+
+
+class PrepareFleet(Stage):
+    """Everything the first workload cluster needs to exist before it."""
+
+    notebook = "04_prepare_fleet"
+
+    def requirements(self) -> Iterable[Check]:
+        for check in BootstrapFlux(self.session).promises():
+            yield promise(check.promise, check.kept, check.evidence, check.fix or "run 03_bootstrap_flux")
+
+    def steps(self) -> Mapping[str, Callable[[], Step]]:
+        return {"group": self._group, "role": self._role, "kustomization": self._kustomization}
+
+    def _group(self) -> Step:
+        return groups.ensure(self.session.azure, self.parameters.fleet_group, self.parameters.location)
+
+    def _principal(self) -> str:
+        return str(AsoIdentity(self.session)._known_identity()["properties"]["principalId"])
+
+    def _scope(self) -> str:
+        return self.session.azure.group_id(self.parameters.fleet_group)
+
+    def _role(self) -> Step:
+        return roles.ensure(self.session.azure, self._scope(), self._principal(), ROLE)
+
+    def _kustomization(self) -> Step:
+        p = self.parameters
+        clusters = flux.kustomization("./flux/clusters", depends_on=("controlplane",))
+        clusters["wait"] = False  # its releases wait for a chart that notebook 05 publishes
+        body = flux.desired(p.flux_namespace, p.fleet_repository, p.fleet_branch, {"clusters": clusters})
+        return flux.ensure(
+            self.session.azure, p.controlplane_group, p.controlplane_cluster, p.flux_configuration, body, self.session.timeout
+        )
+
+    @property
+    def kustomization(self) -> str:
+        return f"{self.parameters.flux_configuration}-clusters"
+
+    def wait(self) -> None:
+        """Until flux/clusters is applied and ASO has found the group."""
+        p, session = self.parameters, self.session
+        await_ready(session, session.hub, KUSTOMIZATION, p.flux_namespace, [self.kustomization], "flux/clusters applied")
+        await_ready(session, session.hub, RESOURCE_GROUP, p.cluster_namespace, [p.fleet_group], "ASO sees the fleet's group")
+
+    def promises(self) -> Iterable[Check]:
+        p, session = self.parameters, self.session
+        again = "run 04_prepare_fleet again"
+        yield promise("the fleet's resource group exists", groups.get(session.azure, p.fleet_group) is not None, p.fleet_group, again)
+        found = roles.find(session.azure, self._scope(), self._principal(), ROLE)
+        yield promise(f"ASO's identity is {ROLE} of it", found is not None, fix=again)
+        yield kept(session.hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied")
+        group = session.hub.get(*RESOURCE_GROUP, p.fleet_group, p.cluster_namespace)
+        yield kept(group, "ASO has the group as the owner of clusters to come")
+        policy = ((group or {}).get("metadata") or {}).get("annotations", {}).get("serviceoperator.azure.com/reconcile-policy", "manage")
+        yield promise("ASO only reads it (reconcile-policy skip)", policy == "skip", policy, "set the annotation in flux/clusters, or a prune deletes the group with every cluster in it")
+        yield promise("ASO may read it", condition(group)[0] == "True", condition(group)[1] or "Ready", again)

@@ -1,0 +1,168 @@
+"""Following a change through the layers: Git -> source -> kustomization -> release -> ASO object -> ARM -> Flux in the cluster.
+
+Every wait is a watch, ends early when an error stands that waiting does not mend, and explains what it saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
+
+from fleetlib.diagnosis import explain
+from fleetlib.errors import VerificationError
+from fleetlib.kube import Kube, Object, condition, ready
+from fleetlib.progress import Wait, waiting
+from fleetlib.session import Session
+
+GIT_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "GitRepository")
+OCI_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "OCIRepository")
+KUSTOMIZATION = ("kustomize.toolkit.fluxcd.io/v1", "Kustomization")
+HELM_RELEASE = ("helm.toolkit.fluxcd.io/v2", "HelmRelease")
+DEPLOYMENT = ("apps/v1", "Deployment")
+RESOURCE_GROUP = ("resources.azure.com/v1api20200601", "ResourceGroup")
+MANAGED_CLUSTER = ("containerservice.azure.com/v1api20240901", "ManagedCluster")
+EXTENSION = ("kubernetesconfiguration.azure.com/v1api20230501", "Extension")
+FLUX_CONFIGURATION = ("kubernetesconfiguration.azure.com/v1api20230501", "FluxConfiguration")
+
+Kind = tuple[str, str]
+Accept = Callable[[Object], bool]
+
+
+def reconcile_now(kube: Kube, kind: Kind, name: str, namespace: str) -> None:
+    """Ask a Flux controller to look now instead of at its next interval, as `flux reconcile` does."""
+    stamp = datetime.now(UTC).isoformat()
+    kube.merge(*kind, name, namespace, {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": stamp}}})
+
+
+def await_ready(
+    session: Session, kube: Kube, kind: Kind, namespace: str, names: Collection[str], title: str, accept: Accept = ready
+) -> dict[str, Object]:
+    """Wait until all named objects are accepted (Ready, by default); the objects by name.
+
+    Raises `VerificationError` when an error that waiting does not mend has stood for the session's patience, and
+    `TimeoutExpired` with the last states seen.
+    """
+    wanted, patience = set(names), session.parameters.patience_minutes * 60
+    with waiting(title, session.timeout) as wait:
+        wait.heartbeat = max(1.0, min(wait.heartbeat, patience))
+        for objects in kube.changes(*kind, wait, namespace):
+            found = {name: obj for (_, name), obj in objects.items() if name in wanted}
+            done = {name for name, obj in found.items() if accept(obj)}
+            wait.update(len(done), len(wanted), _states(wanted - done, found))
+            if done == wanted:
+                return found
+            if wait.elapsed() >= patience:
+                _give_up_on_final_errors(kind, {name: found[name] for name in wanted - done if name in found})
+    raise AssertionError("a watch ends only by return or by exception")
+
+
+def await_gone(session: Session, kube: Kube, kind: Kind, namespace: str, names: Collection[str], title: str) -> None:
+    """Wait until none of the named objects is left."""
+    wanted, patience = set(names), session.parameters.patience_minutes * 60
+    with waiting(title, session.timeout) as wait:
+        wait.heartbeat = max(1.0, min(wait.heartbeat, patience))
+        for objects in kube.changes(*kind, wait, namespace):
+            left = {name: obj for (_, name), obj in objects.items() if name in wanted}
+            wait.update(len(wanted) - len(left), len(wanted), _states(set(left), left))
+            if not left:
+                return
+            if wait.elapsed() >= patience:
+                _give_up_on_final_errors(kind, left)
+
+
+def _states(names: Collection[str], found: dict[str, Object]) -> str:
+    texts = []
+    for name in sorted(names):
+        status, reason, message = condition(found.get(name))
+        texts.append(f"{name}: {reason or status or 'not there yet'} {message}".strip())
+    return "; ".join(texts)
+
+
+def _give_up_on_final_errors(kind: Kind, objects: dict[str, Object]) -> None:
+    for name, obj in objects.items():
+        status, reason, message = condition(obj)
+        cause = explain(f"{reason}: {message}") if status == "False" else None
+        if cause is not None and cause.final:
+            raise VerificationError(cause.meaning, target=f"{kind[1]}/{name}", said=f"{reason}: {message}", fix=cause.fix)
+
+
+def applied(revision: str) -> Accept:
+    """Whether a Flux object is Ready at a revision that contains this commit, tag or digest."""
+
+    def accept(obj: Object) -> bool:
+        status = obj.get("status") or {}
+        where = status.get("lastAppliedRevision") or (status.get("artifact") or {}).get("revision") or ""
+        return ready(obj) and revision in where
+
+    return accept
+
+
+def follow_commit(session: Session, commit: str, kustomizations: Collection[str]) -> None:
+    """Make the control plane take in a commit now: its source, then its kustomizations."""
+    p, hub = session.parameters, session.hub
+    reconcile_now(hub, GIT_REPOSITORY, p.flux_configuration, p.flux_namespace)
+    await_ready(session, hub, GIT_REPOSITORY, p.flux_namespace, [p.flux_configuration], "source has the commit", applied(commit))
+    names = [f"{p.flux_configuration}-{name}" for name in kustomizations]
+    await_ready(session, hub, KUSTOMIZATION, p.flux_namespace, names, "kustomizations applied it", applied(commit))
+
+
+def await_clusters(session: Session, names: Collection[str]) -> None:
+    """Wait through the layers until these workload clusters (named as in ARM) are compliant."""
+    hub, namespace = session.hub, session.parameters.cluster_namespace
+    await_ready(session, hub, MANAGED_CLUSTER, namespace, names, "clusters provisioned")
+    for kind, title in ((EXTENSION, "Flux installed in the clusters"), (FLUX_CONFIGURATION, "clusters configured")):
+        owned = {obj["metadata"]["name"] for obj in hub.list(*kind, namespace) if _owner(obj) in set(names)}
+        await_ready(session, hub, kind, namespace, owned, title)
+    await_compliance(session, names)
+
+
+def await_compliance(session: Session, names: Collection[str]) -> None:
+    """Wait until ARM calls every Flux configuration of these clusters Compliant. ARM offers no watch: it is asked, ever less often."""
+    from fleetlib.azure.providers import pause
+
+    left, delay = set(names), 0.1
+    with waiting("clusters compliant", session.timeout) as wait:
+        while True:
+            states = {name: compliance(session, name) for name in sorted(left)}
+            left = {name for name, (state, _) in states.items() if state != "Compliant"}
+            text = "; ".join(f"{name}: {states[name][0]} {states[name][1]}" for name in sorted(left))
+            wait.update(len(names) - len(left), len(names), text)
+            if not left:
+                return
+            _give_up_on_compliance(wait, session, {name: states[name] for name in left})
+            pause(min(delay, wait.remaining()))
+            delay = min(delay * 1.5, 15)
+
+
+def _give_up_on_compliance(wait: Wait, session: Session, states: dict[str, tuple[str, str]]) -> None:
+    if wait.elapsed() < session.parameters.patience_minutes * 60:
+        return
+    for name, (state, message) in states.items():
+        cause = explain(message)
+        if state == "Non-Compliant" and cause is not None and cause.final:
+            raise VerificationError(cause.meaning, target=f"fluxConfiguration of {name}", said=message, fix=cause.fix)
+
+
+def compliance(session: Session, cluster: str) -> tuple[str, str]:
+    """(complianceState, message) of the Flux configurations of a workload cluster; the worst one's."""
+    from fleetlib.azure import flux
+
+    found = flux.list_of(session.azure, session.parameters.fleet_group, cluster)
+    if not found:
+        return "Missing", "the cluster has no Flux configuration"
+    states = [_state(item["properties"]) for item in found]
+    return next((state for state in states if state[0] != "Compliant"), states[0])
+
+
+def _state(properties: dict[str, Any]) -> tuple[str, str]:
+    messages = [properties.get("errorMessage") or ""]
+    for status in properties.get("statuses") or []:
+        if status.get("complianceState") == "Non-Compliant":
+            messages += [c.get("message", "") for c in status.get("statusConditions") or [] if c.get("status") == "False"]
+    return properties.get("complianceState") or "Pending", "; ".join(m for m in messages if m)
+
+
+def _owner(obj: Object) -> str:
+    """The ARM name of the managed cluster that owns an extension or a configuration: objects are named like their resources."""
+    return str((obj["spec"].get("owner") or {}).get("name", ""))
