@@ -45,3 +45,8 @@ def delete(azure: Azure, name: str, timeout: float) -> Step:
         write(lambda: azure.resources.resource_groups.begin_delete(name), f"delete the resource group {name}", name, timeout)
 
     return Step("resource group", name, lambda: get(azure, name), remove, absent=True)
+
+
+def list_all(azure: Azure) -> list[dict[str, Any]]:
+    """All resource groups of the subscription."""
+    return collect(lambda: azure.resources.resource_groups.list(), azure.subscription_id)

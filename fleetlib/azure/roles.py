@@ -67,3 +67,31 @@ def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
 
 def _short(scope: str) -> str:
     return scope.rpartition("/")[2]
+
+
+def lacking(azure: Azure, actions: tuple[str, ...]) -> list[str]:
+    """Those of `actions` that the caller's own roles on the subscription do not allow."""
+    scope = f"/subscriptions/{azure.subscription_id}"
+    definitions = {d["id"].lower(): d["properties"] for d in collect(lambda: azure.authorization.role_definitions.list(scope), scope)}
+    mine = [a["properties"]["roleDefinitionId"].lower() for a in assigned(azure, scope, caller_object_id(azure))]
+    permissions = [p for role in mine if role in definitions for p in definitions[role]["permissions"]]
+    return [action for action in actions if not any(_allows(permission, action) for permission in permissions)]
+
+
+def caller_object_id(azure: Azure) -> str:
+    """The object id in the caller's own token."""
+    import base64
+    import json
+
+    token = azure.cloud.credential.get_token(azure.cloud.resource_manager + "/.default").token
+    payload = token.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["oid"])
+
+
+def _allows(permission: dict[str, Any], action: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    def matches(patterns: list[str] | None) -> bool:
+        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns or [])
+
+    return matches(permission.get("actions")) and not matches(permission.get("notActions"))
