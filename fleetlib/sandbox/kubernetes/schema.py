@@ -1,0 +1,442 @@
+"""Structural schemas: what an object may hold, what it holds when nothing is said, and why it is refused.
+
+One class, `Schema`, over an OpenAPI v3 schema, for built-in kinds and custom resources alike. Nodes are made as they are
+reached, so that a schema costs nothing until an object touches it. Pure; may import `cel` and `formats` only.
+
+Source: apiextensions-apiserver's structural schemas (pruning, defaulting, listtype) and kube-openapi's validation.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fleetlib.sandbox.kubernetes import cel
+from fleetlib.sandbox.kubernetes.formats import FORMATS
+
+_REF = "#/components/schemas/"
+
+OBJECT_META: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **{
+            name: {"type": "string"}
+            for name in ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion")
+        },
+        "generation": {"type": "integer", "format": "int64"},
+        "creationTimestamp": {"type": "string", "format": "date-time", "nullable": True},
+        "deletionTimestamp": {"type": "string", "format": "date-time", "nullable": True},
+        "deletionGracePeriodSeconds": {"type": "integer", "format": "int64"},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+        "finalizers": {
+            "type": "array",
+            "items": {"type": "string"},
+            "x-kubernetes-list-type": "set",
+            "x-kubernetes-patch-strategy": "merge",
+        },
+        "ownerReferences": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **{name: {"type": "string"} for name in ("apiVersion", "kind", "name", "uid")},
+                    "controller": {"type": "boolean"},
+                    "blockOwnerDeletion": {"type": "boolean"},
+                },
+                "required": ["apiVersion", "kind", "name", "uid"],
+                "x-kubernetes-map-type": "atomic",
+            },
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["uid"],
+            "x-kubernetes-patch-strategy": "merge",
+            "x-kubernetes-patch-merge-key": "uid",
+        },
+        "managedFields": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    **{
+                        name: {"type": "string"}
+                        for name in ("apiVersion", "fieldsType", "manager", "operation", "subresource")
+                    },
+                    "time": {"type": "string", "format": "date-time"},
+                    "fieldsV1": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            },
+            "x-kubernetes-list-type": "atomic",
+        },
+    },
+}
+"""The metadata of every object, as far as the server reads it; custom resources get it whatever their schema says."""
+
+_TYPE_META = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": OBJECT_META}
+
+
+class Cause(NamedTuple):
+    """One reason why an object is invalid: an entry of `status.details.causes`."""
+
+    reason: str
+    message: str
+    field: str
+
+
+class Fields(dict[str, "Node | None"]):
+    """The members of an object by name; unknown names give the schema of additional members, or None."""
+
+    __slots__ = ("_declared", "_definitions", "additional")
+
+    def __init__(self, declared: Mapping[str, Any], additional: Node | None, definitions: Definitions) -> None:
+        super().__init__()
+        self._declared = declared
+        self._definitions = definitions
+        self.additional = additional
+
+    def __missing__(self, name: str) -> Node | None:
+        raw = self._declared.get(name)
+        if raw is None:
+            return self.additional
+        node = self[name] = self._definitions.node(raw)
+        return node
+
+    def declared(self) -> Mapping[str, Any]:
+        return self._declared
+
+
+class Definitions:
+    """Named schemas that `$ref`s point to, and the nodes made of them so far."""
+
+    __slots__ = ("_nodes", "schemas")
+
+    def __init__(self, schemas: Mapping[str, Any] | None = None) -> None:
+        self.schemas = schemas or {}
+        self._nodes: dict[str, Node] = {}
+
+    def node(self, raw: Mapping[str, Any]) -> Node:
+        """The node of a schema, sharing the members of the definition it refers to."""
+        reference = _reference(raw)
+        if reference is None:
+            return Node(raw, self)
+        named = self.named(reference)
+        beside = {key: value for key, value in raw.items() if key not in ("$ref", "allOf", "description")}
+        return Node({**named.raw, **beside}, self, reference, named.fields) if beside else named
+
+    def named(self, name: str) -> Node:
+        if name not in self._nodes:
+            self._nodes[name] = Node(self.schemas[name], self, name)
+        return self._nodes[name]
+
+
+def _reference(raw: Mapping[str, Any]) -> str | None:
+    whole = raw.get("$ref")
+    if whole is None and len(raw.get("allOf", ())) == 1:
+        whole = raw["allOf"][0].get("$ref")
+    return whole.removeprefix(_REF) if isinstance(whole, str) else None
+
+
+class Node:
+    """A schema, its members as attributes: `None`, `""` or `False` where the schema says nothing."""
+
+    __slots__ = (
+        "additional", "atomic", "default", "embedded", "fields", "has_default", "int_or_string", "items", "list_type",
+        "map_keys", "name", "nullable", "patch_merge_key", "patch_strategy", "preserve", "raw", "type",
+    )  # fmt: skip
+
+    def __init__(self, raw: Mapping[str, Any], definitions: Definitions, name: str = "", fields: Fields | None = None) -> None:
+        self.raw = raw
+        self.name = name
+        self.type: str = raw.get("type", "")
+        self.nullable: bool = raw.get("nullable", False)
+        self.preserve: bool = raw.get("x-kubernetes-preserve-unknown-fields", False)
+        self.int_or_string: bool = raw.get("x-kubernetes-int-or-string", False) or raw.get("format") == "int-or-string"
+        self.embedded: bool = raw.get("x-kubernetes-embedded-resource", False)
+        self.list_type: str = raw.get("x-kubernetes-list-type", "")
+        self.map_keys: tuple[str, ...] = tuple(raw.get("x-kubernetes-list-map-keys", ()))
+        self.atomic: bool = raw.get("x-kubernetes-map-type") == "atomic"
+        self.patch_strategy: tuple[str, ...] = tuple(raw.get("x-kubernetes-patch-strategy", "").split(","))
+        self.patch_merge_key: str = raw.get("x-kubernetes-patch-merge-key", "")
+        self.has_default: bool = "default" in raw
+        self.default: Any = raw.get("default")
+        items = raw.get("items")
+        self.items: Node | None = definitions.node(items) if isinstance(items, Mapping) else None
+        additional = raw.get("additionalProperties")
+        self.additional: Node | None = definitions.node(additional if isinstance(additional, Mapping) else _ANYTHING) if additional else None
+        if fields is None:
+            declared = raw.get("properties", {})
+            if self.embedded:
+                declared = {**declared, **_TYPE_META}
+            fields = Fields(declared, self.additional, definitions)
+        self.fields = fields
+
+
+_ANYTHING: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+class Schema:
+    """The schema of one kind of object (`document`), with the `definitions` that it refers to.
+
+    `custom=True` adds apiVersion, kind and metadata, which a custom resource has whatever its schema says.
+    """
+
+    __slots__ = ("custom", "document", "root")
+
+    def __init__(
+        self, document: Mapping[str, Any], definitions: Definitions | None = None, *, custom: bool = True
+    ) -> None:
+        self.document = document
+        self.custom = custom
+        known = definitions or Definitions()
+        if custom:
+            properties = {**document.get("properties", {}), **_TYPE_META}
+            self.root = Node({**document, "type": "object", "properties": properties}, known)
+        else:
+            self.root = known.node(document)
+
+    def prune(self, obj: dict[str, Any]) -> list[str]:
+        """Removes, in place, every field the schema does not know. Returns their paths, like `spec.foo[0].bar`, sorted."""
+        gone: list[str] = []
+        _prune(obj, self.root, "", gone)
+        return sorted(gone)
+
+    def default(self, obj: dict[str, Any]) -> None:
+        """Sets, in place, what the schema has defaults for, and drops nulls where null is not a value."""
+        _default(obj, self.root)
+
+    def validate(self, obj: Any, old: Any = None) -> list[Cause]:
+        """Why `obj` is not valid, as the API words it; `old` is the object it replaces, for transition rules."""
+        return list(_validate(obj, self.root, ""))+list(cel.check_object(obj, old, self.root))
+
+    def problems(self) -> list[Cause]:
+        """Why this schema itself cannot be served: CEL rules that do not compile, or that use what is not implemented."""
+        return list(cel.check_schema(self.document))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _prune(value: Any, node: Node | None, path: str, gone: list[str]) -> None:
+    if node is None:
+        return
+    if isinstance(value, dict):
+        fields, keeps = node.fields, node.preserve or node.int_or_string
+        for name in list(value):
+            child = fields[name]
+            if child is not None:
+                member = value[name]
+                if member.__class__ is dict or member.__class__ is list:
+                    _prune(member, child, _join(path, name), gone)
+            elif not keeps:
+                del value[name]
+                gone.append(_join(path, name))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            if item.__class__ is dict or item.__class__ is list:
+                _prune(item, node.items, f"{path}[{at}]", gone)
+
+
+def _default(value: Any, node: Node | None) -> None:
+    if node is None:
+        return
+    if isinstance(value, dict):
+        for name in node.fields.declared():
+            child = node.fields[name]
+            if child is not None and child.has_default and (name not in value or value[name] is None and not child.nullable):
+                value[name] = copy.deepcopy(child.default)
+        for name, member in list(value.items()):
+            child = node.fields[name]
+            if child is None:
+                continue
+            if member is None and not child.nullable and (child.type or child.int_or_string):
+                del value[name]
+            elif member.__class__ is dict or member.__class__ is list:
+                _default(member, child)
+    elif isinstance(value, list):
+        for item in value:
+            _default(item, node.items)
+
+
+# --- validation ------------------------------------------------------------------------------------------------------
+
+
+def quoted(value: Any) -> str:
+    """A value as the API prints it in a message: JSON for strings, lists and maps, bare numbers and booleans."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+
+def invalid(field: str, value: Any, detail: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {quoted(value)}: {detail}", field)
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    if value is None:
+        return "null"
+    return {dict: "object", list: "array"}.get(type(value), "string")
+
+
+def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:
+    if value is None and node.nullable:
+        return
+    mistaken = _type_problem(value, node, path)
+    if mistaken:
+        yield mistaken
+        return
+    yield from _check_enum(value, node, path)
+    if isinstance(value, dict):
+        yield from _check_object(value, node, path)
+    elif isinstance(value, list):
+        yield from _check_array(value, node, path)
+    elif isinstance(value, str):
+        yield from _check_string(value, node.raw, path)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _check_number(value, node.raw, path)
+    yield from _check_combinations(value, node.raw, path)
+
+
+def _type_problem(value: Any, node: Node, path: str) -> Cause | None:
+    found = _type_of(value)
+    if node.int_or_string:
+        if found in ("integer", "string"):
+            return None
+        wanted = "integer,string"
+    else:
+        wanted = node.type
+        if not wanted or found == wanted or (wanted == "number" and found == "integer"):
+            return None
+    detail = f'{path or ""} in body must be of type {wanted}: "{found}"'
+    return Cause("FieldValueTypeInvalid", f'Invalid value: "{found}": {detail}', path)
+
+
+def _check_enum(value: Any, node: Node, path: str) -> Iterator[Cause]:
+    allowed = node.raw.get("enum")
+    if allowed is not None and not any(_type_of(one) == _type_of(value) and one == value for one in allowed):
+        names = ", ".join(json.dumps(one if isinstance(one, str) else quoted(one), ensure_ascii=False) for one in allowed)
+        yield Cause("FieldValueNotSupported", f"Unsupported value: {quoted(value)}: supported values: {names}", path)
+
+
+def _check_object(value: dict[str, Any], node: Node, path: str) -> Iterator[Cause]:
+    raw = node.raw
+    for name in raw.get("required", ()):
+        if name not in value:
+            yield Cause("FieldValueRequired", "Required value", _join(path, name))
+    if "maxProperties" in raw and len(value) > raw["maxProperties"]:
+        yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {raw['maxProperties']} items", path)
+    if "minProperties" in raw and len(value) < raw["minProperties"]:
+        yield invalid(path, value, f"{path} in body should have at least {raw['minProperties']} properties")
+    if node.embedded:
+        for name in ("apiVersion", "kind"):
+            if not value.get(name):
+                yield Cause("FieldValueRequired", "must not be empty", _join(path, name))
+    for name, member in value.items():
+        child = node.fields[name]
+        if child is not None:
+            yield from _validate(member, child, _join(path, name))
+
+
+def _check_array(value: list[Any], node: Node, path: str) -> Iterator[Cause]:
+    raw = node.raw
+    if "minItems" in raw and len(value) < raw["minItems"]:
+        yield invalid(path, len(value), f"{path} in body should have at least {raw['minItems']} items")
+    if "maxItems" in raw and len(value) > raw["maxItems"]:
+        yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {raw['maxItems']} items", path)
+    if node.items is not None:
+        for at, item in enumerate(value):
+            yield from _validate(item, node.items, f"{path}[{at}]")
+    if node.list_type in ("set", "map"):
+        yield from _check_duplicates(value, node, path)
+
+
+def _check_duplicates(value: list[Any], node: Node, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for at, item in enumerate(value):
+        if node.list_type == "map":
+            if not isinstance(item, dict):
+                continue
+            item = {key: item[key] for key in node.map_keys if key in item}
+        text = quoted(item)
+        if text in seen:
+            yield Cause("FieldValueDuplicate", f"Duplicate value: {text}", f"{path}[{at}]")
+        seen.add(text)
+
+
+def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if "maxLength" in raw and len(value) > raw["maxLength"]:
+        yield Cause("FieldValueTooLong", f"Too long: may not be more than {raw['maxLength']} bytes", path)
+    if "minLength" in raw and len(value) < raw["minLength"]:
+        yield invalid(path, value, f"{path} in body should be at least {raw['minLength']} chars long")
+    if "pattern" in raw and not pattern(raw["pattern"]).search(value):
+        yield invalid(path, value, f"{path} in body should match '{raw['pattern']}'")
+    known = FORMATS.get(raw.get("format", ""))
+    if known is not None and not known(value):
+        yield invalid(path, value, f"{path} in body must be of type {raw['format']}: {quoted(value)}")
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A Go regular expression as Python's: \\z, and $ that does not match before a final newline."""
+    return re.compile(_to_python(text))
+
+
+def _to_python(text: str) -> str:
+    result, at, in_class = [], 0, False
+    while at < len(text):
+        char = text[at]
+        if char == "\\" and at + 1 < len(text):
+            result.append({"z": r"\Z"}.get(text[at + 1], text[at : at + 2]))
+            at += 2
+            continue
+        if char == "[" and not in_class:
+            in_class = True
+        elif char == "]" and in_class:
+            in_class = False
+        result.append(r"\Z" if char == "$" and not in_class else char)
+        at += 1
+    return "".join(result)
+
+
+def _check_number(value: float, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    least, most, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
+    if most is not None and (value >= most if raw.get("exclusiveMaximum") else value > most):
+        limit = "less than" if raw.get("exclusiveMaximum") else "less than or equal to"
+        yield invalid(path, value, f"{path} in body should be {limit} {_number(most)}")
+    if least is not None and (value <= least if raw.get("exclusiveMinimum") else value < least):
+        limit = "greater than" if raw.get("exclusiveMinimum") else "greater than or equal to"
+        yield invalid(path, value, f"{path} in body should be {limit} {_number(least)}")
+    if step and not math.isclose(value / step, round(value / step), abs_tol=1e-9):
+        yield invalid(path, value, f"{path} in body should be a multiple of {_number(step)}")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _check_combinations(value: Any, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if "allOf" in raw:
+        for one in raw["allOf"]:
+            yield from _validate(value, Node(one, _NO_DEFINITIONS), path)
+    if "anyOf" in raw and not any(_fits(value, one) for one in raw["anyOf"]):
+        yield invalid(path, "", f'"{path}" must validate at least one schema (anyOf)')
+    if "oneOf" in raw:
+        count = sum(_fits(value, one) for one in raw["oneOf"])
+        if count != 1:
+            found = "Found none valid" if count == 0 else f"Found {count} valid alternatives"
+            yield invalid(path, "", f'"{path}" must validate one and only one schema (oneOf). {found}')
+    if "not" in raw and _fits(value, raw["not"]):
+        yield invalid(path, "", f'"{path}" must not validate the schema (not)')
+
+
+_NO_DEFINITIONS = Definitions()
+
+
+def _fits(value: Any, raw: Mapping[str, Any]) -> bool:
+    return next(_validate(value, Node(raw, _NO_DEFINITIONS), ""), None) is None
