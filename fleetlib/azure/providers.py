@@ -46,5 +46,5 @@ def pause(seconds: float) -> None:
 def locations(azure: Azure, namespace: str, resource_type: str) -> set[str]:
     """The regions that offer a resource type, in ARM's short names (`eastus2`)."""
     types = get(azure, namespace).get("resourceTypes") or []
-    found = next((item for item in types if item["resourceType"].lower() == resource_type.lower()), {"locations": []})
-    return {name.replace(" ", "").lower() for name in found["locations"]}
+    offered = [item["locations"] for item in types if item["resourceType"].lower() == resource_type.lower()]
+    return {name.replace(" ", "").lower() for names in offered for name in names}

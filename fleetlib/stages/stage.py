@@ -5,7 +5,10 @@ A stage names its steps in order; each is made when it is needed, since a later 
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from fleetlib.change import CREATE, Change, Check, Checks, Plan, Step
@@ -77,6 +80,7 @@ class Stage:
     def verify(self) -> Checks:
         """Ask the cluster and ARM. Raises `VerificationError` with every promise that is not kept, and its mend."""
         checks = Checks(tuple(self.promises()))
+        self._record(checks)
         if checks.broken:
             said = "\n    ".join(f"{check.promise}: {check.evidence}" for check in checks.broken)
             fix = "\n    ".join(dict.fromkeys(check.fix for check in checks.broken if check.fix))
@@ -87,6 +91,21 @@ class Stage:
     def changed(self) -> bool:
         """Whether this run of the stage changed anything."""
         return any(self.applied)
+
+    def outcome(self) -> str:
+        """One sentence on what this run did."""
+        done = [change for change in self.applied if change]
+        return "; ".join(map(str, done)) if done else "nothing changed: everything was as declared"
+
+    def _record(self, checks: Checks) -> None:
+        """Tell `fleet run`, which names the file, what was done and what was found; by hand nothing is written."""
+        path = os.environ.get("FLEET_RECORD")
+        if path:
+            record = {
+                "notebook": self.notebook, "changes": [change.row() for change in self.applied if change],
+                "checks": [(c.promise, c.evidence, c.kept, c.fix) for c in checks.checks],
+            }  # fmt: skip
+            Path(path).write_text(json.dumps(record))
 
 
 def promise(text: str, kept: bool, evidence: str = "", fix: str = "") -> Check:

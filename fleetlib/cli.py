@@ -1,0 +1,277 @@
+"""`fleet`: argument parsing and printing only. Exit status 0 good, 1 a finding or a failed stage, 2 bad usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleetlib import __version__
+from fleetlib.cloud import fleet_home, project_root
+from fleetlib.errors import FleetError, ParameterError
+from fleetlib.parameters import Parameters, read_file
+
+FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="YAML file of parameters.")
+PAIRS = click.option("-p", "--parameter", "pairs", nargs=2, multiple=True, metavar="KEY VALUE", help="One parameter; wins over the file.")
+OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+
+
+class _Group(click.Group):
+    """Turns a `FleetError` into its text and the right exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from fleetlib.sandbox.lifecycle import SandboxError
+
+        try:
+            return super().invoke(ctx)
+        except ParameterError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        except (FleetError, SandboxError) as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__, prog_name="fleet")
+def main() -> None:
+    """Executable runbooks for fleets of AKS clusters."""
+
+
+def _values(file: Path | None, pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """File, then pairs; a pair's text is read as the parameter's type demands."""
+    values = read_file(file) if file else {}
+    for key, text in pairs:
+        values[key] = _typed(key, text)
+    return values
+
+
+def _typed(key: str, text: str) -> Any:
+    kind = getattr(Parameters.model_fields.get(key), "annotation", str)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    return text
+
+
+@main.command("run")
+@click.argument("stages", nargs=-1)
+@FILE
+@PAIRS
+@click.option("--resume", is_flag=True, help="Go on where the last run stopped.")
+@click.option("--notebooks", "folder", type=click.Path(path_type=Path), help="Folder of the notebooks.")
+@click.option("--runs", type=click.Path(path_type=Path), help="Where executed notebooks and reports go.")
+def run_stages(
+    stages: tuple[str, ...], file: Path | None, pairs: tuple[tuple[str, str], ...], resume: bool, folder: Path | None, runs: Path | None
+) -> None:
+    """Run stages (all but the tear-down, if none is named) as notebooks, and write a report."""
+    from fleetlib import report, run
+
+    values = _values(file, pairs)
+    Parameters.check(values, str(file or "-p"))
+    paths = run.notebooks(folder or project_root() / "notebooks", stages)
+    interactive = sys.stderr.isatty()
+
+    def starting(name: str) -> None:
+        if interactive:
+            click.echo(f"… {name}", nl=False, err=True)
+
+    def tell(result: run.StageResult) -> None:
+        if interactive:
+            click.echo("\r\033[K", nl=False, err=True)
+        mark = {"done": "✓", "failed": "✗", "skipped": "-"}[result.status]
+        click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
+
+    done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
+    fleet = None if done.failed else _fleet_after(done)
+    path = report.write(done, fleet)
+    if fleet is not None:
+        click.echo("\n" + _text(fleet.drop(columns=["message", "declared"])))
+    for result in done.results:
+        if result.error:
+            click.echo(f"\n{result.error}", err=True)
+    changes = sum(len(r.changes) for r in done.results if r.status == "done")
+    if not done.failed:
+        click.echo(f"\n{changes} changes" if changes else "\nNothing changed: everything was as declared.")
+    click.echo(f"report: {os.path.relpath(path)}")
+    sys.exit(1 if done.failed else 0)
+
+
+def _fleet_after(done: Any) -> Any:
+    """The fleet table, if the run got as far as having a fleet."""
+    names = {result.notebook[:2] for result in done.results}
+    if not names & {"06", "07", "08"} or "99" in names:
+        return None
+    from fleetlib.inspect import tables
+    from fleetlib.session import connect
+
+    return tables.clusters(connect(Parameters(**done.parameters)))
+
+
+def _text(frame: Any) -> str:
+    return str(frame.to_string())
+
+
+def _print(frame: Any, output: str) -> None:
+    if output == "json":
+        click.echo(frame.reset_index().to_json(orient="records", indent=1))
+    else:
+        click.echo(frame.to_csv() if output == "csv" else _text(frame), nl=output != "csv")
+
+
+def _table(name: str, help_text: str, function: str) -> None:
+    @main.command(name, help=help_text)
+    @FILE
+    @PAIRS
+    @OUTPUT
+    def show(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> None:
+        from fleetlib.inspect import tables
+        from fleetlib.session import connect
+
+        session = connect(Parameters.check(_values(file, pairs)))
+        _print(getattr(tables, function)(session), output)
+
+
+_table("clusters", "The workload clusters, one row each, through every layer.", "clusters")
+_table("environments", "The environments: clusters declared, provisioned, compliant.", "environments_table")
+_table("sources", "The control plane's sources, kustomizations and releases.", "sources")
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--hub", is_flag=True, help="The control-plane cluster.")
+@click.option("--admin", is_flag=True, help="The admin credential instead of the user's.")
+@FILE
+@PAIRS
+def kubeconfig(name: str | None, hub: bool, admin: bool, file: Path | None, pairs: tuple[tuple[str, str], ...]) -> None:
+    """Write a cluster's kubeconfig (0600) and print its path: KUBECONFIG=$(fleet kubeconfig --hub) kubectl get nodes."""
+    import yaml
+
+    from fleetlib.azure import managed_clusters
+    from fleetlib.session import connect
+
+    if hub == bool(name):
+        raise ParameterError("name a workload cluster, or say --hub")
+    session = connect(Parameters.check(_values(file, pairs)))
+    p = session.parameters
+    group, cluster = (p.controlplane_group, p.controlplane_cluster) if hub else (p.fleet_group, str(name))
+    text = yaml.safe_dump(managed_clusters.kubeconfig(session.azure, group, cluster, admin=admin))
+    path = session.cloud.home / "kubeconfig" / f"{cluster}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file_object:
+        file_object.write(text)
+    click.echo(str(path))
+
+
+@main.group()
+def sandbox() -> None:
+    """The embedded Azure cloud: start, stop, look, break."""
+
+
+def _state() -> Path:
+    return fleet_home() / "sandbox"
+
+
+@sandbox.command()
+@click.option("--clock", type=click.Choice(["instant", "demo", "realistic"]), default="instant", show_default=True)
+def up(clock: str) -> None:
+    """Start it, or say that it runs."""
+    from fleetlib.sandbox import lifecycle
+
+    before = lifecycle.running(_state())
+    where = lifecycle.up(_state(), clock, project_root())
+    click.echo(f"{'already runs' if before else 'started'}: {where.base}")
+
+
+@sandbox.command()
+def down() -> None:
+    """Stop it; everything is kept."""
+    from fleetlib.sandbox import lifecycle
+
+    click.echo("stopped" if lifecycle.down(_state()) else "it was not running")
+
+
+@sandbox.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(yes: bool) -> None:
+    """Stop it and forget everything in it."""
+    from fleetlib.sandbox import lifecycle
+
+    if not yes:
+        click.confirm("Delete every resource, cluster and repository of the sandbox?", abort=True)
+    lifecycle.reset(_state())
+    click.echo("the sandbox is empty")
+
+
+@sandbox.command()
+def status() -> None:
+    """What runs in it, as JSON."""
+    from fleetlib.sandbox import lifecycle
+
+    click.echo(json.dumps(lifecycle.ask(_state(), "GET", "/sandbox/status"), indent=1))
+
+
+@sandbox.command()
+@click.option("-n", "--lines", default=50, show_default=True)
+def logs(lines: int) -> None:
+    """The last lines of its log."""
+    path = _state() / "sandbox.log"
+    if not path.exists():
+        raise ParameterError("there is no log: the sandbox has not run yet", target=str(path))
+    click.echo("\n".join(path.read_text().splitlines()[-lines:]))
+
+
+@sandbox.command()
+def env() -> None:
+    """Shell lines that make other tools (az, terraform, SDKs) use it: eval "$(fleet sandbox env)"."""
+    from fleetlib.sandbox import lifecycle
+
+    where = lifecycle.endpoint(_state())
+    values = {
+        "AZURE_AUTHORITY_HOST": where.base, "AZURE_TENANT_ID": where.tenant_id, "AZURE_CLIENT_ID": where.client_id,
+        "AZURE_CLIENT_SECRET": where.client_secret, "AZURE_SUBSCRIPTION_ID": where.subscription_id,
+        "ARM_ENDPOINT": where.base, "REQUESTS_CA_BUNDLE": str(where.ca_file), "SSL_CERT_FILE": str(where.ca_file),
+        "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
+    }  # fmt: skip
+    for name, value in values.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@sandbox.command()
+@click.argument("url")
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def mirror(url: str, path: Path) -> None:
+    """Serve the local Git repository at PATH as the public URL."""
+    from fleetlib.sandbox import lifecycle
+
+    lifecycle.ask(_state(), "POST", "/sandbox/mirrors", {"url": url, "path": str(path.absolute())})
+    click.echo(f"{url} is served from a copy of {path}")
+
+
+@sandbox.command()
+@click.argument("name", required=False)
+@click.option("--target", default="*", show_default=True, help="Glob over what the fault strikes.")
+@click.option("--times", default=1, show_default=True, help="How often it strikes; -1: until disarmed.")
+@click.option("--disarm", is_flag=True, help="Disarm NAME, or all faults.")
+def fault(name: str | None, target: str, times: int, disarm: bool) -> None:
+    """Arm a named fault, or list them."""
+    from fleetlib.sandbox import lifecycle
+
+    if disarm:
+        answer = lifecycle.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
+    elif name:
+        answer = lifecycle.ask(_state(), "POST", "/sandbox/faults", {"name": name, "target": target, "times": times})
+    else:
+        answer = lifecycle.ask(_state(), "GET", "/sandbox/faults")
+    click.echo(json.dumps(answer, indent=1))
+
+
+if __name__ == "__main__":
+    main()

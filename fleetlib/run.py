@@ -1,0 +1,185 @@
+"""Runs the notebooks in order by papermill, keeps what they did, resumes, and writes the report.
+
+What it adds to plain papermill: the order, parameter names checked before anything runs, resuming where a run stopped, one
+line a stage, and a page to read afterwards. May import everything but `cli`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fleetlib.errors import ParameterError
+from fleetlib.parameters import Parameters
+
+NOT_BY_DEFAULT = ("99",)
+"""Stages that run only when they are named: nobody tears down by accident."""
+
+
+@dataclass
+class StageResult:
+    """One notebook's run. `status`: done, failed or skipped (done in the run that is resumed)."""
+
+    notebook: str
+    status: str
+    seconds: float = 0.0
+    output: str = ""
+    error: str = ""
+    changes: list[list[str]] = field(default_factory=list)
+    checks: list[list[Any]] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        if self.status == "failed":
+            return self.error.splitlines()[0] if self.error else "failed"
+        if self.status == "skipped":
+            return "done in the run that is resumed"
+        return f"{len(self.changes)} changes" if self.changes else "nothing to change"
+
+
+@dataclass
+class Run:
+    """A run of some stages: its folder holds the executed notebooks, `run.json` and `report.html`."""
+
+    folder: Path
+    parameters: dict[str, Any]
+    results: list[StageResult] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return any(result.status == "failed" for result in self.results)
+
+    def save(self) -> None:
+        text = json.dumps({"parameters": self.parameters, "results": [asdict(result) for result in self.results]}, indent=1)
+        (self.folder / "run.json").write_text(text)
+
+
+def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
+    """The notebooks to run, in order: those named (`06`, `06_deploy_workload_clusters`), or all but the tear-down."""
+    found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise ParameterError("there are no notebooks here", target=str(folder), fix="run from the project's folder, or name it with --notebooks")
+    if not stages:
+        return [path for name, path in found.items() if not name.startswith(NOT_BY_DEFAULT)]
+    return [_find(found, stage) for stage in stages]
+
+
+def _find(found: dict[str, Path], stage: str) -> Path:
+    matches = [path for name, path in found.items() if name == stage or name.startswith(f"{stage}_")]
+    if len(matches) != 1:
+        raise ParameterError(f"there is no stage {stage!r}", fix=f"choose from: {', '.join(found)}")
+    return matches[0]
+
+
+def execute(
+    paths: Sequence[Path], values: dict[str, Any], runs: Path, *, resume: bool = False, tell: Callable[[StageResult], None],
+    starting: Callable[[str], None] = lambda name: None,
+) -> Run:  # fmt: skip
+    """Run the notebooks until one fails. Raises `ParameterError` before anything runs if a value is wrong.
+
+    With `resume`, the last run with the same parameters goes on: what it had done is skipped.
+    """
+    parameters = Parameters.check(values, "the parameters given to fleet run").model_dump()
+    done = _done_before(runs, parameters) if resume else {}
+    run = Run(_folder(runs), parameters)
+    for path in paths:
+        starting(path.stem)
+        result = done.get(path.stem) or _one(path, run, values)
+        run.results.append(result)
+        run.save()
+        tell(result)
+        if result.status == "failed":
+            break
+    _point_latest(runs, run.folder)
+    return run
+
+
+def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    output, record = run.folder / path.name, run.folder / f"{path.stem}.json"
+    result = StageResult(path.stem, "done", output=path.name)
+    began = time.monotonic()
+    try:
+        with _environment(FLEET_RECORD=str(record)):
+            papermill.execute_notebook(
+                str(path), str(output), parameters=_used_by(path, values), cwd=str(path.parent), progress_bar=False, log_output=False
+            )
+    except PapermillExecutionError as error:
+        result.status, result.error = "failed", f"{error.evalue}"
+    result.seconds = round(time.monotonic() - began, 2)
+    if record.exists():
+        found = json.loads(record.read_text())
+        result.changes, result.checks = found["changes"], found["checks"]
+        record.unlink()
+    return result
+
+
+def _used_by(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """All values that differ from the defaults go to every notebook: a stage may need names its own cell does not show."""
+    defaults = Parameters.check({}).model_dump()
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _done_before(runs: Path, parameters: dict[str, Any]) -> dict[str, StageResult]:
+    latest = runs / "latest" / "run.json"
+    folders = [latest] if latest.exists() else []
+    folders += sorted(runs.glob("*/run.json"), reverse=True)[:1]
+    for path in folders:
+        stored = json.loads(path.read_text())
+        if stored["parameters"] != parameters:
+            raise ParameterError(
+                "the last run had other parameters, so it cannot be resumed", target=str(path.parent),
+                fix="give the same parameters, or run without --resume: what is done already is not done again",
+            )  # fmt: skip
+        results = [StageResult(**item) for item in stored["results"]]
+        return {r.notebook: _skipped(r) for r in results if r.status in ("done", "skipped")}
+    return {}
+
+
+def _skipped(result: StageResult) -> StageResult:
+    return StageResult(result.notebook, "skipped", result.seconds, result.output, "", result.changes, result.checks)
+
+
+def _folder(runs: Path) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
+    name = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    folder = runs / name
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = runs / f"{name}-{number}"
+    folder.mkdir()
+    return folder
+
+
+def _point_latest(runs: Path, folder: Path) -> None:
+    link = runs / "latest"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def fingerprint(path: Path) -> str:
+    """A notebook's sources, without outputs: changes when its code or prose does."""
+    cells = json.loads(path.read_text())["cells"]
+    return hashlib.sha256(json.dumps([cell["source"] for cell in cells]).encode()).hexdigest()
