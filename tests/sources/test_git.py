@@ -82,7 +82,7 @@ async def test_a_push_creates_the_repository_and_its_mirror(port: Port, folder: 
     await port.git("add", ".", cwd=source)
     await port.git("commit", "-qm", "First", cwd=source)
     await port.git("push", port.git_url("github.com/contoso/new"), "main", cwd=source)
-    assert mirrors(port.world.sandbox.store) == {"https://github.com/contoso/new": "/git/github.com/contoso/new"}
+    assert mirrors(port.world.sandbox.store)["https://github.com/contoso/new"] == "/git/github.com/contoso/new"
     missing = await port.git("ls-remote", port.git_url("github.com/contoso/none"), check=False)
     assert "not found" in missing
 

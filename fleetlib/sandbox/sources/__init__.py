@@ -10,9 +10,13 @@ from pathlib import Path
 
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from fleetlib.sandbox.http import send_bytes
+from fleetlib.sandbox.sources import stand_ins
 from fleetlib.sandbox.sources.access import Access
 from fleetlib.sandbox.sources.git import GitHost
+from fleetlib.sandbox.sources.helm import HelmHost
 from fleetlib.sandbox.sources.mirrors import mirror, mirrors
+from fleetlib.sandbox.sources.oci_store import OciStore
+from fleetlib.sandbox.sources.registry import Registry
 from fleetlib.sandbox.sources.repositories import RepositoryError, copy_repository, locate, seed_repository
 from fleetlib.sandbox.wire import Unreachable
 
@@ -24,7 +28,14 @@ __all__ = [
 def app(sandbox: Sandbox) -> ASGIApp:
     """The application for `/git`, `/v2`, `/oauth2-registry` and `/helm`."""
     access = Access(sandbox)
-    hosts: dict[str, ASGIApp] = {"git": GitHost(sandbox, access)}
+    registry = Registry(
+        sandbox, access, OciStore(sandbox.store, sandbox.state / "oci"),
+        lambda store, repository: stand_ins.publish(store, sandbox.state, repository),
+    )  # fmt: skip
+    hosts: dict[str, ASGIApp] = {
+        "git": GitHost(sandbox, access), "helm": HelmHost(sandbox, access), "v2": registry, "oauth2-registry": registry,
+    }  # fmt: skip
+    _mirror_stand_ins(sandbox)
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         host = hosts.get(scope["path"].split("/", 2)[1])
@@ -40,6 +51,13 @@ def app(sandbox: Sandbox) -> ASGIApp:
             await send_bytes(send, 504, f"{error}\n".encode(), "text/plain; charset=utf-8")
 
     return handle
+
+
+def _mirror_stand_ins(sandbox: Sandbox) -> None:
+    for url in stand_ins.REPOSITORIES:
+        mirror(sandbox, url, "helm")
+    for repository in stand_ins.REGISTRIES:
+        mirror(sandbox, f"oci://{repository}", "oci")
 
 
 def _in_memory(scope: Scope) -> bool:
