@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-import sys
-from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 

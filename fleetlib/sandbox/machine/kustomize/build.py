@@ -83,9 +83,12 @@ class Source:
         if folder in self.root:
             raise KustomizeError(f"must build at directory: '{self.name(folder)}': file is not directory")
         if folder not in self._folders:
+            steps = folder.split("/")
+            parts = ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
+            missing = next(part for part in parts if part not in self._folders)
             raise KustomizeError(
                 f"must build at directory: not a valid directory: evalsymlink failure on '{self.name(folder)}' : "
-                f"lstat {self.name(folder)}: no such file or directory"
+                f"lstat {self.name(missing)}: no such file or directory"
             )
         return folder
 
@@ -171,18 +174,18 @@ class _Target:
         try:
             self._add_file(resources, content, path)
         except MalformedYAML as error:
-            raise KustomizeError(f"accumulating resources from '{path}': MalformedYAMLError: {error} in File: {path}") from error
+            text = f"MalformedYAMLError: {error} in File: {path}"
+            raise KustomizeError(f"accumulating resources from '{path}': {text}") from error
         except KustomizeError as error:
             where = self.source.name(self.source.resolve(self.folder, path))
-            raise KustomizeError(
-                f"accumulation err='{error}': must build at directory: '{where}': file is not directory"
-            ) from error
+            text = f"accumulation err='{error}': must build at directory: '{where}': file is not directory"
+            raise _nested(error, text) from error
 
     def _add_file(self, resources: list[Resource], content: bytes, path: str) -> None:
         try:
             documents = parse(content)
         except DuplicateKey as error:
-            raise KustomizeError(f"accumulating resources from '{path}': map[string]interface {{}}(nil): {error}") from error
+            raise _Panic(f"map[string]interface {{}}(nil): {error}") from error
         origin = {"path": self.source.resolve(self.folder, path)}
         for obj in _flattened(documents):
             if problem := _problem(obj):
@@ -311,8 +314,9 @@ class _Target:
         try:
             documents = _patch_documents(self._patch_text(patch), where)
         except KustomizeError as error:
-            config = dump({k: v for k, v in patch.items() if v}).rstrip()
-            raise KustomizeError(f"trouble configuring builtin PatchTransformer with config: `\n{config}\n`: {error}") from error
+            config = "trouble configuring builtin PatchTransformer with config: `\n"
+            config += dump({k: v for k, v in patch.items() if v})
+            raise KustomizeError(f"{config.rstrip()}\n`: {error}") from error
         target = patch.get("target")
         if isinstance(documents[0], list) or _is_operation(documents[0]):
             if not target:
@@ -348,9 +352,13 @@ class _Target:
         _renamed(found, json6902(found.obj, operations if isinstance(operations, list) else [operations]))
 
 
+class _Panic(KustomizeError):
+    """Where kustomize panics and shows the bare cause."""
+
+
 def _nested(error: KustomizeError, text: str) -> KustomizeError:
-    """What wraps `error`; what is not supported says so without the way to it."""
-    return error if isinstance(error, Unsupported) else KustomizeError(text)
+    """What wraps `error`; a panic, and what is not supported, is said without the way to it."""
+    return error if isinstance(error, (Unsupported, _Panic)) else KustomizeError(text)
 
 
 def _go(identity: Id) -> str:
@@ -374,7 +382,7 @@ def _problem(obj: Any) -> str:
         return "not an object: " + json.dumps(obj)[:80]
     metadata = obj.get("metadata") if isinstance(obj.get("metadata"), dict) else {}
     name, namespace = (str((metadata or {}).get(part) or "") for part in ("name", "namespace"))
-    described = f"{{{{{obj.get('apiVersion', '')} {obj.get('kind', '')}}} {{{name} {namespace}}} map[] map[]}}}}"
+    described = f"{{{{{obj.get('apiVersion', '')} {obj.get('kind', '')}}} {{{{{name} {namespace}}} map[] map[]}}}}"
     if not obj.get("kind"):
         return f"missing kind in object {described}"
     return "" if name else f"missing metadata.name in object {described}"
@@ -400,7 +408,8 @@ def _apply_by_id(resources: list[Resource], patch: Object, options: Mapping[str,
     try:
         target = _one(resources, wanted)
     except KustomizeError as error:
-        raise KustomizeError(f'no resource matches strategic merge patch "{wanted}": {error}') from error
+        text = f"{error}; failed to find unique target for patch {wanted}"
+        raise KustomizeError(f'no resource matches strategic merge patch "{wanted}": {text}') from error
     _merge(resources, target, patch, options or {})
 
 

@@ -65,8 +65,11 @@ def combine(old: Resource, new: Resource, behavior: str) -> None:
 
 
 def content_hash(obj: Object) -> str:
-    """The ten characters that kustomize appends to the name of a generated object."""
-    kind, name = obj.get("kind"), obj["metadata"]["name"]
+    """The ten characters that kustomize appends to the name of a generated object.
+
+    The name is no part of it: kustomize looks it up under the wrong key and finds nothing.
+    """
+    kind, name = obj.get("kind"), ""
     if kind == "ConfigMap":
         content: Object = {"kind": "ConfigMap", "name": name, "data": obj.get("data", "")}
         if isinstance(obj.get("binaryData"), dict):

@@ -23,7 +23,6 @@ TEMPLATE_LABELS: list[FieldSpec] = [
       for kind in ("ReplicationController", "Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "Job")),
     ("CronJob", "spec/jobTemplate/metadata/labels", True),
     ("CronJob", "spec/jobTemplate/spec/template/metadata/labels", True),
-    ("StatefulSet", "spec/volumeClaimTemplates/metadata/labels", True),
 ]  # fmt: skip
 _AFFINITIES = tuple(
     f"spec/template/spec/affinity/{affinity}/{rule}/labelSelector/matchLabels"
@@ -34,7 +33,8 @@ _AFFINITIES = tuple(
     )
 )
 SELECTOR_LABELS: list[FieldSpec] = [
-    ("Service", "spec/selector", True), ("ReplicationController", "spec/selector", True),
+    ("StatefulSet", "spec/volumeClaimTemplates/metadata/labels", True), ("Service", "spec/selector", True),
+    ("ReplicationController", "spec/selector", True),
     *((kind, "spec/selector/matchLabels", True) for kind in ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")),
     ("Job", "spec/selector/matchLabels", False), ("CronJob", "spec/jobTemplate/spec/selector/matchLabels", False),
     ("PodDisruptionBudget", "spec/selector/matchLabels", False),
