@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from html import escape
 
 from fleetlib.errors import TimeoutExpired
 
@@ -20,23 +21,15 @@ class Wait:
         self._clock = clock
         self._start = clock()
         self._end = self._start + timeout
-        self._bar: Any = None
+        self._bar: _Silent | _Notebook | _Terminal | None = None
         self.last = ""
 
     def update(self, done: int, total: int, text: str = "") -> None:
+        """Move the bar: `done` of `total`, and what is being waited for in the system's own words."""
         self.last = text or self.last
-        if self._bar is None and self._interactive():
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, desc=self.title, unit="", leave=False, bar_format="{desc}: {n}/{total} {bar} {elapsed} {postfix}")
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.n = done
-            self._bar.set_postfix_str(text[:60], refresh=True)
-
-    @staticmethod
-    def _interactive() -> bool:
-        return "ipykernel" in sys.modules or sys.stderr.isatty()
+        if self._bar is None:
+            self._bar = _bar(self.title)
+        self._bar.show(done, total, text)
 
     def remaining(self) -> float:
         """Seconds left. Raises `TimeoutExpired` when there are none."""
@@ -54,6 +47,59 @@ class Wait:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class _Silent:
+    """No bar: output goes to a file or a pipe, or `FLEET_PROGRESS=off`."""
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing to take away."""
+
+
+class _Notebook:
+    """A bar in the cell's output, taken away at the end."""
+
+    def __init__(self, title: str) -> None:
+        from IPython.display import HTML, display
+
+        self._title, self._html = title, HTML
+        self._handle = display(HTML(""), display_id=True)
+
+    def show(self, done: int, total: int, text: str) -> None:
+        bar = f"<progress value='{done}' max='{max(total, 1)}'></progress>"
+        self._handle.update(self._html(f"{escape(self._title)} {bar} {done}/{total} <small>{escape(text[:160])}</small>"))
+
+    def close(self) -> None:
+        from IPython.display import clear_output
+
+        clear_output()
+
+
+class _Terminal:
+    """A bar on standard error."""
+
+    def __init__(self, title: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=title, leave=False, bar_format="{desc}: {n}/{total} {bar} {elapsed} {postfix}")
+
+    def show(self, done: int, total: int, text: str) -> None:
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_postfix_str(text[:60], refresh=True)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _bar(title: str) -> _Silent | _Notebook | _Terminal:
+    if os.environ.get("FLEET_PROGRESS") == "off":
+        return _Silent()
+    if "ipykernel" in sys.modules:
+        return _Notebook(title)
+    return _Terminal(title) if sys.stderr.isatty() else _Silent()
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
     result = StageResult(path.stem, "done", output=path.name)
     began = time.monotonic()
     try:
-        with _environment(FLEET_RECORD=str(record)):
+        with _environment(FLEET_RECORD=str(record), FLEET_PROGRESS="off"):
             papermill.execute_notebook(
                 str(path), str(output), parameters=_used_by(path, values), cwd=str(path.parent), progress_bar=False, log_output=False
             )
