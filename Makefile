@@ -1,0 +1,48 @@
+# The commands a newcomer needs: demo, test, check, lab, bench. Each installs what it needs into .venv first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test check lab bench lock outputs clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Run every stage on the sandbox, print the fleet, write a report
+	$(BIN)/fleet run --file parameters/sandbox.yaml
+
+test: $(STAMP) ## Run all tests, the notebooks among them
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(STAMP) ## Lint, types, import directions, notebook hygiene
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . 
+	$(BIN)/mypy fleetlib
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_notebooks.py
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(STAMP) ## Measure, side by side with peers
+	$(BIN)/python -m benchmarks
+
+outputs: $(STAMP) ## Execute the notebooks on a fresh sandbox and store their outputs
+	$(BIN)/python tools/store_outputs.py
+
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## Remove the virtual environment, the sandbox and all runs
+	-test -x $(BIN)/fleet && $(BIN)/fleet sandbox down
+	rm -rf $(VENV) .fleet runs

@@ -1,0 +1,41 @@
+"""environment.yml and pyproject.toml name the same packages with the same bounds; parameters/ equals the defaults."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from fleetlib.parameters import Parameters, read_file
+
+ROOT = Path(__file__).parents[2]
+RENAMED = {"python-kubernetes": "kubernetes"}
+
+
+def _bounds(requirements: list[str]) -> dict[str, str]:
+    found = [re.fullmatch(r"([\w.-]+)>=([\d.]+)", text.split(";")[0].strip()) for text in requirements]
+    return {m.group(1): m.group(2) for m in found if m}
+
+
+def test_conda_and_pip_install_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(item["pip"] for item in conda if isinstance(item, dict))
+    listed = _bounds([item for item in conda if isinstance(item, str)] + pip)
+    assert listed.pop("python") in project["requires-python"]
+    assert {RENAMED.get(name, name): bound for name, bound in listed.items()} == _bounds(project["dependencies"])
+
+
+def test_the_lock_holds_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = set(_bounds(project["project"]["dependencies"])) | set(_bounds(project["dependency-groups"]["dev"]))
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
+    assert {name.lower().replace("_", "-").replace(".", "-") for name in wanted} <= {n.replace(".", "-") for n in locked}
+
+
+def test_parameter_files_have_all_keys() -> None:
+    defaults = Parameters.check({}).model_dump()
+    assert read_file(ROOT / "parameters/sandbox.yaml") == defaults
+    assert set(read_file(ROOT / "parameters/azure.example.yaml")) == set(defaults)
