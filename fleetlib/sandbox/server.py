@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ ROUTES = {
 }  # fmt: skip
 """First segment of the path -> part. Everything else is Entra's, whose paths start with a tenant."""
 
+FLEET_REPOSITORY = "https://github.com/contoso/aks-fleet"
+WORKLOADS_REPOSITORY = "https://github.com/contoso/aks-fleet-workloads"
+CHART_REGISTRY = "oci://contosofleet.azurecr.io"
+"""The addresses in the project's own GitOps content, which the sandbox answers for."""
+
 EGRESS_CLIENT_ID = "9d0c6c1e-7f57-4f0c-b7a0-2a4f6c8e0d12"
 
 
@@ -70,7 +76,7 @@ def build(sandbox: Sandbox) -> tuple[ASGIApp, list[Callable[[], Awaitable[None]]
     sandbox.wire.base = sandbox.base
     sandbox.wire.egress_headers = _egress(sandbox.store)
     background = [part.run for part in (arm, kubernetes, machine)]
-    return application, [lambda run=run: run(sandbox) for run in background]
+    return application, [partial(run, sandbox) for run in background]
 
 
 def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
@@ -165,6 +171,20 @@ def _ensure_operator(sandbox: Sandbox) -> None:
     directory.put_principal(sandbox.store, operator)
 
 
+def _seed(sandbox: Sandbox, project: Path) -> None:
+    """The fleet's repositories on the sandbox's Git host, from the checkout. What is there already stays: it is the user's."""
+    from fleetlib.sandbox import sources
+
+    for url, tree, folders in (
+        (FLEET_REPOSITORY, project, ("charts", "flux")),
+        (WORKLOADS_REPOSITORY, project / "workloads", ()),
+    ):
+        if all((tree / folder).is_dir() for folder in (*folders, ".")):
+            sources.seed_repository(sandbox.state, url, tree, folders=folders)
+            sources.mirror(sandbox, url, "git")
+    sources.mirror(sandbox, CHART_REGISTRY, "oci")
+
+
 def _egress(store: Store) -> dict[str, str]:
     """The credential that the clusters' network gateway shows to mirrors: new at each start, never on disk."""
     secret = directory.new_secret()
@@ -199,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="fleetlib.sandbox.server")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--clock", choices=list(MODES), default="instant")
+    parser.add_argument("--project", type=Path, help="checkout whose fleet the Git host starts out with")
     arguments = parser.parse_args()
     os.umask(0o077)
     state: Path = arguments.state
@@ -212,6 +233,8 @@ def main() -> None:
     os.write(lock, str(os.getpid()).encode())
     port = _settings(state)["port"]
     sandbox = open_sandbox(state, port, ScaledClock(arguments.clock))
+    if arguments.project is not None:
+        _seed(sandbox, arguments.project)
     _run(serve(sandbox, port, lambda: print("ready", flush=True)))
 
 
