@@ -1,0 +1,94 @@
+"""Steps write differences and nothing else; verification says everything that is wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetlib.change import Check, Checks, Step, differences
+from fleetlib.diagnosis import explain
+from fleetlib.errors import VerificationError
+from fleetlib.stages.stage import Stage, promise
+
+
+def _step(box: dict[str, Any], wanted: Any, **options: Any) -> Step:
+    def write(current: Any) -> None:
+        box["writes"] = box.get("writes", 0) + 1
+        box["value"] = wanted
+
+    return Step("step", "thing", lambda: box.get("value"), write, lambda current: differences({"v": wanted}, {"v": current}), **options)
+
+
+def test_a_step_applies_once() -> None:
+    box: dict[str, Any] = {}
+    step = _step(box, 3)
+    assert step.plan().action == "create"
+    assert box == {}
+    assert [step.apply().action, step.apply().action] == ["create", "unchanged"]
+    box["value"] = 1
+    assert str(step.apply()) == "update: thing (v: 1 -> 3)"
+    assert box["writes"] == 2
+
+
+def test_an_absent_step_deletes_once() -> None:
+    box: dict[str, Any] = {"value": 1}
+    step = _step(box, None, absent=True)
+    assert [step.apply().action, step.apply().action] == ["delete", "unchanged"]
+
+
+def test_named_lists_are_compared_by_name() -> None:
+    desired = {"pools": [{"name": "system", "max": 3}]}
+    actual = {"pools": [{"name": "user", "max": 9}, {"name": "system", "max": 1, "min": 0}], "more": True}
+    assert differences(desired, actual) == ["pools[system].max: 1 -> 3"]
+
+
+@given(st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
+def test_nothing_differs_from_itself(value: Any) -> None:
+    assert differences(value, value) == []
+
+
+class _Broken(Stage):
+    notebook = "42_break_things"
+
+    def promises(self) -> Iterable[Check]:
+        yield promise("one holds", True)
+        yield promise("two holds", False, "AADSTS700213: no match", "mend two")
+        yield promise("three holds", False, "nothing there", "mend three")
+
+
+def test_verification_names_every_broken_promise_and_its_mend() -> None:
+    stage = _Broken.__new__(_Broken)
+    stage.applied = []
+    with pytest.raises(VerificationError) as error:
+        stage.verify()
+    text = str(error.value)
+    assert "2 of 3 promises are not kept" in text
+    assert all(words in text for words in ("AADSTS700213: no match", "nothing there", "mend two", "mend three"))
+
+
+def test_html_escapes_what_systems_say() -> None:
+    html = Checks((promise("p", False, "<script>alert(1)</script>"),))._repr_html_()
+    assert "<script>" not in html
+
+
+@pytest.mark.parametrize(
+    ("message", "notebook"),
+    [
+        ("AADSTS700211: No matching federated identity record found for presented assertion issuer 'x'", "02_create_aso_identity"),
+        ("AuthorizationFailed: The client 'x' does not have authorization to perform action 'y'", "04_prepare_fleet"),
+        ("failed to find layer with media type 'application/vnd.cncf.helm.chart.content.v1.tar+gzip'", "05_publish_cluster_chart"),
+        ("ErrCode_InsufficientVCPUQuota: Insufficient regional vcpu quota left", "00_check_prerequisites"),
+    ],
+)
+def test_known_messages_lead_to_their_notebook(message: str, notebook: str) -> None:
+    cause = explain(message)
+    assert cause is not None
+    assert notebook in cause.fix
+
+
+def test_unknown_messages_speak_for_themselves() -> None:
+    assert explain("the moon is in the wrong phase") is None
