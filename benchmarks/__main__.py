@@ -1,0 +1,131 @@
+"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, and memory.
+
+Absolute times depend on the machine; the ratios are what the project promises. Exits 1 if a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FLEET = Path(sys.executable).with_name("fleet")
+
+HELLO = """
+import asyncio, sys, uvicorn
+from pathlib import Path
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+async def main():
+    config = uvicorn.Config(app, host="127.0.0.1", port=int(sys.argv[1]), ssl_certfile=sys.argv[2], ssl_keyfile=sys.argv[3],
+                            lifespan="off", log_level="error")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.001)
+    print("ready", flush=True)
+    await task
+asyncio.run(main())
+"""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
+    """Median seconds to ready: the sandbox with an empty state, and a hello-world over TLS."""
+    from fleetlib.sandbox import lifecycle, pki
+    from fleetlib.sandbox.server import free_port
+
+    pems = pki.authority(folder).issue("hello", hosts=("127.0.0.1",))
+    certificate, key = folder / "hello.pem", folder / "hello.key"
+    pki.write_private(certificate, pems[0])
+    pki.write_private(key, pems[1])
+    ours, theirs = [], []
+    for number in range(rounds):
+        state = folder / f"cold-{number}"
+        ours.append(seconds(lambda state=state: lifecycle.up(state, project=ROOT)))
+        lifecycle.down(state)
+        command = [sys.executable, "-c", HELLO, str(free_port()), str(certificate), str(key)]
+        began = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            theirs.append(time.perf_counter() - began)
+            process.kill()
+    return statistics.median(ours), statistics.median(theirs)
+
+
+def demo(folder: Path) -> tuple[float, float, int]:
+    """Seconds of the whole demo, of as many empty notebooks through papermill, and the sandbox's memory in MB after it."""
+    environment = {**os.environ, "FLEET_HOME": str(folder / "home")}
+
+    def fleet(*arguments: str) -> str:
+        return subprocess.run([str(FLEET), *arguments], cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+    ours = seconds(lambda: fleet("run", "--runs", str(folder / "runs")))
+    memory = int(json.loads(fleet("sandbox", "status"))["memory_mb"])
+    fleet("sandbox", "down")
+    count = len(list((ROOT / "notebooks").glob("0*.ipynb")))
+    return ours, seconds(lambda: _empty(folder / "empty", count)), memory
+
+
+def _empty(folder: Path, count: int) -> None:
+    import nbformat
+    import papermill
+
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number}.ipynb"
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(metadata=kernel, cells=[nbformat.v4.new_code_cell("1")]), path)
+        papermill.execute_notebook(str(path), str(folder / f"out-{number}.ipynb"), progress_bar=False, log_output=False)
+
+
+def store(folder: Path, count: int) -> dict[str, float]:
+    """Puts a second, and milliseconds to list `count` objects of 3 kB."""
+    from fleetlib.sandbox.store import Store
+
+    store = Store(folder / f"store-{count}.db")
+    value = json.dumps({"spec": "x" * 3000}).encode()
+    writing = seconds(lambda: [store.put("p", f"/m/{n:06d}", value) for n in range(count)])
+    listing = min(seconds(lambda: store.list("p", "/m/")) for _ in range(5))
+    store.close()
+    return {"puts_per_second": count / writing, "list_ms": listing * 1000}
+
+
+def main() -> int:
+    kept = True
+
+    def line(text: str, ratio: float, limit: float, unit: str = "times") -> None:
+        nonlocal kept
+        good = ratio <= limit
+        kept = kept and good
+        print(f"{'ok  ' if good else 'MISS'} {text}: {ratio:.2f} {unit} (aim: at most {limit})", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
+        folder = Path(name)
+        ours, theirs = cold_start(folder)
+        line(f"cold start {ours:.2f} s against a bare TLS hello-world {theirs:.2f} s", ours / theirs, 3)
+        for count in (1_000, 10_000):
+            figures = store(folder, count)
+            print(f"     store with {count} objects: {figures['puts_per_second']:.0f} puts/s, list in {figures['list_ms']:.1f} ms", flush=True)
+        ours, theirs, memory = demo(folder)
+        line(f"the whole demo {ours:.1f} s against as many empty notebooks {theirs:.1f} s", ours / theirs, 2.5)
+        line("memory of the sandbox with the demo's fleet", memory, 300, "MB")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
