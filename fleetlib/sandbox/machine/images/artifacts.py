@@ -74,12 +74,14 @@ class Storage:
         if not _users[digest]:
             del _users[digest], _blobs[digest]
 
-    def collect(self, folder: str, keep: str | None = None) -> int:
-        """Remove the files of one object (`<kind>/<namespace>/<name>`) but `keep`; how many there were."""
-        paths = [path for path in self._files if path.startswith(folder + "/") and path != keep]
-        for path in paths:
+    def collect(self, folder: str) -> None:
+        """Remove the files of one object (`<kind>/<namespace>/<name>`)."""
+        self.retain(folder, set())
+
+    def retain(self, folder: str, keep: set[str]) -> None:
+        """Remove the files of one object but those in `keep`."""
+        for path in [path for path in self._files if path.startswith(folder + "/") and path not in keep]:
             self.remove(path)
-        return len(paths)
 
     def clear(self) -> None:
         for path in list(self._files):
