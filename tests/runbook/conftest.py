@@ -1,0 +1,101 @@
+"""Sandboxes that are already so far: built once a session by the stages themselves, then copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetlib.parameters import Parameters
+from fleetlib.sandbox import lifecycle
+from fleetlib.session import Session, connect
+from fleetlib.stages.aso_identity import AsoIdentity
+from fleetlib.stages.bootstrap_flux import BootstrapFlux
+from fleetlib.stages.control_plane import ControlPlane
+from fleetlib.stages.deploy_workloads import DeployWorkloads
+from fleetlib.stages.prepare_fleet import PrepareFleet
+from fleetlib.stages.prerequisites import Prerequisites
+from fleetlib.stages.publish_chart import PublishChart
+from fleetlib.stages.stage import Stage
+
+ROOT = Path(__file__).parents[2]
+STAGES: dict[str, type[Stage]] = {
+    "00": Prerequisites, "01": ControlPlane, "02": AsoIdentity, "03": BootstrapFlux, "04": PrepareFleet, "05": PublishChart,
+    "06": DeployWorkloads,
+}  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "staging_cluster_count": 1, "prod_cluster_count": 1, "timeout_minutes": 1.0, "patience_minutes": 0.03,
+}  # fmt: skip
+
+
+@dataclass
+class Fleet:
+    """A sandbox of its own for one test, and a session on it."""
+
+    home: Path
+    session: Session
+
+    def stage(self, number: str) -> Any:
+        return STAGES[number](self.session)
+
+    def run(self, *numbers: str) -> None:
+        """Run stages as their notebooks do."""
+        for number in numbers:
+            stage = self.stage(number)
+            stage.preflight()
+            stage.apply_all()
+            if hasattr(stage, "wait"):
+                stage.wait()
+            stage.verify()
+
+    def again(self, **changes: Any) -> Fleet:
+        """The same sandbox with a new session, and other parameters."""
+        values = {**self.session.parameters.model_dump(), **changes}
+        return Fleet(self.home, connect(Parameters.check(values)))
+
+
+@pytest.fixture(scope="session")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """The home folder of a sandbox on which all stages up to the named one have run; the sandbox is down."""
+    made: dict[str, Path] = {}
+    patch = pytest.MonkeyPatch()
+
+    def build(upto: str) -> Path:
+        if upto not in made:
+            home = tmp_path_factory.mktemp(f"upto-{upto}") / "home"
+            previous = f"{int(upto) - 1:02d}"
+            if upto != "00":
+                shutil.copytree(build(previous), home, symlinks=True)
+            patch.setenv("FLEET_HOME", str(home))
+            lifecycle.up(home / "sandbox", project=ROOT)
+            try:
+                Fleet(home, connect(Parameters.check(SETTINGS))).run(upto)
+            finally:
+                lifecycle.down(home / "sandbox")
+            made[upto] = home
+        return made[upto]
+
+    yield build
+    patch.undo()
+
+
+@pytest.fixture
+def fleet(snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Fleet]]:
+    """`fleet("04")`: a running sandbox on which stages 00 to 04 have been run."""
+    started: list[Path] = []
+
+    def start(upto: str) -> Fleet:
+        source, home = snapshots(upto), tmp_path / "home"
+        shutil.copytree(source, home, symlinks=True)
+        monkeypatch.setenv("FLEET_HOME", str(home))
+        lifecycle.up(home / "sandbox", project=ROOT)
+        started.append(home)
+        return Fleet(home, connect(Parameters.check(SETTINGS)))
+
+    yield start
+    for home in started:
+        lifecycle.down(home / "sandbox")
