@@ -1,0 +1,185 @@
+"""A running source-controller: the program over the Wire, sources beside it, time moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dulwich import porcelain
+from harness import BASE, OPERATOR_SECRET, World
+from little_api import LittleApi
+
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
+from fleetlib.sandbox.machine.client import KubeClient
+from fleetlib.sandbox.machine.images import artifacts
+from fleetlib.sandbox.machine.images.flux_source import source_controller
+from fleetlib.sandbox.machine.program import Pod
+from fleetlib.sandbox.sources import mirror, seed_repository
+from fleetlib.sandbox.sources.oci_store import digest_of
+from fleetlib.sandbox.sources.repositories import locate
+
+FLEET = "https://github.com/contoso/aks-fleet"
+NAMESPACE = "cluster-config"
+OPERATOR = {"authorization": "Basic " + base64.b64encode(f"{OPERATOR_CLIENT_ID}:{OPERATOR_SECRET}".encode()).decode()}
+Object = dict[str, Any]
+
+
+@dataclass
+class Cluster:
+    """A cluster with nothing but a source-controller in it."""
+
+    world: World
+    api: LittleApi
+    pod: Pod
+    folder: Path
+    lines: list[str] = field(default_factory=list)
+    underway: list[str] = field(default_factory=list)
+    """Requests to the sources that are not answered yet."""
+
+    async def apply(self, kind: str, name: str, spec: Object, **metadata: Any) -> Object:
+        """Create or change an object and let the controller work; the object as it then is."""
+        self.api.put(kind, NAMESPACE, {
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "metadata": {"name": name, **metadata}, "spec": spec,
+        })  # fmt: skip
+        await self.settle()
+        return self.get(kind, name)
+
+    def secret(self, name: str, **data: str) -> None:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self.api.put("Secret", NAMESPACE, {"apiVersion": "v1", "metadata": {"name": name}, "data": encoded})
+
+    async def settle(self) -> None:
+        """Until nothing more happens without time passing; git runs in a process, so real time must pass too."""
+        still = 0
+        while still < 3:
+            before = (self.api.version, len(self.lines))
+            await self.world.clock.settle(60)
+            await asyncio.sleep(0.001)
+            quiet = not self.underway and before == (self.api.version, len(self.lines))
+            still = still + 1 if quiet else 0
+
+    async def advance(self, seconds: float) -> None:
+        await self.world.clock.advance(seconds)
+        await self.settle()
+
+    def get(self, kind: str, name: str) -> Object:
+        return copy.deepcopy(self.api.objects[(kind, NAMESPACE, name)])
+
+    def events(self, name: str) -> list[tuple[str, str, str]]:
+        found = [obj for (kind, _, _), obj in self.api.objects.items() if kind == "Event"]
+        return [(e["type"], e["reason"], e["message"]) for e in found if e["involvedObject"]["name"] == name]
+
+    async def files(self, obj: Object) -> dict[str, str]:
+        data = await artifacts.fetch(self.pod, obj["status"]["artifact"])
+        return {path: content.decode() for path, content in artifacts.unpack(data).items()}
+
+    # --- Git ---------------------------------------------------------------------------------------------------------
+
+    def repository(self, files: dict[str, str], url: str = FLEET) -> str:
+        """A mirrored repository with one commit of these files; its id."""
+        tree = self.folder / f"tree-{len(list(self.folder.iterdir()))}"
+        for path, text in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text)
+        mirror(self.world.sandbox, url, "git")
+        return seed_repository(self.world.sandbox.state, url, tree)
+
+    def commit(self, files: dict[str, str], message: str, *, tag: str = "", annotated: bool = False, url: str = FLEET) -> str:
+        """A further commit on main (and a tag there); its id."""
+        clone = self.folder / f"clone-{len(list(self.folder.iterdir()))}"
+        bare = str(locate(self.world.sandbox.state, url))
+        with porcelain.clone(bare, str(clone)) as repo:
+            for path, text in files.items():
+                (clone / path).parent.mkdir(parents=True, exist_ok=True)
+                (clone / path).write_text(text)
+                porcelain.add(repo, [str(clone / path)])
+            who = b"Test <test@example.invalid>"
+            made = porcelain.commit(repo, message=message.encode(), author=who, committer=who).decode()
+            porcelain.push(repo, bare, "refs/heads/main")
+            if tag:
+                porcelain.tag_create(
+                    repo, tag.encode(), message=b"A release" if annotated else None, annotated=annotated, author=who
+                )
+                porcelain.push(repo, bare, f"refs/tags/{tag}")
+        return made
+
+    # --- OCI ---------------------------------------------------------------------------------------------------------
+
+    async def push(self, repository: str, tag: str, layer: bytes, media_type: str, **annotations: str) -> str:
+        """Push an artifact with one layer; the manifest's digest."""
+        base, send = f"{BASE}/v2/{repository}", self.world.wire.request
+        for data in (layer, b"{}"):
+            await send("POST", f"{base}/blobs/uploads/?digest={digest_of(data)}", headers=OPERATOR, body=data)
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        manifest = json.dumps({
+            "schemaVersion": 2, "mediaType": kind, "annotations": annotations,
+            "config": {"mediaType": "application/vnd.test", "digest": digest_of(b"{}"), "size": 2},
+            "layers": [{"mediaType": media_type, "digest": digest_of(layer), "size": len(layer)}],
+        }).encode()  # fmt: skip
+        answer = await send("PUT", f"{base}/manifests/{tag}", headers={**OPERATOR, "content-type": kind}, body=manifest)
+        assert answer.status == 201
+        return digest_of(manifest)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Cluster]:
+    state = folder / "state"
+    state.mkdir(mode=0o700)
+    async with World.open(state, parts=("sources",)) as world:
+        api, sources = LittleApi(), world.wire.app
+        assert sources is not None
+
+        lines: list[str] = []
+        underway: list[str] = []
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"].startswith("/clusters/"):
+                await api(scope, receive, send)
+                return
+            underway.append(scope["path"])
+            try:
+                await sources(scope, receive, send)
+            finally:
+                underway.remove(scope["path"])
+
+        world.wire.app = application
+        kube = KubeClient(world.wire, f"{BASE}/clusters/hub", "token")
+        pod = Pod(
+            "hub", "flux-system", "source-controller-0", "manager", "ghcr.io/fluxcd/source-controller:v1.6.2", "node-0",
+            "source-controller", {}, {}, [], [], {}, {}, kube, world.wire, world.clock, lines.append, lambda ready: None,
+        )  # fmt: skip
+        cluster = Cluster(world, api, pod, folder, lines, underway)
+        task = asyncio.create_task(source_controller(pod))
+        await cluster.settle()
+        try:
+            yield cluster
+        finally:
+            task.cancel()
+            results = await asyncio.gather(task, return_exceptions=True)
+            if not isinstance(results[0], asyncio.CancelledError):
+                raise results[0] or AssertionError("the controller ended by itself")
+
+
+def cluster(test: Callable[[Cluster], Any]) -> Callable[[Path], None]:
+    """Run an async test against a running source-controller."""
+
+    def runs(tmp_path: Path) -> None:
+        async def inside() -> None:
+            async with running(tmp_path) as found:
+                await test(found)
+
+        asyncio.run(inside())
+
+    runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+    return runs
+
+
+def conditions(obj: Object) -> dict[str, tuple[str, str, str]]:
+    return {c["type"]: (c["status"], c["reason"], c["message"]) for c in obj["status"].get("conditions", [])}
