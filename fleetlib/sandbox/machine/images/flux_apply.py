@@ -330,10 +330,13 @@ def _versions(entries: Iterable[Entry]) -> dict[Ref, str]:
 
 
 def _drifted(existing: Object, planned: Object, ignore: Iterable[Mapping[str, Any]]) -> bool:
-    for part in ("labels", "annotations"):
-        if (existing["metadata"].get(part) or {}) != (planned["metadata"].get(part) or {}):
-            return True
-    return _content(existing, ignore) != _content(planned, ignore)
+    return comparable(existing, ignore) != comparable(planned, ignore)
+
+
+def comparable(obj: Object, ignore: Iterable[Mapping[str, Any]]) -> Object:
+    """What of an object counts when it is compared with another state of it."""
+    metadata = {part: obj["metadata"].get(part) or {} for part in ("labels", "annotations")}
+    return {"metadata": metadata, **_content(obj, ignore)}
 
 
 def _content(obj: Object, ignore: Iterable[Mapping[str, Any]]) -> Object:

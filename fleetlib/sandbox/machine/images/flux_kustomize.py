@@ -1,7 +1,7 @@
 """The kustomize-controller: Kustomizations built from a source's artifact and applied, with their inventory.
 
 Reasons, messages and events are those of fluxcd/kustomize-controller. One difference is deliberate: a run that finds nothing
-to do writes nothing, where Flux renews conditions, history and its event at each interval.
+to do writes nothing, where Flux renews its conditions and event at each interval.
 May import `machine.{program,client,controller,kustomize}` and the Flux modules of `machine.images`.
 """
 
@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.machine import kustomize
 from fleetlib.sandbox.machine.client import ApiError, NoMatch, Object, Objects
 from fleetlib.sandbox.machine.controller import Controller, Informers, Key, key_of
@@ -48,7 +47,6 @@ SOURCES = {
     "Bucket": "source.toolkit.fluxcd.io/v1",
 }
 HEALTHY = "Healthy"
-_HISTORY = 5
 _UNDO = (("kubectl", "Apply"), ("kubectl", "Update"), ("before-first-apply", "Update"), (MANAGER, "Update"))
 _OLD_ANNOTATIONS = (
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -320,16 +318,11 @@ class KustomizationController:
         except AccessError as error:
             raise Failure("ReconciliationFailed", f"failed to build kube client: {error}") from error
         objects = await self._build(run, files, path, top)
-        checksum = "sha256:" + hashlib.sha256(dump(objects).encode()).hexdigest()
         manager = ResourceManager(kube, self.clock, MANAGER, GROUP)
         self._own(run, manager, objects)
         await self._progress(run, f"Detecting drift {limit}")
-        try:
-            await self._apply(run, manager, objects, limit)
-        except Failure as failure:
-            self._record(run, checksum, failure.reason)
-            raise
-        self._succeed(run, checksum)
+        await self._apply(run, manager, objects, limit)
+        self._succeed(run)
 
     async def _fetch(self, run: _Run) -> dict[str, bytes]:
         try:
@@ -463,31 +456,13 @@ class KustomizationController:
     def _fail_fast(self) -> bool:
         return "DisableFailFastBehavior=true" not in self.pod.flag("feature-gates", "")
 
-    def _succeed(self, run: _Run, checksum: str) -> None:
+    def _succeed(self, run: _Run) -> None:
         status = run.obj["status"]
         status["lastAppliedRevision"] = run.revision
         if run.origin:
             status["lastAppliedOriginRevision"] = run.origin
         message = f"Applied revision: {run.revision}"
         flux.set_condition(run.obj, flux.READY, "True", "ReconciliationSucceeded", message, self.clock.now())
-        if not run.settled:
-            self._record(run, checksum, "ReconciliationSucceeded")
-
-    def _record(self, run: _Run, checksum: str, outcome: str) -> None:
-        """Note the outcome in the status's history: newest first, one entry per digest and outcome."""
-        now = self.clock.now()
-        history: Objects = run.obj["status"].get("history") or []
-        entry: Object = next(
-            (e for e in history if (e.get("digest"), e.get("lastReconciledStatus")) == (checksum, outcome)),
-            {"digest": checksum, "firstReconciled": rfc3339(now), "totalReconciliations": 0},
-        )
-        new = {
-            **entry, "lastReconciled": rfc3339(now), "lastReconciledStatus": outcome,
-            "lastReconciledDuration": flux.go_duration(round(now.timestamp() - run.started, 3)),
-            "totalReconciliations": entry["totalReconciliations"] + 1,
-            "metadata": {"revision": run.revision} | ({"originRevision": run.origin} if run.origin else {}),
-        }  # fmt: skip
-        run.obj["status"]["history"] = [new, *(e for e in history if e is not entry)][:_HISTORY]
 
     # --- deletion ----------------------------------------------------------------------------------------------------
 
