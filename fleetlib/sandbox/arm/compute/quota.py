@@ -1,16 +1,18 @@
-"""vCPU quotas of a subscription's regions: what all clusters' pools use, and how much there may be. Pure functions.
+"""vCPU quotas of a subscription's regions: what all clusters' pools use, and how much there may be.
 
 Azure counts vCPUs twice, against the region and against the size's family; only machines that run (or are allocated) count.
-Source: "vCPU quotas", Microsoft.Compute/locations/usages. May import the sizes.
+Source: "vCPU quotas", Microsoft.Compute/locations/usages. May import the sizes and the context.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from typing import Any
 
 from fleetlib.sandbox.arm.compute import sizes
+from fleetlib.sandbox.context import Sandbox
 
 REGIONAL = "cores"
 REGIONAL_LIMIT = 1000
@@ -74,3 +76,22 @@ def display(family: str) -> str:
     """`standardDASv5Family` -> `Standard DASv5 Family`."""
     core = family[len("standard") :].removesuffix("Family")
     return f"Standard {core} Family"
+
+
+def parse(detail: str) -> dict[str, int]:
+    """Limits as a fault's detail gives them: `8` (regional vCPUs) or `standardDASv5Family=4,cores=8`."""
+    if detail.strip().isdigit():
+        return {REGIONAL: int(detail)}
+    pairs = (part.partition("=") for part in detail.split(",") if "=" in part)
+    names = {name.lower(): name for name in (REGIONAL, *families())}
+    return {names[name.strip().lower()]: int(value) for name, _, value in pairs if name.strip().lower() in names}
+
+
+def limits(sandbox: Sandbox, subscription: str, location: str) -> dict[str, int]:
+    """The limits that were lowered for the region: by `vcpu-quota` faults armed for it with a detail (see `parse`)."""
+    scope = f"/subscriptions/{subscription}/providers/microsoft.compute/locations/{location}"
+    found: dict[str, int] = {}
+    for fault in sandbox.faults.armed():
+        if fault.name == "vcpu-quota" and fault.detail and fnmatch(scope, fault.target.lower()):
+            found |= parse(fault.detail)
+    return found

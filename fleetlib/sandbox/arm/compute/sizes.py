@@ -91,11 +91,12 @@ RESTRICTED: dict[str, frozenset[str]] = {
 }
 """Series -> regions that have it, but not for this subscription (NotAvailableForSubscription)."""
 
-ZONAL = frozenset(
-    "australiaeast brazilsouth canadacentral centralindia centralus eastasia eastus eastus2 francecentral germanywestcentral "
-    "italynorth japaneast koreacentral northeurope norwayeast polandcentral southafricanorth southcentralus southeastasia "
-    "swedencentral switzerlandnorth uaenorth uksouth westeurope westus2 westus3".split()
-)
+_ZONAL = """
+australiaeast brazilsouth canadacentral centralindia centralus eastasia eastus eastus2 francecentral germanywestcentral
+italynorth japaneast koreacentral northeurope norwayeast polandcentral southafricanorth southcentralus southeastasia
+swedencentral switzerlandnorth uaenorth uksouth westeurope westus2 westus3
+"""
+ZONAL = frozenset(_ZONAL.split())
 """Regions with availability zones."""
 
 

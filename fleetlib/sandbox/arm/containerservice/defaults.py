@@ -65,12 +65,13 @@ NODE_IMAGES = {
 }
 """osSKU -> the node image that new nodes get."""
 
-READ_ONLY = frozenset(
-    "provisioningState powerState maxAgentPools currentKubernetesVersion fqdn privateFQDN azurePortalFQDN resourceUID status".split()
-)
+READ_ONLY = frozenset((
+    "provisioningState", "powerState", "maxAgentPools", "currentKubernetesVersion", "fqdn", "privateFQDN", "azurePortalFQDN",
+    "resourceUID", "status",
+))  # fmt: skip
 """Cluster properties that AKS sets; a PUT that carries them (read, changed, written back) is not refused, they are ignored."""
 
-POOL_READ_ONLY = frozenset("eTag provisioningState currentOrchestratorVersion nodeImageVersion status".split())
+POOL_READ_ONLY = frozenset(["eTag", "provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "status"])
 
 
 def merged(base: Document, over: Document) -> Document:

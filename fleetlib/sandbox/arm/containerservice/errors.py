@@ -198,3 +198,8 @@ def local_accounts_disabled() -> ArmError:
 def no_credentials_yet() -> ArmError:
     """The control plane is not up; the sentence is the sandbox's."""
     return _refused(404, "NotFound", "The credentials of the managed cluster are not available: its control plane is not ready yet.")
+
+
+def provisioning_failed(message: str, code: str = "") -> ArmError:
+    """How an operation ends whose control plane or nodes did not come up."""
+    return _refused(500, code or "ControlPlaneProvisioningFailed", message)

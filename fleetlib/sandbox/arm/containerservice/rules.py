@@ -7,10 +7,12 @@ Pure functions over the filled-in documents; each raises `ArmError`. May import 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from fleetlib.sandbox.arm.compute import sizes
 from fleetlib.sandbox.arm.containerservice import errors, versions
+from fleetlib.sandbox.arm.errors import not_emulated
 
 Document = dict[str, Any]
 
@@ -55,6 +57,13 @@ def immutable(wanted: Document, current: Document, paths: tuple[str, ...], prefi
 
 def _folded(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def emulated(properties: Document, table: dict[str, str]) -> None:
+    """Refuse by name what the sandbox does not have, where a property really asks for it."""
+    for path, what in table.items():
+        if at(properties, path):
+            raise not_emulated(what)
 
 
 def cluster_name(name: str) -> None:
@@ -115,11 +124,11 @@ def pool_version(location: str, wanted: str, current: str | None, control_plane:
     return full
 
 
-def skew(pools: list[Document], control_plane: str) -> None:
+def skew(pool_versions: Iterable[str], control_plane: str) -> None:
     """Refuse a control plane that would leave a pool too far behind."""
-    for pool in pools:
-        if versions.parse(pool["orchestratorVersion"])[1] < versions.parse(control_plane)[1] - versions.MAX_SKEW:
-            raise errors.pool_too_old(pool["orchestratorVersion"], control_plane, versions.MAX_SKEW)
+    for version in pool_versions:
+        if versions.parse(version)[1] < versions.parse(control_plane)[1] - versions.MAX_SKEW:
+            raise errors.pool_too_old(version, control_plane, versions.MAX_SKEW)
 
 
 def system_pool(pools: list[Document]) -> None:

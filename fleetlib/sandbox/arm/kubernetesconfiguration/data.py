@@ -12,22 +12,24 @@ FLUX_VERSIONS = ("2025-04-01", "2024-11-01", "2023-05-01", "2022-11-01", "2022-0
 DURATIONS = {
     "extension create": 180.0, "extension update": 90.0, "extension delete": 60.0,
     "configuration create": 60.0, "configuration update": 20.0, "configuration delete": 30.0,
-    "configuration without extension": 300.0,
 }  # fmt: skip
 """Seconds that the service needs by itself, before or beside what happens in the cluster."""
+
+PATIENCE = {"extension": 1200.0, "configuration": 1200.0, "delete": 1200.0, "forced": 60.0, "extension missing": 60.0}
+"""Seconds until the service gives up waiting for the cluster."""
 
 FLUX = "microsoft.flux"
 FLUX_RELEASES = ("1.17.3", "1.18.2", "1.19.5")
 """Versions of microsoft.flux, oldest first; 1.19.5 carries Flux v2.6.4."""
 
-NOT_EMULATED = frozenset(
-    "azuremonitor-containers azure-policy azuredefender-kubernetes microsoft.azuremonitor.containers microsoft.azuredefender."
-    "kubernetes microsoft.azurekeyvaultsecretsprovider microsoft.azureml.kubernetes microsoft.dapr microsoft.dataprotection."
-    "kubernetes microsoft.azurecontainerstorage microsoft.arccontainerstorage microsoft.eventgrid microsoft.web.appservice "
-    "microsoft.app.environment microsoft.policyinsights microsoft.argocd microsoft.apimanagement.gateway "
-    "microsoft.azure.appconfiguration microsoft.openservicemesh microsoft.videoindexer microsoft.iotoperations "
-    "microsoft.certmanagement microsoft.workloadiam".split()
-)
+_NOT_EMULATED = """
+azuremonitor-containers azure-policy azuredefender-kubernetes microsoft.azuremonitor.containers microsoft.azurepolicy
+microsoft.azuredefender.kubernetes microsoft.azurekeyvaultsecretsprovider microsoft.azureml.kubernetes microsoft.dapr
+microsoft.dataprotection.kubernetes microsoft.azurecontainerstorage microsoft.arccontainerstorage microsoft.eventgrid
+microsoft.web.appservice microsoft.app.environment microsoft.argocd microsoft.apimanagement.gateway
+microsoft.appconfiguration microsoft.openservicemesh microsoft.videoindexer microsoft.iotoperations microsoft.certmanagement
+"""
+NOT_EMULATED = frozenset(_NOT_EMULATED.split())
 """Extension types that Azure has and the sandbox does not."""
 
 EXTENSION: dict[str, Any] = {

@@ -10,6 +10,14 @@ from fleetlib.sandbox.arm.errors import ArmError
 TROUBLESHOOTING = "For general troubleshooting visit: https://aka.ms/k8s-extensions-TSG"
 
 
+NOT_READY = (
+    "Timed out waiting for the resource to come to a ready/completed state : Recommendation Please contact Microsoft support for "
+    "further inquiries : InnerError [release flux failed, and has been uninstalled due to atomic being set: timed out waiting for the "
+    "condition]"
+)
+"""What Helm says when the extension's deployments do not become ready."""
+
+
 def validation(message: str) -> ArmError:
     return ArmError(400, "ValidationFailed", message)
 

@@ -32,20 +32,21 @@ def filled(wanted: Document, name: str) -> Document:
 
 def patched(current: Document, patch: Document, name: str) -> Document:
     """A configuration after a PATCH: maps are merged key by key, null takes a key away."""
-    merged = _merge(current, patch)
+    result = merged(current, patch)
     for kind, key in data.SOURCES.items():
-        if kind != merged.get("sourceKind"):
-            merged.pop(key, None)
-    return filled(merged, name)
+        if kind != result.get("sourceKind"):
+            result.pop(key, None)
+    return filled(result, name)
 
 
-def _merge(base: Document, patch: Document) -> Document:
+def merged(base: Document, patch: Document) -> Document:
+    """`patch` laid upon `base`, key by key; null takes a key away."""
     result = copy.deepcopy(base)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         elif isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _merge(result[key], value)
+            result[key] = merged(result[key], value)
         else:
             result[key] = copy.deepcopy(value)
     return result
@@ -54,13 +55,14 @@ def _merge(base: Document, patch: Document) -> Document:
 def _given(document: Document) -> Document:
     """Without nulls, which mean not given, and without what only the service sets."""
     ignored = {*data.LIVE, "provisioningState"}
-    return {key: _without_nulls(value) for key, value in document.items() if value is not None and key not in ignored}
+    return {key: without_nulls(value) for key, value in document.items() if value is not None and key not in ignored}
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """The document without the keys whose value is null, which means not given."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_names(name: str, properties: Document) -> None:
@@ -88,7 +90,7 @@ def _fill_source(properties: Document) -> None:
     source = {**copy.deepcopy(data.SOURCE[key]), **properties[key]}
     _check_source(kind, source)
     if kind == "GitRepository":
-        reference = {part: None for part in ("branch", "tag", "semver", "commit")}
+        reference = dict.fromkeys(("branch", "tag", "semver", "commit"))
         source["repositoryRef"] = {**reference, **source["repositoryRef"]}
     properties[key] = source
 
@@ -167,5 +169,5 @@ def live(properties: Document, details: Document) -> Document:
 def without_secrets(properties: Document) -> Document:
     """As it is stored and shown: protected settings keep their names only."""
     shown = copy.deepcopy(properties)
-    shown["configurationProtectedSettings"] = {key: "" for key in properties.get("configurationProtectedSettings") or {}}
+    shown["configurationProtectedSettings"] = dict.fromkeys(properties.get("configurationProtectedSettings") or {}, "")
     return shown

@@ -1,0 +1,38 @@
+"""vCPU quota where AKS checks it: before it accepts a cluster or a pool. May import `arm`'s core, `compute`, and this folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fleetlib.sandbox.arm import records
+from fleetlib.sandbox.arm.compute import quota
+from fleetlib.sandbox.arm.containerservice import errors, state
+from fleetlib.sandbox.arm.provider import Write
+from fleetlib.sandbox.arm.records import Resource
+
+
+def check(write: Write, pools: list[Resource], location: str = "") -> None:
+    """Refuse pools that need more vCPUs than the region has left. `pools`: those that change, as they shall be."""
+    where = location or str(write.document["location"])
+    subscription, sandbox = write.id.subscription, write.sandbox
+    total = quota.used(state.clusters(sandbox.store, subscription), where)
+    added = _added(write, pools)
+    limits = quota.limits(sandbox, subscription, where)
+    struck = sandbox.faults.take("vcpu-quota", str(write.id))
+    if struck is not None:
+        limits = {**limits, **(quota.parse(struck.detail) or {quota.REGIONAL: total[quota.REGIONAL]})}
+    for name, requested in added.items():
+        left = max(0, quota.limit(name, limits) - total[name])
+        if requested > left and name == quota.REGIONAL:
+            raise errors.regional_quota(where, left, requested)
+        if requested > left and name in quota.families():
+            raise errors.family_quota(name, where, left, requested)
+
+
+def _added(write: Write, pools: list[Resource]) -> Counter[str]:
+    """What the change needs beyond what its pools use now."""
+    before = [records.get(write.sandbox.store, pool.id) for pool in pools]
+    now = quota.of_pools({"agentPoolProfiles": [pool.properties for pool in before if pool is not None]})
+    then = quota.of_pools({"agentPoolProfiles": [pool.properties for pool in pools]})
+    then.subtract(now)
+    return Counter({name: number for name, number in then.items() if number > 0})

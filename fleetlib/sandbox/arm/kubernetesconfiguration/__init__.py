@@ -1,0 +1,31 @@
+"""Microsoft.KubernetesConfiguration on AKS clusters: extensions and flux configurations.
+
+`flux`, `errors`, `data` are data and pure functions; `extensions` and `configurations` are the two types. May import `arm`'s core
+and the fabric, no other provider: what it must know of a managed cluster it reads from its stored resource (`clusters`).
+"""
+
+from __future__ import annotations
+
+from fleetlib.sandbox.arm.kubernetesconfiguration import configurations, data, extensions
+from fleetlib.sandbox.arm.provider import Provider, ResourceType
+
+CLUSTERS = ("Microsoft.ContainerService/managedClusters",)
+
+
+def provider() -> Provider:
+    return Provider(
+        data.NAMESPACE,
+        (
+            ResourceType(
+                name="extensions", api_versions=data.EXTENSION_VERSIONS, model="extensions.Extension",
+                patch_model="extensions.PatchExtension", tracked=False, extends=CLUSTERS, prepare=extensions.prepare,
+                runners={"put": extensions.put, "delete": extensions.delete}, busy=extensions.busy, rank=15,
+            ),
+            ResourceType(
+                name="fluxConfigurations", api_versions=data.FLUX_VERSIONS, model="flux.FluxConfiguration",
+                patch_model="flux.FluxConfigurationPatch", tracked=False, extends=CLUSTERS, prepare=configurations.prepare,
+                show=configurations.show, runners={"put": configurations.put, "delete": configurations.delete},
+                busy=configurations.busy, rank=10,
+            ),
+        ),
+    )  # fmt: skip

@@ -1,0 +1,19 @@
+"""One world a test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import azure_world
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Iterator[azure_world.Azure]:
+    with azure_world.azure(tmp_path) as world:
+        yield world
