@@ -1,13 +1,15 @@
 """ARM's failures: a status, a code and a message in the common error envelope, as Azure words them.
 
 Source: the error responses of Azure Resource Manager (`ErrorResponse` of the common types, version 2) and learn.microsoft.com's
-"Troubleshoot common Azure deployment errors". Each function makes one code. May import nothing of the project.
+"Troubleshoot common Azure deployment errors". Each function makes one code. May import `models`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+from fleetlib.sandbox.arm.models import Mismatch
 
 DOCS = "docs/sandbox.md"
 
@@ -142,12 +144,12 @@ def content_invalid(reason: str) -> ArmError:
     return ArmError(400, "InvalidRequestContent", message)
 
 
-def busy(resource_id: str) -> ArmError:
-    message = (
-        f"Another operation on this or dependent resource is in progress. To retrieve status of the operation use uri: "
-        f"{resource_id}."
-    )
-    return ArmError(409, "AnotherOperationInProgress", message)
+def malformed(mismatch: Mismatch) -> ArmError:
+    """A body that does not fit its model, in the words of the deserializer that ARM's own types use."""
+    if mismatch.problem == "unknown":
+        where = f"Could not find member '{mismatch.member}' on object of type '{mismatch.model}'. Path '{mismatch.path}'"
+        return content_invalid(f"{where}, line 1, position 1.")
+    return content_invalid(f"Error converting value \"{mismatch.value}\" to type '{mismatch.expected}'. Path '{mismatch.path}', line 1, position 1.")
 
 
 def precondition_failed(etag: str, resource_id: str) -> ArmError:

@@ -109,10 +109,20 @@ def begin(
     Raises the type's busy error if one is in progress. `given` reaches the runner as `work.operation.input`.
     """
     check_idle(request, resource)
-    sandbox = request.sandbox
+    return start(
+        request.sandbox, kind, state, resource=resource, caller=request.caller.object_id, api_version=request.api_version,
+        retry_after=request.type.retry_after, creates=creates, given=given,
+    )  # fmt: skip
+
+
+def start(
+    sandbox: Sandbox, kind: str, state: str, *, resource: Resource, caller: str, api_version: str, retry_after: float = 15.0,
+    creates: bool = False, given: dict[str, Any] | None = None,
+) -> Operation:  # fmt: skip
+    """Start an operation without a request, as the deletion of a group does; nothing is checked."""
     operation = Operation(
-        str(uuid.uuid4()), kind, str(resource.id), resource.type, resource.location.lower(), request.caller.object_id,
-        request.api_version, rfc3339_micro(sandbox.clock.now()), creates, input=given, retry_after=request.type.retry_after,
+        str(uuid.uuid4()), kind, str(resource.id), resource.type, resource.location.lower(), caller, api_version,
+        rfc3339_micro(sandbox.clock.now()), creates, input=given or {}, retry_after=retry_after,
     )  # fmt: skip
     with sandbox.store.transaction():
         if state:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fleetlib.sandbox.arm.errors import ArmError
+from fleetlib.sandbox.arm.models import Mismatch
 from fleetlib.sandbox.arm.records import Resource
 from fleetlib.sandbox.arm.resource_id import ResourceId
 from fleetlib.sandbox.context import Sandbox
@@ -39,7 +40,7 @@ class Request:
     """One authenticated and authorized call.
 
     `id` is the resource's for GET, PUT, PATCH, DELETE and actions; for a list it is the collection's parent or scope.
-    `query` has its names in lower case without `$`; `headers` in lower case.
+    `query` has its names in lower case without `$`; `headers` in lower case; `namespace` is the provider's.
     """
 
     sandbox: Sandbox
@@ -51,6 +52,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Document
+    namespace: str
     path: str = ""
 
     @property
@@ -130,13 +132,16 @@ class ResourceType:
                     Raising `ArmError` ends the operation in Failed
     actions         lower-cased last segment of a POST -> handler
     get, lists      replace reading and listing of stored resources, for computed types (kubernetesVersions, skus)
+    whole           answers GET, PUT, PATCH and DELETE itself: for types that are not stored as resources of their own
     show            what GET shows of a stored resource; default: its document
     remove          called (synchronously) when a resource goes, before its record does; for types without "delete" runner
     busy            the 409 while an operation on the resource is in progress; default AnotherOperationInProgress
+    malformed       words the refusal of a body that does not fit the model; default InvalidRequestContent, Newtonsoft's words
     rank            order of deletion with the group: lower goes first
     etag_at         "" or the name under which the document shows its etag ("eTag")
     name_rule       regular expression the last name must match in full; `name_error(name)` words the refusal
     regions         where it is offered, () for everywhere
+    retry_after     the seconds that the real provider asks clients to wait between polls
     """
 
     name: str
@@ -151,16 +156,17 @@ class ResourceType:
     actions: Mapping[str, Handler] = field(default_factory=dict)
     get: Handler | None = None
     lists: Handler | None = None
+    whole: Handler | None = None
     show: Show | None = None
     remove: Callable[[Sandbox, Resource], None] | None = None
     busy: Busy | None = None
+    malformed: Callable[[Mismatch], ArmError] | None = None
     rank: int = 50
     etag_at: str = ""
     name_rule: str = ""
     name_error: Callable[[str], ArmError] | None = None
     regions: tuple[str, ...] = ()
     retry_after: float = 15.0
-    no_content_when_gone: bool = True
 
 
 @dataclass(frozen=True)

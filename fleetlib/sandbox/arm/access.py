@@ -1,0 +1,62 @@
+"""What a caller may do: role assignments at a scope and all above it, against the actions of their role definitions.
+
+May import `arm`'s core modules and `roles` (the built-in role definitions, data).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from fleetlib.sandbox.arm import errors, records, roles
+from fleetlib.sandbox.arm.provider import Caller
+from fleetlib.sandbox.arm.records import Resource
+from fleetlib.sandbox.arm.resource_id import ResourceId
+from fleetlib.sandbox.store import Store
+
+ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
+
+
+def require(store: Store, caller: Caller, action: str, scope: ResourceId) -> None:
+    """Raise AuthorizationFailed unless a role of the caller at `scope` or above allows `action`."""
+    if not allowed(store, caller.object_id, action, scope):
+        raise errors.not_authorized(caller.app_id, caller.object_id, action, str(scope) or "/")
+
+
+def allowed(store: Store, object_id: str, action: str, scope: ResourceId) -> bool:
+    """Whether a role of the principal at `scope` or above allows `action`."""
+    for place in scope.ancestors:
+        for assignment in assignments_at(store, place):
+            if assignment.properties["principalId"] == object_id and _grants(assignment, action):
+                return True
+    return False
+
+
+def assignments_at(store: Store, scope: ResourceId) -> list[Resource]:
+    """The role assignments made at exactly this scope."""
+    return list(records.under(store, f"{scope.key}/providers/{ASSIGNMENTS}".lower()))
+
+
+def visible(store: Store, object_id: str, subscription: str) -> bool:
+    """Whether a principal has any role in the subscription: then it sees the subscription in its list."""
+    scope = ResourceId(f"/subscriptions/{subscription}")
+    inside = records.under(store, scope, ASSIGNMENTS)
+    above = assignments_at(store, ResourceId(""))
+    return any(a.properties["principalId"] == object_id for a in (*inside, *above))
+
+
+def _grants(assignment: Resource, action: str) -> bool:
+    role = roles.by_id(assignment.properties["roleDefinitionId"])
+    if role is None:
+        return False
+    return _matches(role.actions, action) and not _matches(role.not_actions, action)
+
+
+def _matches(patterns: tuple[str, ...], action: str) -> bool:
+    return any(_pattern(pattern).fullmatch(action) for pattern in patterns)
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """`Microsoft.Authorization/*/read`: a star stands for anything, slashes too."""
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.IGNORECASE)
