@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from controller import FLEET, NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
+from source_cluster import FLEET, NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
 
 from fleetlib.sandbox.machine.images import artifacts
 from fleetlib.sandbox.machine.images.artifacts import ArtifactError, ArtifactNotFound

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from controller import FLEET, NAMESPACE, Cluster, cluster, conditions
+from source_cluster import FLEET, NAMESPACE, Cluster, cluster, conditions
 
 from fleetlib.sandbox.machine.images import artifacts
 from fleetlib.sandbox.machine.images.flux_source import charts

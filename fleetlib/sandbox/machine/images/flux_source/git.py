@@ -7,11 +7,12 @@ named by its content is the same wherever it comes from. Errors are worded as go
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dulwich.object_store import MemoryObjectStore
 from dulwich.objects import Blob, Commit, ObjectID, Tree
@@ -56,6 +57,7 @@ class Checkout:
 
 
 _checkouts: OrderedDict[str, Checkout] = OrderedDict()
+_fetching: dict[str, asyncio.Future[Checkout]] = {}
 
 
 @dataclass
@@ -131,15 +133,23 @@ class GitClient:
         return _read(store, commit, name)
 
     async def _tree(self, commit: str, name: str) -> Checkout:
-        kept = _checkouts.get(commit)
-        if kept is None:
-            kept = _read(await self._fetch([commit], depth=1), commit, name)
-            _checkouts[commit] = kept
-            if len(_checkouts) > KEPT:
-                _checkouts.popitem(last=False)
-        else:
-            _checkouts.move_to_end(commit)
-        return Checkout(commit, name, kept.message, kept.committed, kept.files)
+        kept = _checkouts.get(commit) or await self._once(commit)
+        _checkouts.move_to_end(commit)
+        return replace(kept, reference=name)
+
+    async def _once(self, commit: str) -> Checkout:
+        """Fetch a commit, together with all who want the same one now: a push reaches many clusters at once."""
+        if commit not in _fetching:
+            _fetching[commit] = asyncio.ensure_future(self._fetch_commit(commit))
+            _fetching[commit].add_done_callback(lambda task: _fetching.pop(commit, None))
+        return await asyncio.shield(_fetching[commit])
+
+    async def _fetch_commit(self, commit: str) -> Checkout:
+        found = _read(await self._fetch([commit], depth=1), commit, "")
+        _checkouts[commit] = found
+        while len(_checkouts) > KEPT:
+            _checkouts.popitem(last=False)
+        return found
 
     # --- the protocol ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,82 @@
+"""Tokens of Entra at the sources: taken if Entra signed them for this tenant, and not otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from served import Port, sources
+
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
+from fleetlib.sandbox.http import send_bytes
+from fleetlib.sandbox.sources import seed_repository
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def publish_keys(port: Port) -> list[str]:
+    """Answer for Entra's key document; the list of how often it was asked for."""
+    asked: list[str] = []
+    rest = port.world.wire.app
+    assert rest is not None
+    public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())) | {"kid": "k1", "use": "sig"}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == f"/{TENANT_ID}/discovery/v2.0/keys":
+            asked.append(scope["path"])
+            await send_bytes(send, 200, json.dumps({"keys": [public]}).encode())
+        else:
+            await rest(scope, receive, send)
+
+    port.world.wire.app = application
+    return asked
+
+
+def token(port: Port, key: rsa.RSAPrivateKey = KEY, **changes: Any) -> str:
+    now = int(port.world.sandbox.clock.now().timestamp())
+    claims = {
+        "aud": "https://management.azure.com",
+        "tid": TENANT_ID,
+        "appid": OPERATOR_CLIENT_ID,
+        "exp": now + 600,
+        "iat": now,
+    }
+    return jwt.encode({**claims, **changes}, key, algorithm="RS256", headers={"kid": "k1"})
+
+
+async def status(port: Port, bearer: str, service: str = "git-receive-pack") -> int:
+    url = port.world.url(f"/git/github.com/contoso/aks-fleet/info/refs?service={service}")
+    return (await port.world.wire.request("GET", url, headers={"authorization": f"Bearer {bearer}"})).status
+
+
+@sources
+async def test_the_operators_token_opens_git(port: Port, folder: Path) -> None:
+    asked = publish_keys(port)
+    (folder / "tree").mkdir()
+    (folder / "tree/a.yaml").write_text("a: 1\n")
+    seed_repository(port.world.sandbox.state, "https://github.com/contoso/aks-fleet", folder / "tree")
+    assert await status(port, token(port)) == 200
+    assert await status(port, token(port)) == 200
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({}, OTHER, 401), ({"exp": 1}, KEY, 401), ({"aud": "https://graph.microsoft.com"}, KEY, 401),
+        ({"tid": "00000000-0000-0000-0000-000000000000"}, KEY, 401), ({"appid": "unknown"}, KEY, 401),
+    ],
+)  # fmt: skip
+def test_other_tokens_do_not(changes: dict[str, Any], key: rsa.RSAPrivateKey, expected: int, tmp_path: Path) -> None:
+    @sources
+    async def run(port: Port, folder: Path) -> None:
+        publish_keys(port)
+        assert await status(port, token(port, key, **changes)) == expected
+        assert await status(port, "not-a-token") == expected
+
+    run(tmp_path)
