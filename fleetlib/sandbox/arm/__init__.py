@@ -6,7 +6,15 @@ nor Entra, nor the data plane: goals and reports go through `sandbox/fabric.py`.
 
 from __future__ import annotations
 
-from fleetlib.sandbox.arm import authorization, managedidentity, operations, resources
+from fleetlib.sandbox.arm import (
+    authorization,
+    compute,
+    containerservice,
+    kubernetesconfiguration,
+    managedidentity,
+    operations,
+    resources,
+)
 from fleetlib.sandbox.arm.authorization import assignments
 from fleetlib.sandbox.arm.provider import Provider
 from fleetlib.sandbox.arm.resources import registrations
@@ -15,7 +23,8 @@ from fleetlib.sandbox.context import OPERATOR_OBJECT_ID, ASGIApp, Sandbox
 
 
 def _providers() -> tuple[Provider, ...]:
-    return (resources.provider(), authorization.provider(), managedidentity.provider())
+    parts = (resources, authorization, managedidentity, compute, containerservice, kubernetesconfiguration)
+    return tuple(part.provider() for part in parts)
 
 
 def _arm(sandbox: Sandbox) -> Arm:
