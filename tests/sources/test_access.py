@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from harness import OPERATOR_SECRET, World
 from served import Port, sources
 
 from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
@@ -80,3 +83,22 @@ def test_other_tokens_do_not(changes: dict[str, Any], key: rsa.RSAPrivateKey, ex
         assert await status(port, "not-a-token") == expected
 
     run(tmp_path)
+
+
+def test_a_token_that_the_sandboxs_entra_issued_opens_git(tmp_path: Path) -> None:
+    async def inside() -> None:
+        (tmp_path / "tree").mkdir()
+        (tmp_path / "tree/a.yaml").write_text("a: 1\n")
+        async with World.open(tmp_path / "state", parts=("entra", "sources")) as world:
+            seed_repository(tmp_path / "state", "https://github.com/contoso/aks-fleet", tmp_path / "tree")
+            form = {
+                "grant_type": "client_credentials", "client_id": OPERATOR_CLIENT_ID, "client_secret": OPERATOR_SECRET,
+                "scope": "https://management.azure.com/.default",
+            }  # fmt: skip
+            headers = {"content-type": "application/x-www-form-urlencoded"}
+            url = world.url(f"/{TENANT_ID}/oauth2/v2.0/token")
+            issued = await world.wire.request("POST", url, headers=headers, body=urlencode(form).encode())
+            assert await status(Port(world, ""), issued.json()["access_token"]) == 200
+
+    (tmp_path / "state").mkdir()
+    asyncio.run(inside())
