@@ -1,0 +1,458 @@
+"""ASO's reconciliation of one object with Azure: claim, send, watch the operation, copy the state, delete.
+
+Source: `v2/internal/reconcilers/{generic,arm}` of Azure/azure-service-operator, with its reasons, severities, messages and
+retry intervals. One difference: an object that waits for its owner is looked at again as soon as the owner is ready, not only
+after its backoff. May import the `aso_*` modules.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fleetlib.sandbox.clock import Clock
+from fleetlib.sandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from fleetlib.sandbox.machine.controller import Key
+from fleetlib.sandbox.machine.images import aso_convert, aso_objects
+from fleetlib.sandbox.machine.images.aso_azure import (
+    FAST,
+    SLOW,
+    Answer,
+    Arm,
+    AzureError,
+    Credential,
+    CredentialError,
+    ReadyError,
+)
+from fleetlib.sandbox.machine.images.aso_credentials import Credentials
+from fleetlib.sandbox.machine.images.aso_kinds import KINDS, Kind
+from fleetlib.sandbox.machine.images.aso_objects import FINALIZER, POLL_ID, POLL_TOKEN, Writer, draft, marks_of, set_ready
+from fleetlib.sandbox.wire import Unreachable
+
+POLICIES = ("manage", "skip", "detach-on-delete")
+CREATE_POLLER, DELETE_POLLER = "GenericClient.CreateOrUpdate", "GenericClient.DeleteByID"
+LONGEST = {FAST: 30.0, SLOW: 180.0}
+SETTLED_STATES = ("succeeded", "failed", "canceled")
+
+_BY_KIND = {(kind.group, kind.kind): kind for kind in KINDS}
+
+
+class Reconciler:
+    """`connect` gives ARM as a credential sees it; `sync_period` in seconds, 0 for never."""
+
+    def __init__(
+        self, kube: KubeClient, clock: Clock, credentials: Credentials, connect: Callable[[Credential], Arm], *,
+        namespace: str, version: str, sync_period: float, default_policy: str, log: Callable[..., None],
+    ) -> None:  # fmt: skip
+        self._kube, self._clock, self._credentials, self._connect = kube, clock, credentials, connect
+        self._namespace, self._version, self._sync = namespace, version, sync_period
+        self._default_policy, self._log = default_policy, log
+        self.writer = Writer(kube, clock, "aso")
+        self._failures: dict[Key, int] = {}
+        self._announced: set[tuple[str, str]] = set()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One object; the seconds until it is looked at again."""
+        kind = next(kind for kind in KINDS if kind.kind == key.kind)
+        obj = await self._kube.find(kind.api_version, kind.kind, key.name, key.namespace)
+        if obj is None:
+            self._failures.pop(key, None)
+            return None
+        turn = _Turn(self, kind, {**obj, "apiVersion": kind.api_version, "kind": kind.kind})
+        try:
+            after = await (turn.remove() if "deletionTimestamp" in obj["metadata"] else turn.manage())
+        except ReadyError as error:
+            return await self._failed(key, turn, error)
+        except (CredentialError, Unreachable) as error:
+            return await self._failed(key, turn, ReadyError("Warning", "UnknownError", str(error)))
+        self._failures.pop(key, None)
+        return after
+
+    async def _failed(self, key: Key, turn: _Turn, error: ReadyError) -> float | None:
+        """Show the error in the Ready condition. Fatal ones wait for a change of the object."""
+        turn.log("Encountered error impacting Ready condition", error=str(error), severity=error.severity, reason=error.reason)
+        await turn.show("False", error.severity, error.reason, str(error))
+        action = "DeleteActionError" if "deletionTimestamp" in turn.obj["metadata"] else "CreateOrUpdateActionError"
+        await self.writer.event(turn.obj, "Warning", action, str(error))
+        if error.severity == "Error":
+            self._failures.pop(key, None)
+            return None
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        return float(min(2.0 ** (count - 1), LONGEST[error.retry]))
+
+    def sync_after(self, obj: Object) -> float | None:
+        """When a settled object is compared with Azure again: the sync period, spread by up to a quarter either way."""
+        if not self._sync:
+            return None
+        spread = int(obj["metadata"]["uid"].replace("-", "")[:4] or "0", 16) / 0xFFFF if obj["metadata"].get("uid") else 0.5
+        return self._sync * (0.75 + 0.5 * spread)
+
+    async def policy(self, obj: Object) -> str:
+        """The reconcile policy: the object's, else its namespace's, else the operator's. An unknown one counts as unset."""
+        chosen = obj["metadata"].get("annotations", {}).get(aso_objects.POLICY, "")
+        if not chosen:
+            namespace = await self._kube.find("v1", "Namespace", obj["metadata"]["namespace"]) or {"metadata": {}}
+            chosen = namespace["metadata"].get("annotations", {}).get(aso_objects.POLICY, "")
+        if chosen and chosen not in POLICIES:
+            self._log("failed to get reconcile policy. Applying default policy instead", obj, policyAnnotation=chosen)
+            chosen = ""
+        return chosen or self._default_policy
+
+    async def announce(self, obj: Object, credential: Credential) -> None:
+        """Say once which credential is used."""
+        key = (obj["metadata"]["uid"], credential.origin)
+        if key not in self._announced:
+            self._announced.add(key)
+            await self.writer.event(obj, "Normal", "CredentialFrom", f'Using credential from "{credential.origin}"')
+
+
+class _Turn:
+    """One reconciliation of one object. `obj` is as stored, `work` as it is to be."""
+
+    def __init__(self, parent: Reconciler, kind: Kind, obj: Object) -> None:
+        self._parent, self.kind = parent, kind
+        self.obj, self.work = obj, draft(obj)
+        self._kube, self._clock = parent._kube, parent._clock
+
+    def log(self, message: str, **values: str) -> None:
+        self._parent._log(message, self.obj, **values)
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Store `work`."""
+        self.obj = await self._parent.writer.commit(self.obj, self.work)
+        self.work = draft(self.obj)
+
+    async def show(self, status: str, severity: str, reason: str, message: str) -> None:
+        self._condition(status, severity, reason, message)
+        await self.commit()
+
+    def _condition(self, status: str, severity: str, reason: str, message: str = "") -> None:
+        set_ready(self.work, status, severity, reason, message, self._clock.now())
+
+    async def _event(self, kind: str, reason: str, message: str) -> None:
+        await self._parent.writer.event(self.obj, kind, reason, message)
+
+    # --- creating and updating ---------------------------------------------------------------------------------------
+
+    async def manage(self) -> float | None:
+        """Make Azure as the object says, or only look, as the policy says."""
+        holder = marks_of(self.obj).get(aso_objects.OPERATOR)
+        if holder and holder != self._parent._namespace:
+            text = f'Operators in "{self._parent._namespace}" and "{holder}" are both configured to manage this resource'
+            await self._event("Warning", "Overlap", text)
+            return None
+        await self._claim()
+        arm = await self._connection()
+        if await self._parent.policy(self.obj) == "skip":
+            return await self._look(arm)
+        if POLL_TOKEN in marks_of(self.obj):
+            return await self._monitor(arm)
+        return await self._send(arm)
+
+    async def _claim(self) -> None:
+        """Once: owner, name in Azure, finalizer, before anything is sent."""
+        owner_id = await self._owner_id()
+        if FINALIZER in (self.obj["metadata"].get("finalizers") or ()):
+            self._check_unmoved(owner_id)
+            return
+        credential = await self._parent._credentials.of(self.obj)
+        metadata, spec = self.work["metadata"], self.work["spec"]
+        if not spec.get("azureName"):
+            spec["azureName"] = aso_convert.default_name(self.kind, self.obj, owner_id)
+        marks = marks_of(self.work)
+        marks[aso_objects.OPERATOR] = self._parent._namespace
+        name, subscription = spec["azureName"], credential.subscription
+        marks[aso_objects.RESOURCE_ID] = aso_convert.resource_id(self.kind, name, owner_id, subscription)
+        metadata.setdefault("labels", {})[aso_objects.LAST_VERSION] = self._parent._version
+        metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
+        owner = await self._owner_object()
+        if owner is not None:
+            metadata["ownerReferences"] = [*(metadata.get("ownerReferences") or ()), _owner_reference(owner)]
+        self.log("adding finalizer")
+        await self.commit()
+
+    def _check_unmoved(self, owner_id: str) -> None:
+        """A resource keeps its owner: ASO's webhook refuses the change, here the condition says so."""
+        stored = marks_of(self.obj).get(aso_objects.RESOURCE_ID, "")
+        subscription = stored.split("/")[2] if stored.count("/") > 2 else ""
+        expected = aso_convert.resource_id(self.kind, self.obj["spec"].get("azureName", ""), owner_id, subscription)
+        if stored and owner_id and stored.lower() != expected.lower():
+            what = f"{self.kind.group}/{self.kind.kind} : {self.obj['metadata']['name']}"
+            raise ReadyError("Error", "Failed", f"updating 'spec.owner.name' is not allowed for '{what}'")
+
+    async def _connection(self) -> Arm:
+        credential = await self._parent._credentials.of(self.obj)
+        stored = marks_of(self.obj).get(aso_objects.RESOURCE_ID, "")
+        subscription = stored.split("/")[2] if stored.lower().startswith("/subscriptions/") else credential.subscription
+        if subscription != credential.subscription:
+            text = f'SubscriptionID "{subscription}" for "{stored}" resource does not match with Client Credential: '
+            raise ReadyError("Error", "SubscriptionMismatch", text + json.dumps(credential.subscription))
+        await self._parent.announce(self.obj, credential)
+        return self._parent._connect(credential)
+
+    async def _look(self, arm: Arm) -> float | None:
+        """Policy skip: the state is copied, nothing is sent."""
+        self.log("Skipping creation/update of resource due to policy", policy="skip")
+        await self._refresh(arm, f'error getting status for resource ID "{self._id}": getting resource with ID: "{self._id}": ')
+        return await self._succeed()
+
+    async def _send(self, arm: Arm) -> float | None:
+        await self._check_idle(arm)
+        body = await aso_convert.to_arm(self.kind, self.obj, self.obj["spec"]["azureName"], self._reference, self._lookup)
+        self._condition("False", "Info", "Reconciling", aso_objects.RECONCILING)
+        self.log("About to send resource to Azure")
+        answer = await self._put(arm, body)
+        self.log("Successfully sent resource to Azure", id=self._id)
+        await self._event("Normal", "BeginCreateOrUpdate", f'Successfully sent resource to Azure with ID "{self._id}"')
+        if not answer.poll:
+            return await self._created(arm)
+        return await self._follow(answer, CREATE_POLLER)
+
+    async def _put(self, arm: Arm, body: Object) -> Answer:
+        try:
+            return await arm.put(self._id, self.kind.arm_api_version, body)
+        except AzureError as error:
+            self.log("Resource creation failure", resourceID=self._id, error=str(error))
+            raise error.classified() from None
+
+    async def _monitor(self, arm: Arm) -> float | None:
+        """The operation goes on, has succeeded, or has failed."""
+        if marks_of(self.obj).get(POLL_ID) != CREATE_POLLER:
+            self._stop_polling()
+            await self.commit()
+            return 1.0
+        try:
+            answer = await arm.poll(marks_of(self.obj)[POLL_TOKEN])
+        except AzureError as error:
+            self._stop_polling()
+            self.log("Resource creation failure", resourceID=self._id, error=str(error))
+            raise error.classified() from None
+        if answer.poll:
+            return max(answer.retry_after, 1.0)
+        self._stop_polling()
+        return await self._created(arm)
+
+    async def _created(self, arm: Arm) -> float | None:
+        self.log("Resource successfully created/updated", resourceID=self._id)
+        resource = await self._refresh(arm, "")
+        await self._export(arm, resource)
+        return await self._succeed()
+
+    async def _succeed(self) -> float | None:
+        self.work["metadata"].setdefault("labels", {})[aso_objects.LAST_VERSION] = self._parent._version
+        await self.show("True", "", "Succeeded", "")
+        return self._parent.sync_after(self.obj)
+
+    async def _refresh(self, arm: Arm, prefix: str) -> Object:
+        """Copy ARM's state into the status."""
+        try:
+            resource: Object = await arm.get(self._id, self.kind.arm_api_version)
+        except AzureError as error:
+            reason = "AzureResourceNotFound" if error.status == 404 else "Failed"
+            raise ReadyError("Warning", reason, prefix + str(error)) from None
+        except CredentialError as error:
+            raise ReadyError("Warning", "Failed", prefix + str(error)) from None
+        self.work["status"] = aso_convert.to_status(resource, self.work.get("status", {}).get("conditions") or [])
+        return resource
+
+    async def _check_idle(self, arm: Arm) -> None:
+        """AKS refuses a change while another is under way: do not use up requests on it."""
+        if self.kind.kind not in ("ManagedCluster", "ManagedClustersAgentPool"):
+            return
+        own = self.kind.kind == "ManagedCluster"
+        what, resource_id = ("Managed cluster", self._id) if own else ("Owner", self._id.rsplit("/", 2)[0])
+        try:
+            resource = await arm.get(resource_id, self.kind.arm_api_version)
+        except AzureError as error:
+            if error.status == 404:
+                return
+            raise error.classified() from None
+        state = str((resource.get("properties") or {}).get("provisioningState") or "")
+        if state and state.lower() not in SETTLED_STATES:
+            name = resource_id.rpartition("/")[2]
+            raise ReadyError("Warning", "ReconciliationBlocked", f'{what} "{name}" is in provisioning state "{state}"')
+
+    async def _follow(self, answer: Answer, poller: str) -> float:
+        marks = marks_of(self.work)
+        marks[POLL_ID], marks[POLL_TOKEN] = poller, answer.poll
+        await self.commit()
+        return max(answer.retry_after, 1.0)
+
+    def _stop_polling(self) -> None:
+        for mark in (POLL_ID, POLL_TOKEN):
+            marks_of(self.work).pop(mark, None)
+
+    # --- deleting ----------------------------------------------------------------------------------------------------
+
+    async def remove(self) -> float | None:
+        """Delete the resource in Azure, unless the policy forbids it, then let the object go."""
+        if FINALIZER not in (self.obj["metadata"].get("finalizers") or ()):
+            return None
+        policy = await self._parent.policy(self.obj)
+        if policy != "manage":
+            self.log("Bypassing delete of resource due to policy", policy=policy)
+            return await self._let_go()
+        if not marks_of(self.obj).get(aso_objects.RESOURCE_ID):
+            self.log("Not issuing delete as resource had no ResourceID annotation")
+            return await self._let_go()
+        arm = await self._connection()
+        try:
+            answer = await self._delete(arm)
+        except AzureError as error:
+            if error.status == 404:
+                self.log("Successfully issued DELETE to Azure - resource was already gone")
+                return await self._let_go()
+            self._stop_polling()
+            self.log("Resource deletion failure", resourceID=self._id, error=str(error))
+            raise error.classified() from None
+        if not answer.poll:
+            return await self._let_go()
+        if marks_of(self.obj).get(POLL_ID) != DELETE_POLLER:
+            self._condition("False", "Info", "Deleting", aso_objects.DELETING)
+            return await self._follow(answer, DELETE_POLLER)
+        return max(answer.retry_after, 1.0)
+
+    async def _delete(self, arm: Arm) -> Answer:
+        marks = marks_of(self.obj)
+        if marks.get(POLL_ID) == DELETE_POLLER and POLL_TOKEN in marks:
+            return await arm.poll(marks[POLL_TOKEN])
+        self.log("Starting delete of resource")
+        await self._event("Normal", "BeginDelete", "Starting delete of resource")
+        answer = await arm.delete(self._id, self.kind.arm_api_version)
+        self.log("Successfully issued DELETE to Azure")
+        return answer
+
+    async def _let_go(self) -> float | None:
+        self.work["metadata"]["finalizers"] = [f for f in self.work["metadata"]["finalizers"] if f != FINALIZER]
+        self.log("Deleted resource")
+        await self.commit()
+        return None
+
+    # --- owners, references, secrets ---------------------------------------------------------------------------------
+
+    @property
+    def _id(self) -> str:
+        return marks_of(self.obj)[aso_objects.RESOURCE_ID]
+
+    def _owner(self) -> tuple[str, str, Object]:
+        """(group, kind, reference) of the owner."""
+        reference = self.obj["spec"].get("owner") or {}
+        group, kind = self.kind.owner or ("", "")
+        return group or reference.get("group", ""), kind or reference.get("kind", ""), reference
+
+    async def _owner_id(self) -> str:
+        """The owner's ARM id. Raises `ReadyError` while it is not there or not ready."""
+        if self.kind.owner is None:
+            return ""
+        group, kind, reference = self._owner()
+        if reference.get("armId"):
+            return str(reference["armId"])
+        owner = await self._owner_object()
+        claimed = FINALIZER in (self.obj["metadata"].get("finalizers") or ())
+        if owner is None or (not aso_objects.is_ready(owner) and not claimed):
+            shown = f"{reference.get('name', '')}, Group/Kind: {group}/{kind}"
+            text = f"Owner {json.dumps(shown)} cannot be found. Progress is blocked until the owner is created."
+            raise ReadyError("Warning", "WaitingForOwner", text, FAST)
+        return owner["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")  # type: ignore[no-any-return]
+
+    async def _owner_object(self) -> Object | None:
+        group, kind, reference = self._owner()
+        if self.kind.owner is None or reference.get("armId") or not reference.get("name"):
+            return None
+        return await self._find(group, kind, reference["name"])
+
+    async def _find(self, group: str, kind: str, name: str) -> Object | None:
+        known = _BY_KIND.get((group, kind))
+        if known is None:
+            return None
+        try:
+            found = await self._kube.find(known.api_version, kind, name, self.obj["metadata"]["namespace"])
+        except NoMatch:
+            return None
+        return None if found is None else {**found, "apiVersion": known.api_version, "kind": kind}
+
+    async def _reference(self, reference: Object) -> str:
+        """The ARM id that a reference stands for. Raises `ReadyError`."""
+        if reference.get("armId"):
+            return str(reference["armId"])
+        if reference.get("wellKnownName"):
+            return self._role(reference["wellKnownName"])
+        group, kind, name = (reference.get(key, "") for key in ("group", "kind", "name"))
+        found = await self._find(group, kind, name)
+        resource_id = (found or {"metadata": {}})["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")
+        if not resource_id:
+            namespace = self.obj["metadata"]["namespace"]
+            cause = f'{kind}.{group} "{name}" not found' if found is None else f'{kind}.{group} "{name}" has no resource id yet'
+            raise ReadyError("Warning", "ReferenceNotFound", f"{namespace}/{name} does not exist ({cause})", FAST)
+        return str(resource_id)
+
+    def _role(self, name: str) -> str:
+        role = aso_convert.ROLES.get(name)
+        if role is None:
+            text = f"the sandbox knows no role with the well-known name {name!r}: use armId, or one of "
+            raise ReadyError("Error", "Failed", text + ", ".join(aso_convert.ROLES))
+        return f"/subscriptions/{self._id.split('/')[2]}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+
+    async def _lookup(self, source: str, reference: Object) -> Any:
+        """A value from a Secret or ConfigMap in the object's namespace. Raises `ReadyError`."""
+        kind, reason = ("ConfigMap", "ConfigMapNotFound") if source == "config" else ("Secret", "SecretNotFound")
+        namespace, name, key = self.obj["metadata"]["namespace"], reference["name"], reference.get("key", "")
+        found = await self._kube.find("v1", kind, name, namespace)
+        if found is None:
+            raise ReadyError("Warning", reason, f'{namespace}/{name} does not exist ({kind} "{name}" not found)', FAST)
+        data = found.get("data") or {}
+        if source == "secrets":
+            return {item: base64.b64decode(value).decode() for item, value in data.items()}
+        if key not in data:
+            cause = f'{kind} "{namespace}/{name}" does not contain key "{key}"'
+            raise ReadyError("Warning", reason, f"{namespace}/{name} does not exist ({cause})", FAST)
+        return data[key] if source == "config" else base64.b64decode(data[key]).decode()
+
+    # --- exports -----------------------------------------------------------------------------------------------------
+
+    async def _export(self, arm: Arm, resource: Object) -> None:
+        """Write what `operatorSpec` asks for into Secrets and ConfigMaps that the object owns."""
+        wanted = self.obj["spec"].get("operatorSpec") or {}
+        for refused in ("configMapExpressions", "secretExpressions"):
+            if wanted.get(refused):
+                text = f"operatorSpec.{refused} is not part of the sandbox: use configMaps or secrets"
+                raise ReadyError("Error", "Failed", text)
+        values: dict[tuple[str, str], dict[str, str]] = {}
+        for name, target in (wanted.get("configMaps") or {}).items():
+            value = aso_convert.value_at(resource, self.kind.config_maps[name])
+            if value is not None:
+                values.setdefault(("ConfigMap", target["name"]), {})[target["key"]] = str(value)
+        for name, target in (wanted.get("secrets") or {}).items():
+            listed = await arm.post(self._id, self.kind.secrets[name], self.kind.arm_api_version)
+            values.setdefault(("Secret", target["name"]), {})[target["key"]] = listed["kubeconfigs"][0]["value"]
+        for (kind, name), data in values.items():
+            await self._write_export(kind, name, data)
+
+    async def _write_export(self, kind: str, name: str, data: dict[str, str]) -> None:
+        metadata = self.obj["metadata"]
+        current = await self._kube.find("v1", kind, name, metadata["namespace"])
+        owners = [] if current is None else current["metadata"].get("ownerReferences") or []
+        if current is not None and not any(reference["uid"] == metadata["uid"] for reference in owners):
+            text = f"cannot overwrite {kind} {metadata['namespace']}/{name} which is not owned by "
+            raise ReadyError("Error", "FailedWritingAdditionalKubernetesObjects", text + f"{self.kind.kind}/{metadata['name']}")
+        if current is not None and all((current.get("data") or {}).get(key) == value for key, value in data.items()):
+            return
+        wanted = {
+            "apiVersion": "v1", "kind": kind, "data": data,
+            "metadata": {"name": name, "namespace": metadata["namespace"], "ownerReferences": [_owner_reference(self.obj)]},
+        }  # fmt: skip
+        try:
+            await (self._kube.create(wanted) if current is None else self._kube.patch(wanted, {"data": data}))
+        except ApiError as error:
+            raise ReadyError("Warning", "FailedWritingAdditionalKubernetesObjects", str(error)) from None
+
+
+
+
+def _owner_reference(owner: Object) -> Object:
+    metadata = owner["metadata"]
+    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
