@@ -17,6 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from fleetlib.sandbox.store import Store
 
+PUBLIC_AZURE = ("https://management.azure.com/", "https://login.microsoftonline.com/")
+"""Azure's public endpoints: what programs use by default. The sandbox is the Azure that they reach."""
+
 
 class Unreachable(Exception):
     """No connection could be made. The text is worded as Go's net package words it, as the controllers show it."""
@@ -135,6 +138,9 @@ class Wire:
         """The path of this server that answers for `url`, and whether it is reached as the public internet."""
         if url.startswith(self.base + "/") or url == self.base:
             return url[len(self.base) :] or "/", False
+        for endpoint in PUBLIC_AZURE:
+            if url.startswith(endpoint):
+                return url[len(endpoint) - 1 :], False
         mirror = self.mirror(url)
         if mirror is None:
             host = urlsplit(url).hostname or url
