@@ -43,6 +43,18 @@ GROUP = "fleet-rg"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def cluster_body(**properties: Any) -> dict[str, Any]:
+    """A small workload cluster's PUT, as the seed's chart describes it."""
+    pool = {
+        "name": "system", "mode": "System", "vmSize": "standard_d2as_v6", "osType": "Linux", "osSKU": "AzureLinux",
+        "enableAutoScaling": True, "minCount": 1, "maxCount": 3,
+    }  # fmt: skip
+    return {
+        "location": "East US 2", "identity": {"type": "SystemAssigned"},
+        "properties": {"dnsPrefix": "podinfo-prod-0", "agentPoolProfiles": [pool], **properties},
+    }  # fmt: skip
+
+
 @dataclass
 class DataPlane:
     """Answers goals. `failing`: goal kind -> error message; `silent`: kinds that are not answered; `details`: for flux."""

@@ -1,4 +1,4 @@
-"""Waiting for the data plane, as a long-running operation does: until it reports, until its goal is gone, or until patience ends.
+"""Asking the data plane and waiting for it, as a long-running operation does: until it reports, its goal is gone, or patience ends.
 
 May import `arm`'s core modules and the fabric.
 """
@@ -13,6 +13,15 @@ from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.fabric import Goal, Report
 
 Done = Callable[[Report], bool]
+
+
+def ask(sandbox: Sandbox, goal: Goal, parts: tuple[str, ...] = ("",)) -> int:
+    """Write the goal; its revision. One that failed before is written anew, so that the data plane tries once more."""
+    found = [_read(sandbox, goal, part) for part in parts]
+    if any(report is not None and report.state == "Failed" for report in found):
+        goal.revision = 0
+        return sandbox.store.put(fabric.PARTITION, goal.key, goal.dump()).revision
+    return fabric.put_goal(sandbox.store, goal)
 
 
 def settled(report: Report) -> bool:

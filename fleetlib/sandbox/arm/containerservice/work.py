@@ -28,7 +28,7 @@ async def put_cluster(work: Work) -> None:
     with _failing_pools(work, cluster.id):
         if creating:
             make_node_group(work, cluster)
-        revision = fabric.put_goal(work.sandbox.store, state.goal(work.sandbox, cluster))
+        revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
         await work.sandbox.clock.work(_cluster_duration(cluster, creating) + _nodes_duration(work, cluster.id))
         await _reported(work, cluster, revision)
     work.update(_made)
@@ -148,7 +148,7 @@ def _power(code: str, duration: str) -> Callable[[Work], Any]:
         """Start or stop the cluster and all of its pools."""
         cluster = work.update(lambda found: found.properties.update(powerState={"code": code}))
         with _failing_pools(work, cluster.id):
-            revision = fabric.put_goal(work.sandbox.store, state.goal(work.sandbox, cluster))
+            revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
             await work.sandbox.clock.work(DURATIONS[duration])
             await _reported(work, cluster, revision)
         for pool in state.pools(work.sandbox.store, cluster.id):
@@ -166,7 +166,7 @@ async def put_pool(work: Work) -> None:
     """Make a pool, or bring it to its document: scale, upgrade, label."""
     pool = work.resource()
     cluster = _cluster(work, pool)
-    revision = fabric.put_goal(work.sandbox.store, state.goal(work.sandbox, cluster))
+    revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
     base = DURATIONS["pool create" if work.operation.creates else "pool update"]
     await work.sandbox.clock.work(base + DURATIONS["node"] * _changed_nodes(pool))
     await _reported(work, cluster, revision)
@@ -177,7 +177,7 @@ async def delete_pool(work: Work) -> None:
     """Remove a pool and its nodes."""
     pool = work.resource()
     cluster = _cluster(work, pool)
-    revision = fabric.put_goal(work.sandbox.store, state.goal(work.sandbox, cluster))
+    revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
     await work.sandbox.clock.work(DURATIONS["pool delete"])
     await _reported(work, cluster, revision)
 

@@ -92,7 +92,7 @@ async def put(work: Work) -> None:
         cluster_id=clusters.name_in_fabric(cluster), name=configuration.id.name.lower(), resource_id=str(configuration.id),
         properties=_stored(configuration.properties), secrets=configuration.private["secrets"],
     )  # fmt: skip
-    revision = fabric.put_goal(sandbox.store, goal)
+    revision = reports.ask(sandbox, goal)
     await sandbox.clock.work(data.DURATIONS["configuration create" if work.operation.creates else "configuration update"])
     waits = bool(configuration.properties.get("waitForReconciliation"))
     try:

@@ -110,7 +110,7 @@ async def _install(work: Work, cluster: Resource, extension: Resource, kind: str
         release_namespace=extension.properties["scope"]["cluster"]["releaseNamespace"],
         settings={**extension.properties["configurationSettings"], **extension.private["secrets"]},
     )  # fmt: skip
-    revision = fabric.put_goal(sandbox.store, goal)
+    revision = reports.ask(sandbox, goal)
     try:
         report = await reports.wait(sandbox, goal, revision, patience=data.PATIENCE["extension"])
     except TimeoutError:
