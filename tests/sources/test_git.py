@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from served import OPERATOR, Port, sources
 
-from fleetlib.sandbox.sources import RepositoryError, locate, mirror, mirror_repository, mirrors, seed_repository
+from fleetlib.sandbox.sources import (
+    RepositoryError,
+    copy_repository,
+    locate,
+    mirror,
+    mirror_repository,
+    mirrors,
+    seed_repository,
+)
 from fleetlib.sandbox.wire import Unreachable
 
 FLEET = "github.com/contoso/aks-fleet"
@@ -148,3 +156,22 @@ async def test_an_unreachable_host_is_a_failed_connection(port: Port, folder: Pa
 def test_what_is_no_repository_is_said_so(url: str, tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="does not name a repository"):
         locate(tmp_path, url)
+
+
+@sources
+async def test_a_commit_checked_out_by_its_id_is_mirrored_with_a_branch_as_head(port: Port, folder: Path) -> None:
+    source = tree(folder / "tree")
+    await port.git("init", "-q", "-b", "main", cwd=source)
+    await port.git("add", ".", cwd=source)
+    await port.git("commit", "-qm", "First", cwd=source)
+    await port.git("checkout", "-q", "--detach", cwd=source)
+    mirror_repository(port.world.sandbox, f"https://{FLEET}", source)
+    assert (await port.git("ls-remote", "--symref", port.git_url(FLEET), "HEAD")).startswith("ref: refs/heads/main\tHEAD\n")
+
+
+def test_a_folder_that_is_no_repository_is_not_mirrored(tmp_path: Path) -> None:
+    with pytest.raises(
+        RepositoryError, match="cannot be mirrored as https://github.com/a/b: .*not appear to be a git repository"
+    ):
+        copy_repository(tmp_path / "state", "https://github.com/a/b", tree(tmp_path / "tree"))
+    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []

@@ -134,14 +134,24 @@ def copy_repository(state: Path, url: str, source: Path) -> Path:
     making = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         _initialise(making, "main")
-        _git("fetch", "--quiet", "--no-write-fetch-head", str(source.resolve()),
+        _git("fetch", "--quiet", "--no-write-fetch-head", "--update-shallow", str(source.resolve()),
              "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", cwd=making)  # fmt: skip
-        _git("symbolic-ref", "HEAD", _git("symbolic-ref", "HEAD", cwd=source.resolve()).strip(), cwd=making)
+        _git("symbolic-ref", "HEAD", _default_branch(source.resolve(), making), cwd=making)
         _replace(making, folder)
     except RepositoryError as error:
         shutil.rmtree(making, ignore_errors=True)
         raise RepositoryError(f"{source} cannot be mirrored as {url}: {error}") from None
     return folder
+
+
+def _default_branch(source: Path, copy: Path) -> str:
+    """The branch that is checked out in the source; where that is a bare commit, main, master or the first one."""
+    try:
+        return _git("symbolic-ref", "HEAD", cwd=source).strip()
+    except RepositoryError:
+        branches = _git("for-each-ref", "--format=%(refname)", "refs/heads", cwd=copy).split()
+        usual = [name for name in ("refs/heads/main", "refs/heads/master") if name in branches]
+        return [*usual, *branches, "refs/heads/main"][0]
 
 
 def _replace(making: Path, folder: Path) -> None:

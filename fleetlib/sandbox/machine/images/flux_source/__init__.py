@@ -7,12 +7,13 @@ fluxcd/source-controller 1.6. May import the machine's interface and the images'
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from fleetlib.sandbox.machine.controller import Controller, Informers
 from fleetlib.sandbox.machine.images.artifacts import Storage, serving
 from fleetlib.sandbox.machine.images.flux_source import bucket, git_repository, helm_chart, helm_repository, oci_repository
-from fleetlib.sandbox.machine.images.flux_source.engine import API_VERSION, Engine
+from fleetlib.sandbox.machine.images.flux_source.engine import API_VERSION, Engine, SourceError
 from fleetlib.sandbox.machine.program import Pod, image
 
 KINDS = (git_repository.KIND, oci_repository.KIND, helm_repository.KIND, helm_chart.KIND, bucket.KIND)
@@ -34,7 +35,7 @@ async def source_controller(pod: Pod) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for kind in KINDS:
-                    controller = Controller(kind.name.lower(), informers, pod.clock, lambda text: None, backoff=BACKOFF)
+                    controller = Controller(kind.name.lower(), informers, pod.clock, _unexpected(pod), backoff=BACKOFF)
                     controller.watch(API_VERSION, kind.name, engine.concerned)
                     if kind is helm_chart.KIND:
                         helm_chart.watch_sources(controller)
@@ -42,3 +43,13 @@ async def source_controller(pod: Pod) -> None:
                 pod.ready(True)
         finally:
             await informers.stop()
+
+
+def _unexpected(pod: Pod) -> Callable[[str], None]:
+    """Where a controller writes the errors it retries: those of sources the engine has logged already, in zap's form."""
+
+    def log(text: str) -> None:
+        if f": {SourceError.__name__}: " not in text:
+            pod.log(text)
+
+    return log

@@ -56,6 +56,8 @@ def _refuse(run: Run) -> None:
 
 async def _client(run: Run) -> OciClient:
     repository = _repository(run.spec["url"])
+    if certificate := run.spec.get("certSecretRef"):
+        await run.secret(certificate["name"], f"failed to generate transport for '{run.spec['url']}': failed to get secret")
     user = password = ""
     for name in await _pull_secrets(run):
         try:

@@ -1,0 +1,66 @@
+"""Helm repositories made of the stand-in charts, and the same charts in OCI registries."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+from served import OPERATOR, Port, sources
+
+from fleetlib.sandbox.sources import stand_ins
+from fleetlib.sandbox.wire import Unreachable
+
+
+@pytest.mark.parametrize("url", sorted(stand_ins.REPOSITORIES))
+def test_every_listed_package_is_there_with_its_digest(url: str, tmp_path: Path) -> None:
+    @sources
+    async def run(port: Port, folder: Path) -> None:
+        index = yaml.safe_load((await port.world.wire.request("GET", f"{url}/index.yaml")).body)
+        assert set(index["entries"]) == set(stand_ins.REPOSITORIES[url])
+        for name, entries in index["entries"].items():
+            assert [entry["version"] for entry in entries] == stand_ins.versions(name)[::-1]
+            for entry in entries:
+                package = await port.world.wire.request("GET", entry["urls"][0])
+                assert package.status == 200
+                assert hashlib.sha256(package.body).hexdigest() == entry["digest"]
+
+    run(tmp_path)
+
+
+@sources
+async def test_nobody_reads_without_credentials(port: Port, folder: Path) -> None:
+    url = port.world.url("/helm/charts.jetstack.io/index.yaml")
+    assert (await port.world.wire.request("GET", url)).status == 401
+    assert (await port.world.wire.request("GET", url, headers=OPERATOR)).status == 200
+    assert (await port.world.wire.request("DELETE", url, headers=OPERATOR)).status == 405
+
+
+@sources
+async def test_what_is_not_there(port: Port, folder: Path) -> None:
+    wire = port.world.wire
+    assert (await wire.request("GET", "https://charts.jetstack.io/cert-manager-v0.0.1.tgz")).status == 404
+    assert (await wire.request("GET", port.world.url("/helm/charts.example/index.yaml"), headers=OPERATOR)).status == 404
+    with pytest.raises(Unreachable, match="no such host"):
+        await wire.request("GET", "https://charts.example/index.yaml")
+    port.world.sandbox.faults.arm("registry-unreachable", "https://charts.jetstack.io")
+    with pytest.raises(Unreachable, match="i/o timeout"):
+        await wire.request("GET", "https://charts.jetstack.io/index.yaml")
+
+
+@pytest.mark.parametrize(("repository", "name"), sorted(stand_ins.REGISTRIES.items()))
+def test_a_chart_in_a_registry_is_the_one_in_the_repository(repository: str, name: str, tmp_path: Path) -> None:
+    @sources
+    async def run(port: Port, folder: Path) -> None:
+        host, _, path = repository.partition("/")
+        base = f"https://{host}/v2/{path}"
+        tags = (await port.world.wire.request("GET", f"{base}/tags/list")).json()["tags"]
+        assert sorted(tags) == sorted(stand_ins.versions(name))
+        manifest = (await port.world.wire.request("GET", f"{base}/manifests/{tags[-1]}")).json()
+        layer = await port.world.wire.request("GET", f"{base}/blobs/{manifest['layers'][0]['digest']}")
+        package = stand_ins.package(port.world.sandbox.state, name, tags[-1])
+        assert layer.body == package.path.read_bytes()
+        assert package.path.stat().st_mode & 0o777 == 0o600
+
+    run(tmp_path)
