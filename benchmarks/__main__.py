@@ -72,7 +72,9 @@ def demo(folder: Path) -> tuple[float, float, int]:
     environment = {**os.environ, "FLEET_HOME": str(folder / "home")}
 
     def fleet(*arguments: str) -> str:
-        return subprocess.run([str(FLEET), *arguments], cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [str(FLEET), *arguments], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        ).stdout
 
     ours = seconds(lambda: fleet("run", "--runs", str(folder / "runs")))
     memory = int(json.loads(fleet("sandbox", "status"))["memory_mb"])
@@ -120,7 +122,10 @@ def main() -> int:
         line(f"cold start {ours:.2f} s against a bare TLS hello-world {theirs:.2f} s", ours / theirs, 3)
         for count in (1_000, 10_000):
             figures = store(folder, count)
-            print(f"     store with {count} objects: {figures['puts_per_second']:.0f} puts/s, list in {figures['list_ms']:.1f} ms", flush=True)
+            print(
+                f"     store with {count} objects: {figures['puts_per_second']:.0f} puts/s, list in {figures['list_ms']:.1f} ms",
+                flush=True,
+            )
         ours, theirs, memory = demo(folder)
         line(f"the whole demo {ours:.1f} s against as many empty notebooks {theirs:.1f} s", ours / theirs, 2.5)
         line("memory of the sandbox with the demo's fleet", memory, 300, "MB")

@@ -135,7 +135,9 @@ def differences(desired: Any, actual: Any, path: str = "") -> list[str]:
 def table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """An HTML table; every text is escaped."""
     head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td style='text-align:left'>{escape(str(v))}</td>" for v in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(v))}</td>" for v in row) + "</tr>" for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -17,7 +17,9 @@ from fleetlib.errors import FleetError, ParameterError
 from fleetlib.parameters import Parameters, read_file
 
 FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="YAML file of parameters.")
-PAIRS = click.option("-p", "--parameter", "pairs", nargs=2, multiple=True, metavar="KEY VALUE", help="One parameter; wins over the file.")
+PAIRS = click.option(
+    "-p", "--parameter", "pairs", nargs=2, multiple=True, metavar="KEY VALUE", help="One parameter; wins over the file."
+)
 OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 
 
@@ -69,7 +71,12 @@ def _typed(key: str, text: str) -> Any:
 @click.option("--notebooks", "folder", type=click.Path(path_type=Path), help="Folder of the notebooks.")
 @click.option("--runs", type=click.Path(path_type=Path), help="Where executed notebooks and reports go.")
 def run_stages(
-    stages: tuple[str, ...], file: Path | None, pairs: tuple[tuple[str, str], ...], resume: bool, folder: Path | None, runs: Path | None
+    stages: tuple[str, ...],
+    file: Path | None,
+    pairs: tuple[tuple[str, str], ...],
+    resume: bool,
+    folder: Path | None,
+    runs: Path | None,
 ) -> None:
     """Run stages (all but the tear-down, if none is named) as notebooks, and write a report."""
     from fleetlib import report, run

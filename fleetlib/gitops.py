@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import subprocess
 import tarfile
@@ -111,8 +112,14 @@ class Repository:
         )
         if done.returncode:
             said = " ".join(done.stderr.split())
-            kind = RetryableError if "fetch first" in said or "Could not resolve host" in said or "rejected" in said else FinalError
-            raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix="check the repository's URL and your rights to it")
+            kind = (
+                RetryableError
+                if "fetch first" in said or "Could not resolve host" in said or "rejected" in said
+                else FinalError
+            )
+            raise kind(
+                f"git {arguments[0]} failed", target=self.url, said=said, fix="check the repository's URL and your rights to it"
+            )
         return done.stdout
 
 
@@ -164,7 +171,9 @@ class ChartRegistry:
 
     def _client(self) -> tuple[Any, str]:
         import oras.client
+        import oras.logger
 
+        oras.logger.logger.set_level(logging.CRITICAL)  # failures are raised here, and a missing chart is none
         served = urlsplit(self.cloud.mirrored(self.url))
         verify: Any = str(self.cloud.ca_file) if self.cloud.ca_file and served.netloc != urlsplit(self.url).netloc else True
         client = oras.client.OrasClient(hostname=served.netloc, tls_verify=verify)
@@ -178,11 +187,20 @@ class ChartRegistry:
         """The digest of the chart's layer under this version, or None if it was never pushed."""
         client, base = self._client()
         try:
-            manifest = client.get_manifest(f"{base}/{name}:{version}", allowed_media_type=["application/vnd.oci.image.manifest.v1+json"])
+            manifest = client.get_manifest(
+                f"{base}/{name}:{version}", allowed_media_type=["application/vnd.oci.image.manifest.v1+json"]
+            )
         except ValueError as error:
-            if "404" in str(error) or "MANIFEST_UNKNOWN" in str(error) or "NAME_UNKNOWN" in str(error) or "not found" in str(error).lower():
+            if (
+                "404" in str(error)
+                or "MANIFEST_UNKNOWN" in str(error)
+                or "NAME_UNKNOWN" in str(error)
+                or "not found" in str(error).lower()
+            ):
                 return None
-            raise FinalError("the registry refused to read the chart", target=f"{self.url}/{name}:{version}", said=str(error)) from None
+            raise FinalError(
+                "the registry refused to read the chart", target=f"{self.url}/{name}:{version}", said=str(error)
+            ) from None
         layers = [layer["digest"] for layer in manifest["layers"] if layer["mediaType"] == CHART_LAYER]
         return layers[0] if layers else None
 
@@ -253,7 +271,11 @@ def _normalise(source: Path, target: Path) -> None:
 
     with tarfile.open(source) as tar:
         files = sorted((m.name, tar.extractfile(m).read()) for m in tar if m.isfile())  # type: ignore[union-attr]
-    with target.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed, tarfile.open(fileobj=packed, mode="w") as out:
+    with (
+        target.open("wb") as raw,
+        gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed,
+        tarfile.open(fileobj=packed, mode="w") as out,
+    ):
         for name, content in files:
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), 0o644

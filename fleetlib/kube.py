@@ -84,7 +84,11 @@ class Kube:
 
         def call() -> Any:
             return resource.server_side_apply(
-                body=obj, name=metadata["name"], namespace=metadata.get("namespace"), field_manager=MANAGER, force_conflicts=True
+                body=obj,
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                field_manager=MANAGER,
+                force_conflicts=True,
             ).to_dict()
 
         return self._call("apply", describe(obj), call)

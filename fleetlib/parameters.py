@@ -48,9 +48,7 @@ class Parameters(BaseModel):
 
     flux_configuration: str = Field("cluster-config", description="The Flux configuration of the control plane.")
     flux_namespace: str = Field("cluster-config", description="The namespace it, its sources and releases live in.")
-    fleet_repository: str = Field(
-        "https://github.com/contoso/aks-fleet", description="Git repository with flux/ and charts/."
-    )
+    fleet_repository: str = Field("https://github.com/contoso/aks-fleet", description="Git repository with flux/ and charts/.")
     fleet_branch: str = Field("main", description="Its branch.")
     workloads_repository: str = Field(
         "https://github.com/contoso/aks-fleet-workloads", description="Git repository of what the workload clusters run."
@@ -163,7 +161,9 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ParameterError("the parameters file cannot be read", target=str(path), said=str(error)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError("the parameters file is not valid YAML", target=str(path), said=" ".join(str(error).split())) from None
+        raise ParameterError(
+            "the parameters file is not valid YAML", target=str(path), said=" ".join(str(error).split())
+        ) from None
     if not isinstance(loaded, dict | None):
         raise ParameterError("the parameters file must be a mapping of names to values", target=str(path))
     return loaded or {}

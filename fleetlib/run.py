@@ -66,7 +66,9 @@ def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
     """The notebooks to run, in order: those named (`06`, `06_deploy_workload_clusters`), or all but the tear-down."""
     found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not found:
-        raise ParameterError("there are no notebooks here", target=str(folder), fix="run from the project's folder, or name it with --notebooks")
+        raise ParameterError(
+            "there are no notebooks here", target=str(folder), fix="run from the project's folder, or name it with --notebooks"
+        )
     if not stages:
         return [path for name, path in found.items() if not name.startswith(NOT_BY_DEFAULT)]
     return [_find(found, stage) for stage in stages]
@@ -112,7 +114,12 @@ def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
     try:
         with _environment(FLEET_RECORD=str(record), FLEET_PROGRESS="off"):
             papermill.execute_notebook(
-                str(path), str(output), parameters=_used_by(path, values), cwd=str(path.parent), progress_bar=False, log_output=False
+                str(path),
+                str(output),
+                parameters=_used_by(path, values),
+                cwd=str(path.parent),
+                progress_bar=False,
+                log_output=False,
             )
     except PapermillExecutionError as error:
         result.status, result.error = "failed", f"{error.evalue}"

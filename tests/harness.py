@@ -1,7 +1,7 @@
 """A sandbox for tests: the parts a test names over one in-memory store, without sockets, and time moved by hand.
 
-    async with World.open(tmp_path, parts=("entra", "arm")) as world:
-        response = await world.wire.request("GET", world.url("/subscriptions?api-version=2022-12-01"), headers=...)
+async with World.open(tmp_path, parts=("entra", "arm")) as world:
+    response = await world.wire.request("GET", world.url("/subscriptions?api-version=2022-12-01"), headers=...)
 """
 
 from __future__ import annotations
@@ -54,7 +54,14 @@ class World:
         memory = store or Store()
         wire = Wire(memory)
         sandbox = Sandbox(
-            memory, clock or VirtualClock(), Faults(memory), wire, BASE, state, pki.authority(state).pem, lambda part, text: None
+            memory,
+            clock or VirtualClock(),
+            Faults(memory),
+            wire,
+            BASE,
+            state,
+            pki.authority(state).pem,
+            lambda part, text: None,
         )
         operator = directory.Principal(
             OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, OPERATOR_NAME, secret_hash=directory.hash_secret(OPERATOR_SECRET)

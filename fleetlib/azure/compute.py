@@ -24,4 +24,9 @@ def sizes(azure: Azure, location: str) -> dict[str, dict[str, Any]]:
 def _size(sku: dict[str, Any]) -> dict[str, Any]:
     capabilities = {c["name"]: c["value"] for c in sku.get("capabilities") or []}
     restricted = any(r.get("type") == "Location" for r in sku.get("restrictions") or [])
-    return {"name": sku["name"], "family": sku.get("family", ""), "vcpus": int(capabilities.get("vCPUs", 0)), "available": not restricted}
+    return {
+        "name": sku["name"],
+        "family": sku.get("family", ""),
+        "vcpus": int(capabilities.get("vCPUs", 0)),
+        "available": not restricted,
+    }

@@ -34,9 +34,7 @@ def ensure_extension(azure: Azure, group: str, cluster: str, timeout: float) -> 
 
 def get(azure: Azure, group: str, cluster: str, name: str) -> dict[str, Any] | None:
     """The Flux configuration; `properties.complianceState` and `properties.statuses` are what it did."""
-    return read(
-        lambda: azure.flux.flux_configurations.get(group, PROVIDER, CLUSTERS, cluster, name), f"{cluster}/{name}"
-    )
+    return read(lambda: azure.flux.flux_configurations.get(group, PROVIDER, CLUSTERS, cluster, name), f"{cluster}/{name}")
 
 
 def kustomization(path: str, *, depends_on: tuple[str, ...] = (), interval: int = 60) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def ensure(azure: Azure, name: str, location: str) -> Step:
 
     def create(current: Any) -> None:
         write(
-            lambda: azure.resources.resource_groups.create_or_update(name, {"location": location}), "create the resource group", name
+            lambda: azure.resources.resource_groups.create_or_update(name, {"location": location}),
+            "create the resource group",
+            name,
         )
 
     return Step("resource group", name, lambda: get(azure, name), create, compare)

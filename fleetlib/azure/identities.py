@@ -22,7 +22,9 @@ def ensure(azure: Azure, group: str, name: str, location: str) -> Step:
         from azure.mgmt.msi.models import Identity
 
         body = Identity(location=location)
-        write(lambda: azure.identities.user_assigned_identities.create_or_update(group, name, body), "create the identity", name)
+        write(
+            lambda: azure.identities.user_assigned_identities.create_or_update(group, name, body), "create the identity", name
+        )
 
     return Step("managed identity", name, lambda: get(azure, group, name), create)
 

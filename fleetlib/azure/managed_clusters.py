@@ -26,7 +26,14 @@ def desired(name: str, location: str, version: str, vm_size: str, nodes: int) ->
     properties: dict[str, Any] = {
         "dnsPrefix": name,
         "agentPoolProfiles": [
-            {"name": "nodepool1", "mode": "System", "count": nodes, "vmSize": vm_size, "osType": "Linux", "type": "VirtualMachineScaleSets"}
+            {
+                "name": "nodepool1",
+                "mode": "System",
+                "count": nodes,
+                "vmSize": vm_size,
+                "osType": "Linux",
+                "type": "VirtualMachineScaleSets",
+            }
         ],
         "oidcIssuerProfile": {"enabled": True},
         "securityProfile": {"workloadIdentity": {"enabled": True}},
@@ -43,7 +50,9 @@ def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: f
         state = current["properties"]["provisioningState"]
         if state not in ("Succeeded", "Failed", "Canceled"):
             raise RetryableError(
-                f"another operation is in progress on the cluster: {state}", target=name, fix="wait for it to end, then run again"
+                f"another operation is in progress on the cluster: {state}",
+                target=name,
+                fix="wait for it to end, then run again",
             )
         if current["location"] != body["location"]:
             raise FinalError(f"the cluster is in {current['location']}", target=name, fix="set the parameter location to it")

@@ -72,7 +72,9 @@ def _short(scope: str) -> str:
 def lacking(azure: Azure, actions: tuple[str, ...]) -> list[str]:
     """Those of `actions` that the caller's own roles on the subscription do not allow."""
     scope = f"/subscriptions/{azure.subscription_id}"
-    definitions = {d["id"].lower(): d["properties"] for d in collect(lambda: azure.authorization.role_definitions.list(scope), scope)}
+    definitions = {
+        d["id"].lower(): d["properties"] for d in collect(lambda: azure.authorization.role_definitions.list(scope), scope)
+    }
     mine = [a["properties"]["roleDefinitionId"].lower() for a in assigned(azure, scope, caller_object_id(azure))]
     permissions = [p for role in mine if role in definitions for p in definitions[role]["permissions"]]
     return [action for action in actions if not any(_allows(permission, action) for permission in permissions)]

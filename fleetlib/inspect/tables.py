@@ -13,7 +13,18 @@ from fleetlib.stages.rollout import GIT_REPOSITORY, HELM_RELEASE, KUSTOMIZATION,
 if TYPE_CHECKING:
     import pandas
 
-CLUSTER_COLUMNS = ["environment", "declared", "aso", "provisioning", "compliance", "version", "nodes", "location", "revision", "message"]
+CLUSTER_COLUMNS = [
+    "environment",
+    "declared",
+    "aso",
+    "provisioning",
+    "compliance",
+    "version",
+    "nodes",
+    "location",
+    "revision",
+    "message",
+]
 
 
 def clusters(session: Session) -> pandas.DataFrame:
@@ -65,7 +76,11 @@ def sources(session: Session) -> pandas.DataFrame:
         for obj in session.hub.list(*kind, session.parameters.flux_namespace):
             status, reason, message = condition(obj)
             state = obj.get("status") or {}
-            revision = state.get("lastAppliedRevision") or (state.get("artifact") or {}).get("revision") or state.get("lastAttemptedRevision")
+            revision = (
+                state.get("lastAppliedRevision")
+                or (state.get("artifact") or {}).get("revision")
+                or state.get("lastAttemptedRevision")
+            )
             rows.append((obj["metadata"]["name"], kind[1], status == "True", _short(revision or ""), reason, message))
     frame = pandas.DataFrame(rows, columns=["name", "kind", "ready", "revision", "reason", "message"])
     return frame.set_index("name")

@@ -30,17 +30,13 @@ class Authority:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(
-        self, common_name: str, *, organizations: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
-    ) -> tuple[str, str]:
+    def issue(self, common_name: str, *, organizations: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> tuple[str, str]:
         """A certificate and its key, PEM: for a server if `hosts` are named, for a client otherwise."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
         subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = _builder(subject, self.certificate.subject, key).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
-        )
+        builder = _builder(subject, self.certificate.subject, key).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False

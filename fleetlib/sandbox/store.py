@@ -235,9 +235,7 @@ class Store:
             self._log(partition, Event("MODIFIED" if previous else "ADDED", record, previous))
         return record
 
-    def delete(
-        self, partition: str, key: str, *, expected: int | None = None, value: Value | None = None
-    ) -> Record | None:
+    def delete(self, partition: str, key: str, *, expected: int | None = None, value: Value | None = None) -> Record | None:
         """Delete; the record as watchers see it (with `value`, if given), or None if there was none."""
         with self.transaction():
             previous = self._expect(partition, key, expected)

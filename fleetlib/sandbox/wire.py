@@ -82,9 +82,7 @@ class Wire:
         self.base = "https://127.0.0.1"
         self.egress_headers: dict[str, str] = {}
 
-    async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Response:
+    async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
         """One request and its whole answer. Raises `Unreachable`; every HTTP status is an answer."""
         status, sent, chunks = 0, dict[str, str](), list[bytes]()
 

@@ -36,7 +36,9 @@ class AsoIdentity(Stage):
             yield promise("its OIDC issuer is on", bool(issuer), issuer or "oidcIssuerProfile has no issuerURL", fix)
 
     def cluster(self) -> dict[str, Any] | None:
-        return managed_clusters.get(self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster)
+        return managed_clusters.get(
+            self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster
+        )
 
     def identity(self) -> dict[str, Any] | None:
         return identities.get(self.session.azure, self.parameters.controlplane_group, self.parameters.aso_identity)
@@ -59,7 +61,9 @@ class AsoIdentity(Stage):
 
     def _role(self) -> Step:
         principal = self._known_identity()["properties"]["principalId"]
-        return roles.ensure(self.session.azure, self.session.azure.group_id(self.parameters.controlplane_group), principal, ROLE)
+        return roles.ensure(
+            self.session.azure, self.session.azure.group_id(self.parameters.controlplane_group), principal, ROLE
+        )
 
     def _trust(self) -> Step:
         p = self.parameters
@@ -89,7 +93,9 @@ class AsoIdentity(Stage):
     def _compare_secret(self, current: Object) -> list[str]:
         """By meaning, not by spelling; values are not shown."""
         stored, wanted = _values_of(current), self.values()
-        return [f"values.yaml: {key} differs" for key in wanted if not isinstance(stored, dict) or stored.get(key) != wanted[key]]
+        return [
+            f"values.yaml: {key} differs" for key in wanted if not isinstance(stored, dict) or stored.get(key) != wanted[key]
+        ]
 
     def promises(self) -> Iterable[Check]:
         p, azure = self.parameters, self.session.azure
@@ -120,9 +126,13 @@ class AsoIdentity(Stage):
         p = self.parameters
         found = self.session.hub.get("v1", "Secret", p.aso_secret, p.flux_namespace)
         if found is None:
-            return promise("the Secret is where the release looks for it", False, f"{p.flux_namespace}/{p.aso_secret} not found", AGAIN)
+            return promise(
+                "the Secret is where the release looks for it", False, f"{p.flux_namespace}/{p.aso_secret} not found", AGAIN
+            )
         wrong = self._compare_secret(found)
-        return promise("the Secret names this identity, tenant and subscription", not wrong, "; ".join(wrong) or "three identifiers", AGAIN)
+        return promise(
+            "the Secret names this identity, tenant and subscription", not wrong, "; ".join(wrong) or "three identifiers", AGAIN
+        )
 
 
 def _values_of(obj: Object) -> Any:

@@ -66,7 +66,13 @@ class BootstrapFlux(Stage):
         await_ready(session, session.hub, HELM_RELEASE, namespace, self.releases(), "cert-manager and ASO installed")
         deployments = [d["metadata"]["name"] for d in session.hub.list(*DEPLOYMENT, ASO_NAMESPACE)]
         await_ready(
-            session, session.hub, DEPLOYMENT, ASO_NAMESPACE, deployments, "ASO running", lambda d: condition(d, "Available")[0] == "True"
+            session,
+            session.hub,
+            DEPLOYMENT,
+            ASO_NAMESPACE,
+            deployments,
+            "ASO running",
+            lambda d: condition(d, "Available")[0] == "True",
         )
 
     def promises(self) -> Iterable[Check]:
@@ -74,25 +80,37 @@ class BootstrapFlux(Stage):
         extension = flux.extension(self.session.azure, p.controlplane_group, p.controlplane_cluster)
         state = extension["properties"]["provisioningState"] if extension else "missing"
         yield promise("the extension microsoft.flux is installed", state == "Succeeded", state, "run 03_bootstrap_flux again")
-        yield kept(hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied")
+        yield kept(
+            hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied"
+        )
         for name in self.releases():
             yield kept(hub.get(*HELM_RELEASE, name, p.flux_namespace), f"release {name} is installed")
         for deployment in hub.list(*DEPLOYMENT, ASO_NAMESPACE):
             status, reason, message = condition(deployment, "Available")
             name = deployment["metadata"]["name"]
-            yield promise(f"{name} runs", status == "True", f"{reason}: {message}", fix_for(message, "look at its Pods' events and logs"))
+            yield promise(
+                f"{name} runs", status == "True", f"{reason}: {message}", fix_for(message, "look at its Pods' events and logs")
+            )
         yield from self._kinds()
 
     def _kinds(self) -> Iterable[Check]:
         """ASO installs only the definitions its crdPattern names."""
-        definitions = {item["metadata"]["name"]: item for item in self.session.hub.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
+        definitions = {
+            item["metadata"]["name"]: item
+            for item in self.session.hub.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        }
         for (api_version, kind), plural in (
             (RESOURCE_GROUP, "resourcegroups"), (MANAGED_CLUSTER, "managedclusters"), (FLUX_CONFIGURATION, "fluxconfigurations"),
         ):  # fmt: skip
             group = api_version.partition("/")[0]
             found = definitions.get(f"{plural}.{group}")
             fix = f"add {group}/* to crdPattern in flux/controlplane, commit, and run 03_bootstrap_flux again"
-            yield promise(f"ASO manages {kind}", condition(found, "Established")[0] == "True", group if found else f"no {plural}.{group}", fix)
+            yield promise(
+                f"ASO manages {kind}",
+                condition(found, "Established")[0] == "True",
+                group if found else f"no {plural}.{group}",
+                fix,
+            )
 
 
 def kept(obj: dict[str, object] | None, text: str) -> Check:

@@ -31,11 +31,15 @@ class ControlPlane(Stage):
         body = managed_clusters.desired(
             p.controlplane_cluster, p.location, p.kubernetes_version, p.controlplane_vm_size, p.controlplane_node_count
         )
-        return managed_clusters.ensure(self.session.azure, p.controlplane_group, p.controlplane_cluster, body, self.session.timeout)
+        return managed_clusters.ensure(
+            self.session.azure, p.controlplane_group, p.controlplane_cluster, body, self.session.timeout
+        )
 
     def cluster(self) -> dict[str, Any] | None:
         """The cluster as ARM has it."""
-        return managed_clusters.get(self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster)
+        return managed_clusters.get(
+            self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster
+        )
 
     def promises(self) -> Iterable[Check]:
         cluster = self.cluster()
@@ -43,7 +47,9 @@ class ControlPlane(Stage):
             yield promise("the cluster exists", False, fix="run 01_create_control_plane again")
             return
         state = cluster["properties"]["provisioningState"]
-        yield promise("ARM says the cluster is provisioned", state == "Succeeded", state, "wait, or run 01_create_control_plane again")
+        yield promise(
+            "ARM says the cluster is provisioned", state == "Succeeded", state, "wait, or run 01_create_control_plane again"
+        )
         issuer = managed_clusters.issuer(cluster)
         again = "run 01_create_control_plane again: it turns the feature on"
         yield promise("the OIDC issuer is on", bool(issuer), issuer or "oidcIssuerProfile has no issuerURL", again)
@@ -53,9 +59,17 @@ class ControlPlane(Stage):
             yield self._published(issuer)
         nodes = self.session.hub.list("v1", "Node")
         ready = [node for node in nodes if condition(node)[0] == "True"]
-        yield promise("the API server answers and all nodes are Ready", bool(nodes) and ready == nodes, f"{len(ready)} of {len(nodes)} nodes")
+        yield promise(
+            "the API server answers and all nodes are Ready",
+            bool(nodes) and ready == nodes,
+            f"{len(ready)} of {len(nodes)} nodes",
+        )
 
     def _published(self, issuer: str) -> Check:
         """Entra will fetch this document; so do we."""
         document = self.session.cloud.fetch_json(issuer.rstrip("/") + "/.well-known/openid-configuration")
-        return promise("the issuer publishes its keys", document.get("issuer") == issuer and "jwks_uri" in document, str(document.get("jwks_uri")))
+        return promise(
+            "the issuer publishes its keys",
+            document.get("issuer") == issuer and "jwks_uri" in document,
+            str(document.get("jwks_uri")),
+        )

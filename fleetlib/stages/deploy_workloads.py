@@ -13,7 +13,15 @@ from fleetlib.environments import Environment
 from fleetlib.kube import condition, ready
 from fleetlib.stages.bootstrap_flux import kept
 from fleetlib.stages.publish_chart import PublishChart
-from fleetlib.stages.rollout import HELM_RELEASE, MANAGED_CLUSTER, await_clusters, await_gone, await_ready, compliance, follow_commit
+from fleetlib.stages.rollout import (
+    HELM_RELEASE,
+    MANAGED_CLUSTER,
+    await_clusters,
+    await_gone,
+    await_ready,
+    compliance,
+    follow_commit,
+)
 from fleetlib.stages.stage import Stage, promise
 
 STAGING, PROD = "podinfo-staging", "podinfo-prod"
@@ -68,7 +76,11 @@ class DeployWorkloads(Stage):
     def diff(self) -> str:
         """What the commits would change, as a unified diff."""
         found = self.environments()
-        files = {k: v for r in self.counts() for k, v in environments.edit(self.session.repository, found[r], self._values(found[r])).items()}
+        files = {
+            k: v
+            for r in self.counts()
+            for k, v in environments.edit(self.session.repository, found[r], self._values(found[r])).items()
+        }
         return self.session.repository.diff(files)
 
     def wait(self) -> None:
@@ -79,7 +91,11 @@ class DeployWorkloads(Stage):
         names = [environment.name for environment in declared.values()]
         await_ready(session, session.hub, HELM_RELEASE, p.flux_namespace, names, "releases installed")
         wanted = [cluster for environment in declared.values() for cluster in environment.clusters()]
-        surplus = [o["metadata"]["name"] for o in session.hub.list(*MANAGED_CLUSTER, p.cluster_namespace) if o["metadata"]["name"] not in wanted]
+        surplus = [
+            o["metadata"]["name"]
+            for o in session.hub.list(*MANAGED_CLUSTER, p.cluster_namespace)
+            if o["metadata"]["name"] not in wanted
+        ]
         if surplus:
             await_gone(session, session.hub, MANAGED_CLUSTER, p.cluster_namespace, surplus, "surplus clusters deleted")
         await_clusters(session, wanted)
@@ -94,16 +110,29 @@ class DeployWorkloads(Stage):
                 yield self._cluster_kept(name, actual.get(name))
         wanted = {name for environment in declared.values() for name in environment.clusters()}
         surplus = sorted(set(actual) - wanted)
-        yield promise("Azure has no cluster that Git does not declare", not surplus, ", ".join(surplus) or "none", "see notebook 08: drift")
+        yield promise(
+            "Azure has no cluster that Git does not declare",
+            not surplus,
+            ", ".join(surplus) or "none",
+            "see notebook 08: drift",
+        )
 
     def _cluster_kept(self, name: str, actual: dict[str, Any] | None) -> Check:
         text = f"{name} is provisioned and compliant"
         if actual is None:
             obj = self.session.hub.get(*MANAGED_CLUSTER, name, self.parameters.cluster_namespace)
-            return kept(obj, text) if not ready(obj) else promise(text, False, "ASO says Ready, ARM has no such cluster", "see notebook 08: drift")
+            return (
+                kept(obj, text)
+                if not ready(obj)
+                else promise(text, False, "ASO says Ready, ARM has no such cluster", "see notebook 08: drift")
+            )
         state = actual["properties"]["provisioningState"]
         if state != "Succeeded":
-            return promise(text, False, f"{state}: {condition(self.session.hub.get(*MANAGED_CLUSTER, name, self.parameters.cluster_namespace))[2]}")
+            return promise(
+                text,
+                False,
+                f"{state}: {condition(self.session.hub.get(*MANAGED_CLUSTER, name, self.parameters.cluster_namespace))[2]}",
+            )
         compliant, message = compliance(self.session, name)
         return promise(text, compliant == "Compliant", f"{state}, {compliant} {message}".strip())
 

@@ -59,12 +59,26 @@ class PrepareFleet(Stage):
     def promises(self) -> Iterable[Check]:
         p, session = self.parameters, self.session
         again = "run 04_prepare_fleet again"
-        yield promise("the fleet's resource group exists", groups.get(session.azure, p.fleet_group) is not None, p.fleet_group, again)
+        yield promise(
+            "the fleet's resource group exists", groups.get(session.azure, p.fleet_group) is not None, p.fleet_group, again
+        )
         found = roles.find(session.azure, self._scope(), self._principal(), ROLE)
         yield promise(f"ASO's identity is {ROLE} of it", found is not None, fix=again)
-        yield kept(session.hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied")
+        yield kept(
+            session.hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace),
+            f"kustomization {self.kustomization} is applied",
+        )
         group = session.hub.get(*RESOURCE_GROUP, p.fleet_group, p.cluster_namespace)
         yield kept(group, "ASO has the group as the owner of clusters to come")
-        policy = ((group or {}).get("metadata") or {}).get("annotations", {}).get("serviceoperator.azure.com/reconcile-policy", "manage")
-        yield promise("ASO only reads it (reconcile-policy skip)", policy == "skip", policy, "set the annotation in flux/clusters, or a prune deletes the group with every cluster in it")
+        policy = (
+            ((group or {}).get("metadata") or {})
+            .get("annotations", {})
+            .get("serviceoperator.azure.com/reconcile-policy", "manage")
+        )
+        yield promise(
+            "ASO only reads it (reconcile-policy skip)",
+            policy == "skip",
+            policy,
+            "set the annotation in flux/clusters, or a prune deletes the group with every cluster in it",
+        )
         yield promise("ASO may read it", condition(group)[0] == "True", condition(group)[1] or "Ready", again)

@@ -48,24 +48,40 @@ class Prerequisites(Stage):
 
     def signed_in(self) -> Check:
         subscription = self.session.azure.subscription
-        return promise("the credential sees one subscription", True, f"{subscription.display_name} ({subscription.state})")
+        return promise(
+            "the credential sees one subscription",
+            True,
+            f"{subscription.display_name} ({getattr(subscription.state, 'value', subscription.state)})",
+        )
 
     def rights(self) -> Check:
         """Whether the roles of the caller allow what the stages do."""
         lacking = roles.lacking(self.session.azure, NEEDED_ACTIONS)
         fix = "ask for Owner, or Contributor with Role Based Access Control Administrator, on the subscription"
-        return promise("the caller may create all that the stages create", not lacking, ", ".join(lacking) or f"{len(NEEDED_ACTIONS)} actions allowed", fix)
+        return promise(
+            "the caller may create all that the stages create",
+            not lacking,
+            ", ".join(lacking) or f"{len(NEEDED_ACTIONS)} actions allowed",
+            fix,
+        )
 
     def registered(self) -> Iterable[Check]:
         for name in providers.NEEDED:
             state = providers.get(self.session.azure, name)["registrationState"]
-            yield promise(f"{name} is registered", state == "Registered", state, "run 00_check_prerequisites: it registers the provider")
+            yield promise(
+                f"{name} is registered", state == "Registered", state, "run 00_check_prerequisites: it registers the provider"
+            )
 
     def region(self) -> Check:
         location = self.parameters.location
         offered = providers.locations(self.session.azure, "Microsoft.ContainerService", "managedClusters")
         near = ", ".join(sorted(offered)[:8])
-        return promise(f"AKS is offered in {location}", location in offered, f"{len(offered)} regions", f"set location to one of {near}, ...")
+        return promise(
+            f"AKS is offered in {location}",
+            location in offered,
+            f"{len(offered)} regions",
+            f"set location to one of {near}, ...",
+        )
 
     def versions(self) -> list[dict[str, Any]]:
         """What the region offers, newest first."""
@@ -81,7 +97,12 @@ class Prerequisites(Stage):
         minor = ".".join(wanted.split(".")[:2])
         patches = {patch for item in offered for patch in (item.get("patchVersions") or {})}
         kept = minor in plain and (wanted == minor or wanted in patches)
-        return promise(f"Kubernetes {wanted} is offered with standard support", kept, ", ".join(plain), "set kubernetes_version to one of these, or leave it empty")
+        return promise(
+            f"Kubernetes {wanted} is offered with standard support",
+            kept,
+            ", ".join(plain),
+            "set kubernetes_version to one of these, or leave it empty",
+        )
 
     def sizes(self) -> Iterable[Check]:
         offered = compute.sizes(self.session.azure, self.parameters.location)
@@ -89,13 +110,20 @@ class Prerequisites(Stage):
             size = offered.get(name.lower())
             kept = bool(size and size["available"])
             evidence = f"{size['vcpus']} vCPUs, {size['family']}" if size else "unknown in the region"
-            yield promise(f"{name} is available in {self.parameters.location}", kept, evidence, "choose a size the region offers")
+            yield promise(
+                f"{name} is available in {self.parameters.location}", kept, evidence, "choose a size the region offers"
+            )
 
     def demand(self) -> dict[str, int]:
         """vCPUs wanted at most, by VM family: every cluster at its largest, and one node of surge each during upgrades."""
         p = self.parameters
         offered = compute.sizes(self.session.azure, p.location)
-        clusters = p.staging_cluster_count + max(p.prod_cluster_count, p.prod_cluster_count_scaled) + p.new_environment_cluster_count + 1
+        clusters = (
+            p.staging_cluster_count
+            + max(p.prod_cluster_count, p.prod_cluster_count_scaled)
+            + p.new_environment_cluster_count
+            + 1
+        )
         nodes = {p.controlplane_vm_size: p.controlplane_node_count + 1}
         nodes[p.cluster_vm_size] = nodes.get(p.cluster_vm_size, 0) + clusters * (p.cluster_max_nodes + 1)
         demand: dict[str, int] = {}

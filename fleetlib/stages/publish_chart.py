@@ -10,9 +10,9 @@ from typing import Any
 
 from fleetlib.change import Check, Step
 from fleetlib.gitops import Chart, publish
-from fleetlib.stages.prepare_fleet import PrepareFleet
 from fleetlib.stages.bootstrap_flux import kept
-from fleetlib.stages.rollout import OCI_REPOSITORY, await_ready, reconcile_now, applied
+from fleetlib.stages.prepare_fleet import PrepareFleet
+from fleetlib.stages.rollout import OCI_REPOSITORY, applied, await_ready, reconcile_now
 from fleetlib.stages.stage import Stage, promise
 
 CHART = "podinfocluster"
@@ -36,7 +36,11 @@ class PublishChart(Stage):
 
     def example(self, count: int = 2) -> list[dict[str, Any]]:
         """What a release of `count` clusters would consist of; nothing is created."""
-        return self.chart.render("example", self.parameters.cluster_namespace, {"clusterCount": count, "flux": {"kustomizationPath": "./apps/staging"}})
+        return self.chart.render(
+            "example",
+            self.parameters.cluster_namespace,
+            {"clusterCount": count, "flux": {"kustomizationPath": "./apps/staging"}},
+        )
 
     @cached_property
     def archive(self) -> Path:

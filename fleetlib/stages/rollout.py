@@ -102,7 +102,9 @@ def follow_commit(session: Session, commit: str, kustomizations: Collection[str]
     """Make the control plane take in a commit now: its source, then its kustomizations."""
     p, hub = session.parameters, session.hub
     reconcile_now(hub, GIT_REPOSITORY, p.flux_configuration, p.flux_namespace)
-    await_ready(session, hub, GIT_REPOSITORY, p.flux_namespace, [p.flux_configuration], "source has the commit", applied(commit))
+    await_ready(
+        session, hub, GIT_REPOSITORY, p.flux_namespace, [p.flux_configuration], "source has the commit", applied(commit)
+    )
     names = [f"{p.flux_configuration}-{name}" for name in kustomizations]
     await_ready(session, hub, KUSTOMIZATION, p.flux_namespace, names, "kustomizations applied it", applied(commit))
 

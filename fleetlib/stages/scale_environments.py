@@ -25,7 +25,10 @@ class Impact:
         return [name for name, effect, _ in self.rows if effect == "deleted"]
 
     def __str__(self) -> str:
-        return "\n".join(f"{effect}: {name} {note}".rstrip() for name, effect, note in self.rows) or "no cluster is created or deleted"
+        return (
+            "\n".join(f"{effect}: {name} {note}".rstrip() for name, effect, note in self.rows)
+            or "no cluster is created or deleted"
+        )
 
     def _repr_html_(self) -> str:
         return table(("cluster", "effect", "note"), self.rows) if self.rows else "<p>No cluster is created or deleted.</p>"
@@ -72,7 +75,10 @@ class ScaleEnvironments(Stage):
             raise Missing(f"the environment {release}")
 
         def write(current: Environment) -> None:
-            self._commit(environments.edit(self.session.repository, environment, {"clusterCount": count}), f"{release}: {current.count} -> {count} clusters")
+            self._commit(
+                environments.edit(self.session.repository, environment, {"clusterCount": count}),
+                f"{release}: {current.count} -> {count} clusters",
+            )
 
         def compare(current: Environment) -> list[str]:
             return [] if current.count == count else [f"clusterCount: {current.count} -> {count}"]
@@ -84,7 +90,9 @@ class ScaleEnvironments(Stage):
         count = self.parameters.new_environment_cluster_count + 1
 
         def write(current: Any) -> None:
-            files = environments.add(self.session.repository, found[STAGING], self.parameters.new_environment, {"clusterCount": count})
+            files = environments.add(
+                self.session.repository, found[STAGING], self.parameters.new_environment, {"clusterCount": count}
+            )
             self._commit(files, f"{self.new_release}: a new environment of {count} clusters")
 
         return Step("environment", self.new_release, lambda: found.get(self.new_release), write)
@@ -102,7 +110,9 @@ class ScaleEnvironments(Stage):
         wanted = {PROD: p.prod_cluster_count_scaled, self.new_release: p.new_environment_cluster_count}
         for release, count in wanted.items():
             actual = found[release].count if release in found else 0
-            yield promise(f"Git declares {count} clusters of {release}", actual == count, str(actual), "run 07_scale_environments again")
+            yield promise(
+                f"Git declares {count} clusters of {release}", actual == count, str(actual), "run 07_scale_environments again"
+            )
         yield from self.rollout.promises()
 
 

@@ -84,7 +84,9 @@ class Stage:
         if checks.broken:
             said = "\n    ".join(f"{check.promise}: {check.evidence}" for check in checks.broken)
             fix = "\n    ".join(dict.fromkeys(check.fix for check in checks.broken if check.fix))
-            raise VerificationError(f"{len(checks.broken)} of {len(checks.checks)} promises are not kept", target=self.notebook, said=said, fix=fix)
+            raise VerificationError(
+                f"{len(checks.broken)} of {len(checks.checks)} promises are not kept", target=self.notebook, said=said, fix=fix
+            )
         return checks
 
     @property

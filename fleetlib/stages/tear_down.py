@@ -50,7 +50,11 @@ class TearDown(Stage):
         living = {name: env for name, env in declared.items() if env.count}
 
         def write(current: Any) -> None:
-            files = {k: v for env in living.values() for k, v in environments.edit(self.session.repository, env, {"clusterCount": 0}).items()}
+            files = {
+                k: v
+                for env in living.values()
+                for k, v in environments.edit(self.session.repository, env, {"clusterCount": 0}).items()
+            }
             commit = self.session.repository.commit(files, "tear down: no clusters") or self.session.repository.head()
             self._await_zero(commit, declared)
 
@@ -59,13 +63,17 @@ class TearDown(Stage):
     def _await_zero(self, commit: str, declared: dict[str, Any]) -> None:
         p, session = self.parameters, self.session
         follow_commit(session, commit, ["clusters"])
-        await_ready(session, session.hub, HELM_RELEASE, p.flux_namespace, [e.name for e in declared.values()], "releases emptied")
+        await_ready(
+            session, session.hub, HELM_RELEASE, p.flux_namespace, [e.name for e in declared.values()], "releases emptied"
+        )
         names = [o["metadata"]["name"] for o in session.hub.list(*MANAGED_CLUSTER, p.cluster_namespace)]
         await_gone(session, session.hub, MANAGED_CLUSTER, p.cluster_namespace, names, "clusters deleted")
 
     def _configuration(self) -> Step:
         p = self.parameters
-        return flux.delete(self.session.azure, p.controlplane_group, p.controlplane_cluster, p.flux_configuration, self.session.timeout)
+        return flux.delete(
+            self.session.azure, p.controlplane_group, p.controlplane_cluster, p.flux_configuration, self.session.timeout
+        )
 
     def _extension(self) -> Step:
         p = self.parameters
@@ -83,8 +91,14 @@ class TearDown(Stage):
             yield promise(f"the resource group {group} is gone", groups.get(azure, group) is None, fix="run 99_tear_down again")
         left = [c["name"] for group in (p.fleet_group, p.controlplane_group) for c in _clusters_of(azure, group)]
         yield promise("no cluster is left", not left, ", ".join(left) or "none", "run 99_tear_down again")
-        managed = [g["name"] for g in groups.list_all(azure) if (g.get("managedBy") or "").lower().startswith(azure.group_id("").lower())]
-        yield promise("no node resource group is left behind", not managed, ", ".join(managed) or "none", "delete the groups named here")
+        managed = [
+            g["name"]
+            for g in groups.list_all(azure)
+            if (g.get("managedBy") or "").lower().startswith(azure.group_id("").lower())
+        ]
+        yield promise(
+            "no node resource group is left behind", not managed, ", ".join(managed) or "none", "delete the groups named here"
+        )
 
 
 def _clusters_of(azure: Any, group: str) -> list[dict[str, Any]]:

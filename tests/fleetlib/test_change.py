@@ -20,7 +20,9 @@ def _step(box: dict[str, Any], wanted: Any, **options: Any) -> Step:
         box["writes"] = box.get("writes", 0) + 1
         box["value"] = wanted
 
-    return Step("step", "thing", lambda: box.get("value"), write, lambda current: differences({"v": wanted}, {"v": current}), **options)
+    return Step(
+        "step", "thing", lambda: box.get("value"), write, lambda current: differences({"v": wanted}, {"v": current}), **options
+    )
 
 
 def test_a_step_applies_once() -> None:
@@ -78,9 +80,15 @@ def test_html_escapes_what_systems_say() -> None:
 @pytest.mark.parametrize(
     ("message", "notebook"),
     [
-        ("AADSTS700211: No matching federated identity record found for presented assertion issuer 'x'", "02_create_aso_identity"),
+        (
+            "AADSTS700211: No matching federated identity record found for presented assertion issuer 'x'",
+            "02_create_aso_identity",
+        ),
         ("AuthorizationFailed: The client 'x' does not have authorization to perform action 'y'", "04_prepare_fleet"),
-        ("failed to find layer with media type 'application/vnd.cncf.helm.chart.content.v1.tar+gzip'", "05_publish_cluster_chart"),
+        (
+            "failed to find layer with media type 'application/vnd.cncf.helm.chart.content.v1.tar+gzip'",
+            "05_publish_cluster_chart",
+        ),
         ("ErrCode_InsufficientVCPUQuota: Insufficient regional vcpu quota left", "00_check_prerequisites"),
     ],
 )

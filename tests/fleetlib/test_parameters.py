@@ -81,7 +81,9 @@ def test_a_pair_wins_over_the_file(tmp_path: Path) -> None:
     assert _values(file, (("prod_cluster_count", "7"),)) == {"prod_cluster_count": 7}
 
 
-@given(st.dictionaries(st.text(max_size=12), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers())), max_size=4))
+@given(
+    st.dictionaries(st.text(max_size=12), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers())), max_size=4)
+)
 def test_anything_else_is_refused_or_accepted_but_never_crashes(values: dict[str, Any]) -> None:
     try:
         Parameters.check(values)

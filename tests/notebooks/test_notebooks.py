@@ -30,7 +30,9 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _fleet(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(BIN / "fleet"), *arguments], cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(BIN / "fleet"), *arguments], cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False
+    )
 
 
 def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
@@ -48,16 +50,33 @@ def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
 def test_fleet_run_then_again_changes_nothing_and_leaks_nothing(tmp_path: Path) -> None:
     """The demo, twice, with counts of one; then every file it left is searched for every secret there was."""
     home, runs = tmp_path / "home", tmp_path / "runs"
-    arguments = ["run", "-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1", "-p", "prod_cluster_count_scaled", "2", "--runs", str(runs)]
+    arguments = [
+        "run",
+        "-p",
+        "staging_cluster_count",
+        "1",
+        "-p",
+        "prod_cluster_count",
+        "1",
+        "-p",
+        "prod_cluster_count_scaled",
+        "2",
+        "--runs",
+        str(runs),
+    ]
     try:
         first = _fleet(home, *arguments)
         assert first.returncode == 0, first.stdout + first.stderr
         assert re.search(r"\d+ changes\n", first.stdout)
-        assert all(name in first.stdout for name in ("podinfo-staging-0-aks", "podinfo-prod-1-aks", "podinfo-dev-0-aks", "Compliant"))
+        assert all(
+            name in first.stdout for name in ("podinfo-staging-0-aks", "podinfo-prod-1-aks", "podinfo-dev-0-aks", "Compliant")
+        )
         second = _fleet(home, *arguments)
         assert second.returncode == 0, second.stdout + second.stderr
         assert "Nothing changed: everything was as declared." in second.stdout
-        _assert_no_secrets(home, [runs, home / "git", home / "sandbox/git", home / "sandbox/sandbox.log", home / "sandbox/start.log"])
+        _assert_no_secrets(
+            home, [runs, home / "git", home / "sandbox/git", home / "sandbox/sandbox.log", home / "sandbox/start.log"]
+        )
     finally:
         _fleet(home, "sandbox", "down")
 

@@ -84,7 +84,9 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 @pytest.fixture
-def fleet(snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Fleet]]:
+def fleet(
+    snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Fleet]]:
     """`fleet("04")`: a running sandbox on which stages 00 to 04 have been run."""
     started: list[Path] = []
 

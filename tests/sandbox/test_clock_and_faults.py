@@ -21,7 +21,11 @@ def test_sleepers_wake_in_order_of_time() -> None:
                 await clock.wait(delay)
                 woken.append((name, (clock.now() - start).total_seconds()))
 
-        tasks = [asyncio.create_task(sleeper("a", 10, 10)), asyncio.create_task(sleeper("b", 15)), asyncio.create_task(sleeper("c", 90))]
+        tasks = [
+            asyncio.create_task(sleeper("a", 10, 10)),
+            asyncio.create_task(sleeper("b", 15)),
+            asyncio.create_task(sleeper("c", 90)),
+        ]
         await clock.advance(60)
         tasks[2].cancel()
         return woken

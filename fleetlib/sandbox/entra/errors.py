@@ -1,7 +1,7 @@
 """Entra's failures: a code, an OAuth error and a description with trace, correlation and time.
 
 Source: "Microsoft Entra authentication and authorization error codes" and what users report of them (Azure/azure-workload-identity
-#340, #616, #1200; Azure/login#515). May import the context.
+#340, #642, #1200, #1232; Azure/login#515). May import the context.
 """
 
 from __future__ import annotations
@@ -170,10 +170,20 @@ def subject_differs_in_case(subject: str) -> EntraError:
 
 
 def issuer_unreachable(reason: str) -> EntraError:
-    return EntraError(90061, "invalid_request", f"Request to External OIDC endpoint failed. {reason}")
+    return EntraError(50166, "invalid_request", f"Request to External OIDC endpoint failed. {reason}")
+
+
+def signing_key_unknown(key: str, issuer: str) -> EntraError:
+    return EntraError(
+        7000272, "invalid_client",
+        f"The certificate with identifier {key} used to sign the federated credential could not be found in the metadata of "
+        f"identity provider {issuer}. Please validate that your Identity Provider's metadata exposes the key used to sign the "
+        "incoming token.", 401,
+    )  # fmt: skip
 
 
 def signature_wrong() -> EntraError:
     return EntraError(
-        50013, "invalid_grant", "Assertion failed signature validation. [Reason - The key was not found.]"
-    )
+        50013, "invalid_grant",
+        "Assertion failed signature validation. [Reason - The provided signature value did not match the expected signature value.]",
+    )  # fmt: skip

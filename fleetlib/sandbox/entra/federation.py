@@ -52,10 +52,11 @@ async def _verify(sandbox: Sandbox, assertion: str, issuer: str) -> None:
         raise errors.issuer_unreachable(f"The document of '{issuer}' names another issuer, '{document.get('issuer')}'.")
     published = await _fetch(sandbox, str(document.get("jwks_uri", "")))
     kid = jwt.get_unverified_header(assertion).get("kid")
-    for key in published.get("keys", []):
-        if key.get("kid") == kid and _signed(assertion, key):
-            return
-    raise errors.signature_wrong()
+    candidates = [key for key in published.get("keys", []) if key.get("kid") == kid]
+    if not candidates:
+        raise errors.signing_key_unknown(str(kid), issuer)
+    if not any(_signed(assertion, key) for key in candidates):
+        raise errors.signature_wrong()
 
 
 def _signed(assertion: str, key: dict[str, Any]) -> bool:

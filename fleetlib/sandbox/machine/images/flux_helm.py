@@ -552,7 +552,7 @@ class HelmReleaseController:
         if run.history[0].get("configDigest") != values_digest(run.values):
             return True
         if run.status.get("observedGeneration") != run.obj["metadata"].get("generation"):
-            return _renderers_digest(run.spec) != run.status.get("observedPostRenderersDigest", "")
+            return bool(_renderers_digest(run.spec) != run.status.get("observedPostRenderersDigest", ""))
         return False
 
     async def _in_sync(self, run: _Run, helm: Helm, last: Release, forced: bool) -> Action | None:
@@ -1021,7 +1021,8 @@ def _handles(obj: Object, annotation: str, field_name: str) -> bool:
     last = obj["status"].get(field_name, "")
     if value:
         obj["status"][field_name] = value
-    return bool(value and value != last and value == annotations.get(flux.REQUESTED_AT) and flux.is_requested(obj))
+    wanted = value and value != last and value == annotations.get(flux.REQUESTED_AT)
+    return bool(wanted) and flux.is_requested(obj)
 
 
 def _set_path(values: Object, path: str, text: str) -> Object:

@@ -93,6 +93,7 @@ class _Run:
     obj: Object
     source: Object
     started: float
+    settled: bool = False
 
     @property
     def spec(self) -> Object:
@@ -118,9 +119,8 @@ class _Run:
         seconds = flux.seconds(wanted) if wanted else flux.seconds(self.spec["interval"]) - 30
         return max(30.0, seconds)
 
-    @property
-    def settled(self) -> bool:
-        """Whether this run only makes sure that nothing has changed."""
+    def is_settled(self) -> bool:
+        """Whether, by the status as read, this run can only find that nothing has changed."""
         metadata, status = self.before["metadata"], self.before.get("status") or {}
         return (
             flux.is_true(self.before, flux.READY)
@@ -203,6 +203,7 @@ class KustomizationController:
         try:
             _refuse_unsupported(run.spec)
             run.source = await self._source(obj)
+            run.settled = run.is_settled()
             await self._check_dependencies(run)
             await self._apply_revision(run)
         except Stalled as stalled:
