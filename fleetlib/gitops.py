@@ -230,7 +230,7 @@ class Chart:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return yaml.safe_load((self.folder / "Chart.yaml").read_text())  # type: ignore[no-any-return]
+        return yaml.safe_load((self.folder / "Chart.yaml").read_text())
 
     def lint(self, values: dict[str, Any] | None = None) -> list[str]:
         """Helm's findings as lines `SEVERITY path: message`; none if the chart is good."""

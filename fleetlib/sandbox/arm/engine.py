@@ -144,8 +144,9 @@ def _delete(request: Request) -> Answer:
     deleting = [o for o in operations.active(request.sandbox.store, request.id.key) if o.kind == "delete" and _same(o, current)]
     if deleting:
         return operations.accepted(deleting[0])
+    given = request.type.check_delete(request, current) if request.type.check_delete else {}
     if "delete" in request.type.runners:
-        return operations.accepted(operations.begin(request, "delete", "Deleting", resource=current))
+        return operations.accepted(operations.begin(request, "delete", "Deleting", resource=current, **given))
     if request.type.remove is not None:
         request.type.remove(request.sandbox, current)
     records.delete(request.sandbox.store, request.id)

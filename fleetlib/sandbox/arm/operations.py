@@ -23,7 +23,7 @@ from fleetlib.sandbox.clock import rfc3339_micro
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.store import Store
 
-IN_PROGRESS, SUCCEEDED, FAILED = "InProgress", "Succeeded", "Failed"
+IN_PROGRESS, SUCCEEDED, FAILED, CANCELED = "InProgress", "Succeeded", "Failed", "Canceled"
 KEPT = 500
 """Finished operations kept for clients that still poll."""
 
@@ -138,8 +138,12 @@ def accepted(operation: Operation) -> Answer:
 
 
 def check_idle(request: Request, resource: Resource) -> None:
-    """Raise the type's busy error if an operation on the resource is in progress."""
-    running = active(request.sandbox.store, resource.id.key)
+    """Raise the type's busy error if an operation on the resource, or on one nested in it, is in progress.
+
+    Operations of other providers on what extends the resource do not count: they are none of its provider's business.
+    """
+    key = resource.id.key
+    running = [o for o in active(request.sandbox.store, key) if "/providers/" not in o.resource_id.lower()[len(key) :]]
     if running:
         raise busy(request.type, resource, running[0])
 
@@ -192,12 +196,29 @@ async def run(sandbox: Sandbox, types: Callable[[str], ResourceType]) -> None:
     async with asyncio.TaskGroup() as tasks:
         try:
             for record in page.records:
-                tasks.create_task(_work(sandbox, types, _load(record.value)))
+                _start(tasks, sandbox, types, _load(record.value))
             async for event in watch:
                 if event.kind == "ADDED":
-                    tasks.create_task(_work(sandbox, types, _load(event.record.value)))
+                    _start(tasks, sandbox, types, _load(event.record.value))
         finally:
             watch.close()
+
+
+def _start(tasks: asyncio.TaskGroup, sandbox: Sandbox, types: Callable[[str], ResourceType], operation: Operation) -> None:
+    task = tasks.create_task(_work(sandbox, types, operation))
+    running: dict[str, asyncio.Task[None]] = sandbox.extras.setdefault("operations", {})
+    running[operation.id] = task
+    task.add_done_callback(lambda ended: running.pop(operation.id, None))
+
+
+def cancel(sandbox: Sandbox, operation: Operation) -> None:
+    """End an operation before its time; it and its resource become Canceled."""
+    task = sandbox.extras.get("operations", {}).get(operation.id)
+    if task is not None:
+        task.cancel()
+    operation.status = CANCELED
+    operation.error = {"code": "OperationCanceled", "message": "The operation was canceled by a later request to abort it."}
+    finish(sandbox, operation)
 
 
 async def _work(sandbox: Sandbox, types: Callable[[str], ResourceType], operation: Operation) -> None:
@@ -218,7 +239,8 @@ async def _work(sandbox: Sandbox, types: Callable[[str], ResourceType], operatio
 
 def finish(sandbox: Sandbox, operation: Operation) -> None:
     """Write the outcome: of the operation, and of its resource (gone after a deletion, else its provisioningState)."""
-    operation.status = FAILED if operation.error else SUCCEEDED
+    if operation.status == IN_PROGRESS:
+        operation.status = FAILED if operation.error else SUCCEEDED
     operation.ended = rfc3339_micro(sandbox.clock.now())
 
     def settle(resource: Resource) -> None:

@@ -134,6 +134,7 @@ class ResourceType:
     get, lists      replace reading and listing of stored resources, for computed types (kubernetesVersions, skus)
     whole           answers GET, PUT, PATCH and DELETE itself: for types that are not stored as resources of their own
     show            what GET shows of a stored resource; default: its document
+    check_delete    called before a DELETE is accepted: refuses it, or returns what its runner gets as input
     remove          called (synchronously) when a resource goes, before its record does; for types without "delete" runner
     busy            the 409 while an operation on the resource is in progress; default AnotherOperationInProgress
     malformed       words the refusal of a body that does not fit the model; default InvalidRequestContent, Newtonsoft's words
@@ -158,6 +159,7 @@ class ResourceType:
     lists: Handler | None = None
     whole: Handler | None = None
     show: Show | None = None
+    check_delete: Callable[[Request, Resource], Document] | None = None
     remove: Callable[[Sandbox, Resource], None] | None = None
     busy: Busy | None = None
     malformed: Callable[[Mismatch], ArmError] | None = None

@@ -25,7 +25,7 @@ _CLUSTERS = ResourceType(
         "put": work.put_cluster, "delete": work.delete_cluster, "start": work.start_cluster, "stop": work.stop_cluster,
     },
     actions={
-        "start": clusters.start, "stop": clusters.stop,
+        "start": clusters.start, "stop": clusters.stop, "abort": clusters.abort,
         "listclusteradmincredential": clusters.credential("admin"),
         "listclusterusercredential": clusters.credential("user"),
         "listclustermonitoringusercredential": clusters.credential("user"),
@@ -35,8 +35,8 @@ _CLUSTERS = ResourceType(
 
 _POOLS = ResourceType(
     name="managedClusters/agentPools", api_versions=data.API_VERSIONS, model="containerservice.AgentPool", tracked=False,
-    verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), prepare=pools.prepare, busy=pools.busy, rank=10, etag_at="eTag",
-    runners={"put": work.put_pool, "delete": pools.delete},
+    verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), prepare=pools.prepare, busy=pools.busy, check_delete=pools.check_delete, rank=30, etag_at="eTag",
+    runners={"put": work.put_pool, "delete": work.delete_pool},
     actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
 )  # fmt: skip
 

@@ -263,6 +263,21 @@ async def stop(request: Request) -> Answer:
     return operations.accepted(operations.begin(request, "stop", "Stopping", resource=cluster))
 
 
+async def abort(request: Request) -> Answer:
+    """End the operation that runs on the cluster or on one of its pools; what it was about becomes Canceled."""
+    cluster, store = found(request), request.sandbox.store
+    own = f"{data.NAMESPACE}/".lower()
+    running = [o for o in operations.active(store, str(cluster.id)) if o.type.lower().startswith(own) and o.kind != "delete"]
+    if not running:
+        raise errors.nothing_to_abort()
+    for operation in running:
+        operations.cancel(request.sandbox, operation)
+    for pool_ in state.pools(store, cluster.id):
+        if pool_.state in ("Creating", "Updating", "Starting", "Stopping"):
+            records.update(store, pool_.id, lambda one: one.properties.update(provisioningState=operations.CANCELED))
+    return Answer(204)
+
+
 def credential(role: str) -> Any:
     """The handler of listCluster{Admin,User}Credential."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from fleetlib.sandbox.arm import operations
-from fleetlib.sandbox.arm.containerservice import clusters, defaults, errors, quota, state, work
+from fleetlib.sandbox.arm.containerservice import clusters, defaults, errors, quota, state
 from fleetlib.sandbox.arm.errors import ArmError
-from fleetlib.sandbox.arm.operations import Operation, Work
-from fleetlib.sandbox.arm.provider import Write
+from fleetlib.sandbox.arm.operations import Operation
+from fleetlib.sandbox.arm.provider import Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
 
 
 def prepare(write: Write) -> None:
     """Check a PUT and complete the pool's document. The cluster must be idle and running."""
-    cluster = idle_cluster(write)
+    cluster = idle_cluster(write.request)
     if cluster.properties["powerState"]["code"] == "Stopped":
         raise errors.stopped("updating agent pools")
     given = write.document.get("properties") or {}
@@ -26,11 +26,11 @@ def prepare(write: Write) -> None:
         write.private["nodes"] = write.current.private.get("nodes", 0)
 
 
-def idle_cluster(write: Write) -> Resource:
+def idle_cluster(request: Request) -> Resource:
     """The pool's cluster. Raises AKS's 409 if an operation runs on it or on another of its pools."""
-    cluster = state.cluster_of(write.sandbox.store, write.id)
+    cluster = state.cluster_of(request.sandbox.store, request.id)
     assert cluster is not None, "the core has checked that the parent exists"
-    for running in operations.active(write.sandbox.store, str(cluster.id)):
+    for running in operations.active(request.sandbox.store, str(cluster.id)):
         if running.type.lower().startswith("microsoft.containerservice/"):
             raise clusters.busy(cluster, running)
     return cluster
@@ -44,13 +44,13 @@ def _keep_a_system_pool(write: Write, cluster: Resource) -> None:
         raise errors.no_system_pool()
 
 
-async def delete(job: Work) -> None:
-    """Remove the pool; the last system pool stays."""
-    pool = job.resource()
-    others = [other for other in state.pools(job.sandbox.store, pool.id.parent) if other.id.key != pool.id.key]
+def check_delete(request: Request, pool: Resource) -> Document:
+    """The last system pool stays, and the cluster must be idle."""
+    others = [other for other in state.pools(request.sandbox.store, pool.id.parent) if other.id.key != pool.id.key]
     if pool.properties["mode"] == "System" and not any(other.properties["mode"] == "System" for other in others):
         raise errors.last_system_pool()
-    await work.delete_pool(job)
+    idle_cluster(request)
+    return {}
 
 
 def busy(resource: Resource, operation: Operation) -> ArmError:

@@ -19,13 +19,13 @@ def provider() -> Provider:
             ResourceType(
                 name="extensions", api_versions=data.EXTENSION_VERSIONS, model="extensions.Extension",
                 patch_model="extensions.PatchExtension", tracked=False, extends=CLUSTERS, prepare=extensions.prepare,
-                runners={"put": extensions.put, "delete": extensions.delete}, busy=extensions.busy, rank=15,
+                runners={"put": extensions.put, "delete": extensions.delete}, check_delete=extensions.check_delete, busy=extensions.busy, rank=30,
             ),
             ResourceType(
                 name="fluxConfigurations", api_versions=data.FLUX_VERSIONS, model="flux.FluxConfiguration",
                 patch_model="flux.FluxConfigurationPatch", tracked=False, extends=CLUSTERS, prepare=configurations.prepare,
                 show=configurations.show, runners={"put": configurations.put, "delete": configurations.delete},
-                busy=configurations.busy, rank=10,
+                check_delete=extensions.check_delete, busy=configurations.busy, rank=30,
             ),
         ),
     )  # fmt: skip

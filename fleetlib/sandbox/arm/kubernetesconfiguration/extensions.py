@@ -12,7 +12,7 @@ from fleetlib.sandbox.arm import models, reports
 from fleetlib.sandbox.arm.errors import ArmError, not_emulated, resource_not_found
 from fleetlib.sandbox.arm.kubernetesconfiguration import clusters, data, errors, flux
 from fleetlib.sandbox.arm.operations import Operation, Work
-from fleetlib.sandbox.arm.provider import Document, Write
+from fleetlib.sandbox.arm.provider import Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
 
 READ_ONLY = frozenset((
@@ -126,6 +126,11 @@ def _installed(extension: Resource) -> None:
     extension.properties.pop("errorInfo", None)
 
 
+def check_delete(request: Request, resource: Resource) -> Document:
+    """`forceDelete` means not to wait for the cluster."""
+    return {"force": request.query.get("forcedelete", "").lower() == "true"}
+
+
 async def delete(work: Work) -> None:
     """Uninstall the extension; its configurations stay behind, as Azure leaves them."""
     extension = work.resource()
@@ -142,7 +147,7 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
         return
     goal.deleted = True
     revision = fabric.put_goal(sandbox.store, goal)
-    forced = bool(resource.private.get("force"))
+    forced = bool(work.operation.input.get("force"))
     await sandbox.clock.work(data.DURATIONS[f"{'configuration' if kind == 'flux' else kind} delete"])
     try:
         await reports.wait(sandbox, goal, revision, patience=data.PATIENCE["forced"] if forced else data.PATIENCE["delete"])
