@@ -238,3 +238,17 @@ def test_premium_clusters_may_run_long_term_versions(azure: Azure) -> None:
     body = cluster_body(kubernetesVersion="1.33", supportPlan="AKSLongTermSupport")
     cluster = azure.clusters.begin_create_or_update(GROUP, NAME, {**body, "sku": {"name": "Base", "tier": "Premium"}}).result()
     assert cluster.properties.current_kubernetes_version == "1.33.12"
+
+
+def test_an_operation_can_be_aborted_and_the_cluster_put_right_afterwards(azure: Azure) -> None:
+    azure.plane.silent.add("cluster")
+    answer = azure.raw("PUT", azure.cluster_id(NAME) + "?api-version=2025-08-01", json.dumps(cluster_body()).encode())
+    azure.clusters.begin_abort_latest_operation(GROUP, NAME).result()
+    canceled = azure.clusters.get(GROUP, NAME).properties
+    assert (canceled.provisioning_state, canceled.agent_pool_profiles[0].provisioning_state) == ("Canceled", "Canceled")
+    assert azure.raw("GET", answer.headers["azure-asyncoperation"].removeprefix(BASE)).json()["status"] == "Canceled"
+    with pytest.raises(HttpResponseError, match="no operation in progress"):
+        azure.clusters.begin_abort_latest_operation(GROUP, NAME)
+    azure.plane.silent.clear()
+    azure.plane.report(azure.plane.last("cluster"))
+    assert create(azure)["properties"]["provisioningState"] == "Succeeded"
