@@ -219,7 +219,7 @@ class HelmReleaseController:
     async def _write(self, run: _Run) -> None:
         written = await flux.write_status(self.kube, run.before, run.obj, MANAGER)
         if written is not run.obj:
-            run.before = {**run.before, "status": json.loads(json.dumps(run.obj["status"]))}
+            run.before = {**written, "status": json.loads(json.dumps(run.obj["status"]))}
 
     def _not_ready(self, run: _Run, reason: str, message: str, status: str = "False") -> None:
         flux.set_condition(run.obj, flux.READY, status, reason, message, self.clock.now())
@@ -836,7 +836,7 @@ class HelmReleaseController:
                     await self._delete_chart(run)
             finally:
                 await self._write(run)
-        await flux.remove_finalizer(self.kube, obj, MANAGER)
+        await flux.remove_finalizer(self.kube, run.before, MANAGER)
 
     async def _uninstall(self, run: _Run) -> None:
         if not run.history:
