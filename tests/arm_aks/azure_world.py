@@ -80,7 +80,9 @@ class DataPlane:
         state = "Deleted" if goal.deleted else "Failed" if goal.KIND in self.failing else "Succeeded"
         error = {"code": "", "message": self.failing[goal.KIND]} if state == "Failed" else None
         if isinstance(goal, fabric.ClusterGoal):
-            material = {role: {"token": f"token-{role}", "cert": f"CERT {role}", "key": f"KEY {role}"} for role in ("admin", "user")}
+            material = {
+                role: {"token": f"token-{role}", "cert": f"CERT {role}", "key": f"KEY {role}"} for role in ("admin", "user")
+            }
             fabric.put_report(self.sandbox.store, goal, fabric.ClusterReport(goal.revision, state, error, material), "api")
             fabric.put_report(self.sandbox.store, goal, fabric.Report(goal.revision, state, error), "nodes")
         else:
@@ -88,7 +90,7 @@ class DataPlane:
             fabric.put_report(self.sandbox.store, goal, fabric.Report(goal.revision, state, error, details))
 
     def last(self, kind: str) -> Any:
-        return [goal for goal in self.goals if goal.KIND == kind][-1]
+        return [goal for goal in self.goals if kind == goal.KIND][-1]
 
 
 class WireAdapter(BaseAdapter):
@@ -114,7 +116,7 @@ class WireAdapter(BaseAdapter):
     def close(self) -> None: ...
 
 
-class Transport(RequestsTransport):
+class Transport(RequestsTransport):  # type: ignore[misc]
     """Polls move the clock instead of waiting. The real transport's sleep would wait for real."""
 
     def __init__(self, azure: Azure) -> None:
@@ -197,10 +199,8 @@ def azure(state: Path) -> Iterator[Azure]:
     wire = Wire(store)
     sandbox = Sandbox(store, VirtualClock(), Faults(store), wire, BASE, state, "CA PEM", lambda part, text: print(part, text))
     sandbox.extras["raise"] = True
-    providers = tuple(module.provider() for module in (containerservice, compute, kubernetesconfiguration))
-    arm = Arm(sandbox, providers, (), lambda store, namespace: True)
-    wire.app, wire.base = arm.app(), BASE
-    _prepare(sandbox)
+    arm = resource_manager(sandbox)
+    prepare(sandbox)
     plane = DataPlane(sandbox)
     tasks = [loop.create_task(operations.run(sandbox, arm.type_of)), loop.create_task(plane.run())]
     world = Azure(sandbox, loop, plane)
@@ -217,7 +217,15 @@ def azure(state: Path) -> Iterator[Azure]:
     assert not broken, broken
 
 
-def _prepare(sandbox: Sandbox) -> None:
+def resource_manager(sandbox: Sandbox) -> Arm:
+    """ARM with the providers under test, registered, behind the sandbox's wire."""
+    providers = tuple(module.provider() for module in (containerservice, compute, kubernetesconfiguration))
+    arm = Arm(sandbox, providers, (), lambda store, namespace: True)
+    sandbox.wire.app, sandbox.wire.base = arm.app(), BASE
+    return arm
+
+
+def prepare(sandbox: Sandbox) -> None:
     """The token's key, the group, and the operator's role."""
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())
     sandbox.store.put("entra", "keys/test", jwk.encode() if isinstance(jwk, str) else jwk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,9 +27,15 @@ def test_a_pool_comes_scales_and_goes(azure: Azure) -> None:
     create(azure)
     assert put_pool(azure, "apps", nodeLabels={"app": "yes"})["properties"]["provisioningState"] == "Succeeded"
     goal = azure.plane.last("cluster")
-    assert [(pool["name"], pool["count"], pool["labels"]) for pool in goal.pools] == [("apps", 2, {"app": "yes"}), ("system", 1, {})]
+    assert [(pool["name"], pool["count"], pool["labels"]) for pool in goal.pools] == [
+        ("apps", 2, {"app": "yes"}),
+        ("system", 1, {}),
+    ]
     put_pool(azure, "apps", count=4)
-    assert {pool.name: pool.count for pool in azure.clusters.get(GROUP, NAME).properties.agent_pool_profiles} == {"apps": 4, "system": 1}
+    assert {pool.name: pool.count for pool in azure.clusters.get(GROUP, NAME).properties.agent_pool_profiles} == {
+        "apps": 4,
+        "system": 1,
+    }
     assert [pool.name for pool in azure.pools.list(GROUP, NAME)] == ["apps", "system"]
     azure.pools.begin_delete(GROUP, NAME, "apps").result()
     assert [pool["name"] for pool in azure.plane.last("cluster").pools] == ["system"]
@@ -78,7 +85,9 @@ def test_a_cluster_is_upgraded_one_minor_version_at_a_time(azure: Azure) -> None
     assert [item.kubernetes_version for item in profile.upgrades] == ["1.35.8", "1.35.7", "1.34.9"]
     with pytest.raises(HttpResponseError) as caught:
         create(azure, kubernetesVersion="1.36.4")
-    assert "Upgrading Kubernetes version 1.34.8 to 1.36.4 is not allowed. Available upgrades: [1.35.8 1.35.7 1.34.9]" in str(caught.value)
+    assert "Upgrading Kubernetes version 1.34.8 to 1.36.4 is not allowed. Available upgrades: [1.35.8 1.35.7 1.34.9]" in str(
+        caught.value
+    )
     upgraded = create(azure, kubernetesVersion="1.35.8")["properties"]
     assert upgraded["currentKubernetesVersion"] == "1.35.8"
     assert upgraded["agentPoolProfiles"][0]["currentOrchestratorVersion"] == "1.35.8"
@@ -102,11 +111,12 @@ def test_pools_follow_their_control_plane(azure: Azure) -> None:
 
 def test_what_is_not_emulated_says_so_by_name(azure: Azure) -> None:
     create(azure)
-    for call, words in (
+    calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: azure.clusters.begin_run_command(GROUP, NAME, {"command": "ls"}), "az aks command invoke"),
         (lambda: azure.clusters.begin_rotate_cluster_certificates(GROUP, NAME), "rotating a cluster's certificates"),
         (lambda: azure.pools.begin_upgrade_node_image_version(GROUP, NAME, "system"), "newer node images"),
-    ):
+    ]
+    for call, words in calls:
         with pytest.raises(HttpResponseError) as caught:
             call()
         assert caught.value.status_code == 501 and words in str(caught.value)

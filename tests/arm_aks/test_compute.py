@@ -36,7 +36,9 @@ def test_a_cluster_beyond_the_family_quota_is_refused(azure: Azure) -> None:
     with pytest.raises(HttpResponseError) as caught:
         create(azure, "big", 126)
     assert caught.value.error.code == "ErrCode_InsufficientVCPUQuota"
-    assert "Insufficient vcpu quota requested 504, remaining 500 for family standardDASv5Family for region eastus2" in str(caught.value)
+    assert "Insufficient vcpu quota requested 504, remaining 500 for family standardDASv5Family for region eastus2" in str(
+        caught.value
+    )
 
 
 def test_a_lowered_quota_counts_what_is_in_use_already(azure: Azure) -> None:

@@ -50,10 +50,18 @@ def refused(azure: Azure, name: str = "cluster-config", **properties: Any) -> Ht
 def test_flux_is_installed_in_the_cluster(azure: Azure) -> None:
     cluster(azure)
     extension = install(azure, configurationSettings={"helm-controller.enabled": "true"}).properties
-    assert (extension.provisioning_state, extension.current_version, extension.release_train) == ("Succeeded", "1.19.5", "Stable")
+    assert (extension.provisioning_state, extension.current_version, extension.release_train) == (
+        "Succeeded",
+        "1.19.5",
+        "Stable",
+    )
     assert extension.scope.cluster.release_namespace == "flux-system" and extension.auto_upgrade_minor_version
     goal = azure.plane.last("extension")
-    assert (goal.extension_type, goal.version, goal.settings) == ("microsoft.flux", "1.19.5", {"helm-controller.enabled": "true"})
+    assert (goal.extension_type, goal.version, goal.settings) == (
+        "microsoft.flux",
+        "1.19.5",
+        {"helm-controller.enabled": "true"},
+    )
     assert [one.name for one in azure.extensions.list(*AT)] == ["flux"]
     azure.extensions.begin_delete(*AT, "flux").result()
     with pytest.raises(ResourceNotFoundError):
@@ -122,7 +130,11 @@ def test_a_configuration_gets_its_defaults_and_what_the_agent_reports(azure: Azu
                       "statusConditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact"}]}],
     }  # fmt: skip
     found = write(azure).properties
-    assert (found.provisioning_state, found.compliance_state, found.source_synced_commit_id) == ("Succeeded", "Compliant", COMMIT)
+    assert (found.provisioning_state, found.compliance_state, found.source_synced_commit_id) == (
+        "Succeeded",
+        "Compliant",
+        COMMIT,
+    )
     assert (found.scope, found.git_repository.sync_interval_in_seconds, found.suspend) == ("cluster", 600, False)
     apps = found.kustomizations["apps"]
     assert (apps.name, apps.depends_on, apps.wait, apps.timeout_in_seconds) == ("apps", ["infra"], True, 600)
@@ -177,7 +189,9 @@ def test_a_kustomization_is_added_by_patch_and_taken_away_by_null(azure: Azure) 
     cluster(azure)
     install(azure)
     write(azure)
-    patch = {"properties": {"kustomizations": {"clusters": {"path": "./flux/clusters", "prune": True, "syncIntervalInSeconds": 60}}}}
+    patch = {
+        "properties": {"kustomizations": {"clusters": {"path": "./flux/clusters", "prune": True, "syncIntervalInSeconds": 60}}}
+    }
     azure.flux.begin_update(*AT, "cluster-config", patch).result()
     goal = azure.plane.last("flux")
     assert sorted(goal.properties["kustomizations"]) == ["apps", "clusters", "infra"]
@@ -195,7 +209,7 @@ def test_one_name_is_one_configuration(azure: Azure) -> None:
     assert azure.plane.last("flux").properties["suspend"] is True
 
 
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no source": ({"gitRepository": None}, "Invalid source kind match. Config with specified source kind 'GitRepository'"),
     "no kustomization": ({"kustomizations": {}}, "At least one kustomization"),
     "unknown dependency": ({"kustomizations": {"apps": {"dependsOn": ["infra"]}}}, "depends on 'infra', which does not exist"),
@@ -221,7 +235,10 @@ def test_two_configurations_must_not_make_the_same_kustomization(azure: Azure) -
     install(azure)
     write(azure, "fleet", kustomizations={"eu-apps": {"path": "./a"}})
     error = refused(azure, "fleet-eu", kustomizations={"apps": {"path": "./b"}})
-    assert "The kustomization 'fleet-eu-apps' in namespace 'cluster-config' belongs to the configuration 'fleet' already" in str(error)
+    assert (
+        "The kustomization 'fleet-eu-apps' in namespace 'cluster-config' belongs to the configuration 'fleet' already"
+        in str(error)
+    )
     assert "cannot be changed" in str(refused(azure, "fleet", namespace="elsewhere"))
 
 
@@ -233,7 +250,13 @@ def test_protected_settings_reach_the_agent_and_nobody_else(azure: Azure) -> Non
     assert azure.plane.last("flux").secrets == {"httpsKey": "c2VjcmV0"}
     azure.flux.begin_update(*AT, "cluster-config", {"properties": {"suspend": True}}).result()
     assert azure.plane.last("flux").secrets == {"httpsKey": "c2VjcmV0"}
-    assert "c2VjcmV0" not in azure.raw("GET", f"{azure.cluster_id('aks')}/providers/Microsoft.KubernetesConfiguration/fluxConfigurations/cluster-config?api-version=2025-04-01").text
+    assert (
+        "c2VjcmV0"
+        not in azure.raw(
+            "GET",
+            f"{azure.cluster_id('aks')}/providers/Microsoft.KubernetesConfiguration/fluxConfigurations/cluster-config?api-version=2025-04-01",
+        ).text
+    )
 
 
 def test_deleting_waits_for_the_agent_and_the_cluster_takes_all_with_it(azure: Azure) -> None:

@@ -60,7 +60,10 @@ def test_the_cluster_has_an_identity_in_the_directory_and_a_group_for_its_nodes(
     cluster = create(azure)
     principal = directory.by_object_id(azure.sandbox.store, cluster["identity"]["principalId"])
     assert principal is not None and principal.resource_id.endswith(NAME)
-    group = records.get(azure.sandbox.store, f"{azure.cluster_id(NAME).partition('/resourceGroups')[0]}/resourceGroups/MC_{GROUP}_{NAME}_eastus2")
+    group = records.get(
+        azure.sandbox.store,
+        f"{azure.cluster_id(NAME).partition('/resourceGroups')[0]}/resourceGroups/MC_{GROUP}_{NAME}_eastus2",
+    )
     assert group is not None and group.document["managedBy"] == azure.cluster_id(NAME)
 
 
@@ -160,12 +163,14 @@ def test_the_issuer_is_on_by_default_from_1_34_and_can_be_declined_only_at_first
     create(azure, oidcIssuerProfile={"enabled": True}, securityProfile={"workloadIdentity": {"enabled": True}})
     goal = azure.plane.last("cluster")
     assert goal.oidc_issuer.startswith(BASE + "/oidc/") and goal.workload_identity
-    error = refusal(azure, cluster_body(oidcIssuerProfile={"enabled": False}, securityProfile={"workloadIdentity": {"enabled": False}}))
+    error = refusal(
+        azure, cluster_body(oidcIssuerProfile={"enabled": False}, securityProfile={"workloadIdentity": {"enabled": False}})
+    )
     assert "OIDC issuer feature cannot be disabled" in str(error)
 
 
 POOL = cluster_body()["properties"]["agentPoolProfiles"][0]
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "bad dns prefix": ({"dnsPrefix": "-x"}, "InvalidParameter", "dnsPrefix is invalid"),
     "no dns prefix": ({"dnsPrefix": None}, "InvalidParameter", "dnsPrefix is missing"),
     "no pools": ({"agentPoolProfiles": []}, "InvalidParameter", "agentPoolProfiles is missing"),

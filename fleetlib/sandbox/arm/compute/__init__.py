@@ -96,7 +96,9 @@ def _filtered(expression: str) -> tuple[str, ...]:
         return locations.NAMES
     match = FILTER.match(expression)
     if match is None:
-        raise ArmError(400, "InvalidParameter", f"The filter '{expression}' is not supported: only location eq '...' is.", target="$filter")
+        raise ArmError(
+            400, "InvalidParameter", f"The filter '{expression}' is not supported: only location eq '...' is.", target="$filter"
+        )
     location = locations.normalize(match[1])
     return (location,) if location in locations.NAMES else ()
 

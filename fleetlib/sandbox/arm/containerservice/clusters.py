@@ -242,7 +242,12 @@ def found(request: Request, resource_id: ResourceId | None = None) -> Resource:
 def busy(resource: Resource, operation: Operation) -> ArmError:
     """AKS's 409 while an operation runs on the cluster or on one of its pools."""
     running = ResourceId(operation.resource_id)
-    doing = {"put": "Creating" if operation.creates else "Updating", "delete": "Deleting", "start": "Starting", "stop": "Stopping"}
+    doing = {
+        "put": "Creating" if operation.creates else "Updating",
+        "delete": "Deleting",
+        "start": "Starting",
+        "stop": "Stopping",
+    }
     what = doing.get(operation.kind, "Updating")
     return errors.busy(f"{running.name} - {what}" if running.kind.lower().endswith("agentpools") else what)
 

@@ -134,9 +134,7 @@ SURGE = (
     "Surge nodes would also consume vcpu quota, please consider use smaller maxSurge or use maxUnavailable to proceed upgrade "
     "without surge nodes, details: aka.ms/aks/maxUnavailable."
 )
-INCREASE = (
-    "If you want to increase the quota, please follow this instruction: https://learn.microsoft.com/en-us/azure/quotas/view-quotas."
-)
+INCREASE = "If you want to increase the quota, please follow this instruction: https://learn.microsoft.com/en-us/azure/quotas/view-quotas."
 
 
 def regional_quota(location: str, left: int, requested: int) -> ArmError:
@@ -181,7 +179,9 @@ def nothing_to_abort() -> ArmError:
 
 def issuer_stays() -> ArmError:
     """The sentence is AKS's; no public report shows its code."""
-    return _refused(400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.", "oidcIssuerProfile.enabled")
+    return _refused(
+        400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.", "oidcIssuerProfile.enabled"
+    )
 
 
 def issuer_needed() -> ArmError:
@@ -197,7 +197,9 @@ def local_accounts_disabled() -> ArmError:
 
 def no_credentials_yet() -> ArmError:
     """The control plane is not up; the sentence is the sandbox's."""
-    return _refused(404, "NotFound", "The credentials of the managed cluster are not available: its control plane is not ready yet.")
+    return _refused(
+        404, "NotFound", "The credentials of the managed cluster are not available: its control plane is not ready yet."
+    )
 
 
 def provisioning_failed(message: str, code: str = "") -> ArmError:

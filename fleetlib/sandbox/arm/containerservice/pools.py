@@ -55,4 +55,3 @@ def check_delete(request: Request, pool: Resource) -> Document:
 
 def busy(resource: Resource, operation: Operation) -> ArmError:
     return clusters.busy(resource, operation)
-

@@ -35,7 +35,9 @@ def prepare(write: Write) -> None:
     _check_collision(write, cluster, properties)
     given = properties.get("configurationProtectedSettings") or {}
     write.private["secrets"] = {**write.private.get("secrets", {}), **{k: v for k, v in given.items() if v}}
-    write.document["properties"] = flux.without_secrets({**properties, "configurationProtectedSettings": write.private["secrets"]})
+    write.document["properties"] = flux.without_secrets(
+        {**properties, "configurationProtectedSettings": write.private["secrets"]}
+    )
 
 
 def _stored(before: Document) -> Document:
@@ -97,7 +99,11 @@ async def put(work: Work) -> None:
     waits = bool(configuration.properties.get("waitForReconciliation"))
     try:
         report = await reports.wait(
-            sandbox, goal, revision, done=reports.settled if waits else reports.observed, patience=data.PATIENCE["configuration"]
+            sandbox,
+            goal,
+            revision,
+            done=reports.settled if waits else reports.observed,
+            patience=data.PATIENCE["configuration"],
         )
     except TimeoutError:
         raise errors.extension_refused(
@@ -116,7 +122,9 @@ async def _flux_installed(work: Work, cluster: Resource) -> None:
     try:
         while True:
             extension = clusters.flux_extension(work.sandbox.store, cluster.id)
-            if extension is not None and (extension.state == "Succeeded" or extension.properties.get("currentVersion") and extension.state == "Updating"):
+            if extension is not None and (
+                extension.state == "Succeeded" or extension.properties.get("currentVersion") and extension.state == "Updating"
+            ):
                 return
             if deadline.done() and (extension is None or extension.state != "Creating"):
                 raise errors.flux_not_installed()

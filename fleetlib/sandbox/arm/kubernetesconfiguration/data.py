@@ -6,7 +6,16 @@ from typing import Any
 
 NAMESPACE = "Microsoft.KubernetesConfiguration"
 
-EXTENSION_VERSIONS = ("2025-03-01", "2024-11-01", "2023-05-01", "2022-11-01", "2022-07-01", "2022-04-02-preview", "2022-03-01", "2021-09-01")
+EXTENSION_VERSIONS = (
+    "2025-03-01",
+    "2024-11-01",
+    "2023-05-01",
+    "2022-11-01",
+    "2022-07-01",
+    "2022-04-02-preview",
+    "2022-03-01",
+    "2021-09-01",
+)
 FLUX_VERSIONS = ("2025-04-01", "2024-11-01", "2023-05-01", "2022-11-01", "2022-07-01", "2022-03-01", "2022-01-01-preview")
 
 DURATIONS = {
@@ -57,5 +66,13 @@ KUSTOMIZATION: dict[str, Any] = {
     "wait": True,
 }  # fmt: skip
 
-LIVE = ("complianceState", "statuses", "sourceSyncedCommitId", "sourceUpdatedAt", "statusUpdatedAt", "errorMessage", "repositoryPublicKey")
+LIVE = (
+    "complianceState",
+    "statuses",
+    "sourceSyncedCommitId",
+    "sourceUpdatedAt",
+    "statusUpdatedAt",
+    "errorMessage",
+    "repositoryPublicKey",
+)
 """Properties of a configuration that the agent in the cluster reports (`Report.details`, under these names)."""

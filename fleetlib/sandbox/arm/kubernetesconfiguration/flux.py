@@ -98,7 +98,9 @@ def _fill_source(properties: Document) -> None:
 def _check_source(kind: str, source: Document) -> None:
     url = source.get("url") or ""
     if kind == "GitRepository" and not GIT_URL.match(url):
-        raise errors.validation(f"Invalid url '{url}'. The url of a GitRepository must start with http://, https://, ssh:// or git@.")
+        raise errors.validation(
+            f"Invalid url '{url}'. The url of a GitRepository must start with http://, https://, ssh:// or git@."
+        )
     if kind == "OCIRepository" and not url.startswith("oci://"):
         raise errors.validation(f"Invalid url '{url}'. The url of an OCIRepository must start with oci://.")
     if not any(source["repositoryRef"].values()):
@@ -136,7 +138,9 @@ def _check_dependencies(kustomizations: Document) -> None:
     for key, value in kustomizations.items():
         for other in value["dependsOn"]:
             if other not in kustomizations:
-                raise errors.validation(f"Invalid dependsOn. The kustomization '{key}' depends on '{other}', which does not exist.")
+                raise errors.validation(
+                    f"Invalid dependsOn. The kustomization '{key}' depends on '{other}', which does not exist."
+                )
     done: set[str] = set()
     for key in kustomizations:
         _visit(kustomizations, key, (), done)
@@ -144,7 +148,7 @@ def _check_dependencies(kustomizations: Document) -> None:
 
 def _visit(kustomizations: Document, key: str, path: tuple[str, ...], done: set[str]) -> None:
     if key in path:
-        raise errors.validation(f"Invalid dependsOn. Circular dependency: {' -> '.join((*path[path.index(key):], key))}.")
+        raise errors.validation(f"Invalid dependsOn. Circular dependency: {' -> '.join((*path[path.index(key) :], key))}.")
     if key not in done:
         for other in kustomizations[key]["dependsOn"]:
             _visit(kustomizations, other, (*path, key), done)
@@ -155,7 +159,9 @@ def unchangeable(wanted: Document, current: Document) -> ArmError | None:
     """The refusal of a PUT that moves a configuration to another scope or namespace, which are set when it is made."""
     for key in ("scope", "namespace"):
         if wanted[key] != current[key]:
-            return errors.validation(f"Invalid {key} '{wanted[key]}'. The {key} of a configuration cannot be changed from '{current[key]}'.")
+            return errors.validation(
+                f"Invalid {key} '{wanted[key]}'. The {key} of a configuration cannot be changed from '{current[key]}'."
+            )
     return None
 
 
