@@ -217,3 +217,26 @@ async def test_helm_pushes_and_pulls_a_chart(port: Port, folder: Path) -> None:
     assert (await asyncio.to_thread(push_and_pull))["tags"] == ["0.3.0"]
     pulled = await port.world.wire.request("GET", f"https://{HOST}/v2/charts/podinfocluster/manifests/0.3.0")
     assert pulled.json()["layers"][0]["mediaType"] == "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+
+@sources
+async def test_oras_pushes_and_reads(port: Port, folder: Path) -> None:
+    """The client that fleetlib publishes charts with."""
+    oras = pytest.importorskip("oras.client")
+    (folder / "layer.tgz").write_bytes(b"layer")
+    (folder / "config.json").write_text("{}")
+    target = f"{port.address}/{REPOSITORY}"
+
+    def push_and_read() -> str:
+        client = oras.OrasClient(hostname=port.address, insecure=True)
+        client.auth.set_basic_auth(OPERATOR_CLIENT_ID, OPERATOR_SECRET)
+        with pytest.raises(ValueError, match="Not Found"):
+            client.get_manifest(f"{target}:0.1.0")
+        client.push(
+            target=f"{target}:0.1.0", files=[f"{folder}/layer.tgz:application/x.layer"],
+            manifest_config=f"{folder}/config.json:application/x.config", disable_path_validation=True, quiet=True,
+        )  # fmt: skip
+        manifest = client.get_manifest(f"{target}:0.1.0")
+        return str(manifest["layers"][0]["digest"])
+
+    assert await asyncio.to_thread(push_and_read) == digest_of(b"layer")
