@@ -1,0 +1,173 @@
+"""Long-running operations, limits and faults: what ARM does to every type, over the Wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from arm_client import GROUPS, MSI, SUBSCRIPTION, Client
+from harness import BASE, World
+
+from fleetlib.sandbox.clock import ScaledClock
+from fleetlib.sandbox.store import Store
+
+
+def in_world(tmp_path: Path, test: Callable[[World, Client], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with World.open(tmp_path, ("entra", "arm")) as world:
+            world.sandbox.extras["raise"] = True
+            await test(world, await Client.operator(world))
+
+    asyncio.run(main())
+
+
+def test_an_operation_survives_the_process(tmp_path: Path) -> None:
+    store = Store()
+
+    async def before() -> str:
+        async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+            client = await Client.operator(world)
+            await client.register("Microsoft.ManagedIdentity")
+            group = await client.group()
+            await client.identity(group)
+            answer = await client.call("DELETE", group, GROUPS)
+            await world.clock.advance(5)
+            assert (await client.call("GET", answer.headers["location"], "")).status == 202
+            return answer.headers["location"]
+
+    async def after(location: str) -> None:
+        async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+            client = await Client.operator(world)
+            await world.clock.advance(60)
+            assert (await client.call("GET", location, "")).status == 200
+            assert (await client.refused("GET", f"{SUBSCRIPTION}/resourceGroups/rg", GROUPS))[1] == "ResourceGroupNotFound"
+
+    location = asyncio.run(before())
+    asyncio.run(after(location))
+    store.close()
+
+
+def test_a_failed_operation_says_why_and_leaves_the_resource(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        group = await client.group()
+        world.sandbox.faults.arm("lro-failed", group, detail="The disk is full.")
+        answer = await client.call("DELETE", group, GROUPS)
+        await world.clock.advance(60)
+        assert await client.refused("GET", answer.headers["location"], "") == (409, "InternalOperationError", "The disk is full.")
+        assert (await client.good("GET", group, GROUPS))["properties"]["provisioningState"] == "Failed"
+        again = await client.call("DELETE", group, GROUPS)
+        await world.clock.advance(60)
+        assert (await client.call("GET", again.headers["location"], "")).status == 200
+
+    in_world(tmp_path, test)
+
+
+def test_deleting_twice_is_one_deletion(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        group = await client.group()
+        first, second = await client.call("DELETE", group, GROUPS), await client.call("DELETE", group, GROUPS)
+        assert (first.status, second.status) == (202, 202)
+        assert first.headers["location"] == second.headers["location"]
+
+    in_world(tmp_path, test)
+
+
+def test_only_who_may_see_the_resource_follows_its_operation(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        stranger = await Client.stranger(world)
+        unknown = f"{SUBSCRIPTION}/providers/Microsoft.ContainerService/locations/eastus/operations/{'0' * 8}-0000-4000-8000-{'0' * 12}"
+        assert (await client.refused("GET", unknown, "2024-09-01"))[:2] == (404, "OperationNotFound")
+        assert (await stranger.refused("GET", unknown, "2024-09-01"))[0] == 404
+
+    in_world(tmp_path, test)
+
+
+def test_the_budget_is_counted_down_and_refills(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        group = await client.group()
+        left = [int((await client.call("GET", group, GROUPS)).headers["x-ms-ratelimit-remaining-subscription-reads"]) for _ in range(3)]
+        assert left == [249, 248, 247]
+        answers = [await client.call("PATCH", group, GROUPS, {"tags": {}}) for _ in range(200)]
+        assert answers[-1].status == 429
+        refused = answers[-1]
+        assert refused.json()["error"]["code"] == "SubscriptionRequestsThrottled"
+        assert int(refused.headers["x-ms-retry-after-ms"]) > 0
+        assert (await client.call("GET", group, GROUPS)).status == 200
+        stranger = await Client.stranger(world)
+        assert (await stranger.call("PATCH", group, GROUPS, {"tags": {}})).status == 403
+        await world.clock.advance(2)
+        assert (await client.call("PATCH", group, GROUPS, {"tags": {}})).status == 200
+
+    in_world(tmp_path, test)
+
+
+def test_faults_strike_the_named_target(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        group, other = await client.group("one"), await client.group("two")
+        world.sandbox.faults.arm("throttled", group, times=2)
+        world.sandbox.faults.arm("server-error", other)
+        assert (await client.refused("GET", group, GROUPS))[:2] == (429, "SubscriptionRequestsThrottled")
+        assert (await client.refused("GET", other, GROUPS))[:2] == (500, "InternalServerError")
+        assert (await client.refused("GET", group, GROUPS))[0] == 429
+        assert (await client.call("GET", group, GROUPS)).status == 200
+        assert (await client.call("GET", other, GROUPS)).status == 200
+
+    in_world(tmp_path, test)
+
+
+def test_pollers_wait_as_long_as_the_clock_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with World.open(tmp_path, ("entra", "arm"), clock=ScaledClock("realistic")) as world:
+            client = await Client.operator(world)
+            answer = await client.call("DELETE", await client.group(), GROUPS)
+            assert answer.headers["retry-after"] == "15"
+            assert answer.headers["x-ms-retry-after-ms"] == "15000"
+
+    asyncio.run(main())
+
+
+def test_every_answer_carries_arms_headers(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        own = {"x_ms_correlation_request_id": "corr", "x_ms_client_request_id": "mine", "x_ms_return_client_request_id": "true"}
+        answer = await client.call("GET", "/subscriptions", "2022-12-01", None, **own)
+        assert answer.headers["x-ms-correlation-request-id"] == "corr"
+        assert answer.headers["x-ms-client-request-id"] == "mine"
+        assert len(answer.headers["x-ms-request-id"]) == 36
+        refused = await client.call("GET", f"{SUBSCRIPTION}/resourceGroups/x", GROUPS)
+        assert refused.headers["x-ms-error-code"] == "ResourceGroupNotFound"
+        unread = await world.wire.request(
+            "PUT", world.url(f"{SUBSCRIPTION}/resourcegroups/x?api-version={GROUPS}"),
+            headers={"authorization": f"Bearer {client.token}"}, body=b"{nonsense",
+        )  # fmt: skip
+        assert (unread.status, unread.json()["error"]["code"]) == (400, "InvalidRequestContent")
+
+    in_world(tmp_path, test)
+
+
+def test_the_clouds_addresses_are_told_to_everybody(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        new = (await world.wire.request("GET", world.url("/metadata/endpoints?api-version=2022-09-01"))).json()
+        assert (new["resourceManager"], new["authentication"]["loginEndpoint"]) == (BASE, BASE)
+        listed = (await world.wire.request("GET", world.url("/metadata/endpoints?api-version=2019-05-01"))).json()
+        assert listed == [new]
+        old = (await world.wire.request("GET", world.url("/metadata/endpoints?api-version=2015-01-01"))).json()
+        assert old["authentication"]["audiences"] == ["https://management.core.windows.net/", BASE + "/"]
+        missing = await world.wire.request("GET", world.url("/metadata/endpoints"))
+        assert missing.json()["error"]["code"] == "MissingApiVersionParameter"
+
+    in_world(tmp_path, test)
+
+
+def test_tags_are_an_object_of_their_own(tmp_path: Path) -> None:
+    async def test(world: World, client: Client) -> None:
+        await client.register("Microsoft.ManagedIdentity")
+        identity = (await client.identity(await client.group()))["id"]
+        path = f"{identity}/providers/Microsoft.Resources/tags/default"
+        await client.good("PUT", path, GROUPS, {"properties": {"tags": {"a": "1", "b": "2"}}})
+        merged = await client.good("PATCH", path, GROUPS, {"operation": "Merge", "properties": {"tags": {"b": "3"}}})
+        assert merged["properties"]["tags"] == {"a": "1", "b": "3"}
+        await client.good("PATCH", path, GROUPS, {"operation": "Delete", "properties": {"tags": {"a": "1"}}})
+        assert (await client.good("GET", identity, MSI))["tags"] == {"b": "3"}
+
+    in_world(tmp_path, test)
