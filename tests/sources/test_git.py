@@ -175,3 +175,37 @@ def test_a_folder_that_is_no_repository_is_not_mirrored(tmp_path: Path) -> None:
     ):
         copy_repository(tmp_path / "state", "https://github.com/a/b", tree(tmp_path / "tree"))
     assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("version", ["0", "1", "2"])
+def test_every_protocol_version_and_partial_clones(version: str, tmp_path: Path) -> None:
+    @sources
+    async def run(port: Port, folder: Path) -> None:
+        seed_repository(port.world.sandbox.state, f"https://{FLEET}", tree(folder / "tree"))
+        protocol = ("-c", f"protocol.version={version}")
+        await port.git(*protocol, "clone", "-q", "--depth", "1", "--filter=blob:none", port.git_url(FLEET), folder / "clone")
+        clone = folder / "clone"
+        assert (clone / "flux/clusters/release.yaml").exists()
+        await port.git("commit", "-q", "--allow-empty", "-m", "Nothing", cwd=clone)
+        await port.git(*protocol, "push", "-q", "origin", "HEAD:refs/heads/topic", cwd=clone)
+        assert "refs/heads/topic" in await port.git(*protocol, "ls-remote", port.git_url(FLEET))
+
+    run(tmp_path)
+
+
+@sources
+async def test_a_push_that_is_behind_is_rejected(port: Port, folder: Path) -> None:
+    seed_repository(port.world.sandbox.state, f"https://{FLEET}", tree(folder / "tree"))
+    for name in ("one", "two"):
+        await port.git("clone", "-q", port.git_url(FLEET), folder / name)
+        await port.git("commit", "-q", "--allow-empty", "-m", name, cwd=folder / name)
+    await port.git("push", "-q", cwd=folder / "one")
+    assert "fetch first" in await port.git("push", cwd=folder / "two", check=False)
+
+
+@sources
+async def test_a_seeding_that_fails_leaves_nothing(port: Port, folder: Path) -> None:
+    source = tree(folder / "tree")
+    with pytest.raises(RepositoryError, match="has no charts, nowhere"):
+        seed_repository(port.world.sandbox.state, f"https://{FLEET}", source, folders=["flux", "charts", "nowhere"])
+    assert not locate(port.world.sandbox.state, f"https://{FLEET}").exists()

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dulwich.objects import Blob, Commit, ObjectID, Tree
@@ -46,16 +46,25 @@ def locate(state: Path, url: str) -> Path:
 
 
 def create(folder: Path, branch: str = "main") -> None:
-    """An empty bare repository whose HEAD is `branch`, all or nothing."""
+    """An empty bare repository whose HEAD is `branch`."""
+    _make(folder, branch, lambda repo: "")
+
+
+def _make(folder: Path, branch: str, fill: Callable[[Repo], str]) -> str:
+    """A repository with what `fill` puts in, all or nothing: one that is half made is never seen, nor kept."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     making = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         _initialise(making, branch)
+        with Repo(str(making)) as repo:
+            result = fill(repo)
         os.rename(making, folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
-        if not folder.is_dir():
+        if not folder.is_dir():  # somebody else was faster, which is as good
             raise RepositoryError(f"{folder}: {error}") from error
+        result = ""
+    return result
 
 
 def _initialise(folder: Path, branch: str) -> None:
@@ -85,15 +94,17 @@ def seed_repository(
     missing = [name for name in chosen if not (tree / name).exists()]
     if missing:
         raise RepositoryError(f"{tree} has no {', '.join(missing)}")
-    create(folder, branch)
-    with Repo(str(folder)) as repo:
-        root = Tree()
-        for name in chosen:
-            _add(repo, root, tree / name)
-        repo.object_store.add_object(root)
-        commit = _commit(root.id, message)
-        repo.object_store.add_object(commit)
-        repo.refs[Ref(b"refs/heads/" + branch.encode())] = commit.id
+    return _make(folder, branch, lambda repo: _first_commit(repo, tree, chosen, branch, message))
+
+
+def _first_commit(repo: Repo, tree: Path, chosen: list[str], branch: str, message: str) -> str:
+    root = Tree()
+    for name in chosen:
+        _add(repo, root, tree / name)
+    repo.object_store.add_object(root)
+    commit = _commit(root.id, message)
+    repo.object_store.add_object(commit)
+    repo.refs[Ref(b"refs/heads/" + branch.encode())] = commit.id
     return commit.id.decode()
 
 

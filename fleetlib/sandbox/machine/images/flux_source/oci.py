@@ -44,7 +44,8 @@ class OciClient:
 
     @property
     def host(self) -> str:
-        return self.repository.partition("/")[0]
+        host = self.repository.partition("/")[0]
+        return "registry-1.docker.io" if host in ("docker.io", "index.docker.io") else host
 
     @property
     def base(self) -> str:
