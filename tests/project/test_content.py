@@ -1,0 +1,32 @@
+"""What is committed: no host of a registry, no path of a machine, no secret; links in the documents lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")])
+
+
+def _committed() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name.decode() for name in listed.stdout.split(b"\0") if name]
+
+
+def test_no_secret_is_committed() -> None:
+    patterns = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[\w+/=]{40}|eyJ[\w-]{30,}\.eyJ[\w-]{30,}\.[\w-]{30,}"
+    found = [path for path in _committed() if path.is_file() and re.search(patterns, path.read_bytes())]
+    assert not found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s\"]+)", document.read_text())
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert not missing
