@@ -1,0 +1,123 @@
+"""AKS beside ARM's other providers and Entra: registration, rights, a group's deletion with its clusters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from azure_world import DataPlane, cluster_body
+from harness import OPERATOR_SECRET, World
+
+from fleetlib.sandbox import directory, fabric
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+
+SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
+GROUP = f"{SUBSCRIPTION}/resourceGroups/myfleet-rg"
+CLUSTER = f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks"
+FLUX = f"{CLUSTER}/providers/Microsoft.KubernetesConfiguration"
+AKS, GROUPS, KUBERNETES_CONFIGURATION = "2024-09-01", "2021-04-01", "2023-05-01"
+
+
+class Client:
+    def __init__(self, world: World, token: str) -> None:
+        self.world, self.token = world, token
+
+    async def call(self, method: str, path: str, version: str, body: Any = None) -> tuple[int, Any]:
+        data = b"" if body is None else json.dumps(body).encode()
+        url = self.world.url(f"{path}?api-version={version}")
+        answer = await self.world.wire.request(method, url, headers={"authorization": f"Bearer {self.token}"}, body=data)
+        return answer.status, answer.json() if answer.body else None
+
+
+@asynccontextmanager
+async def azure(tmp_path: Path) -> AsyncIterator[Client]:
+    async with World.open(tmp_path, parts=("entra", "arm")) as world:
+        plane = asyncio.create_task(DataPlane(world.sandbox).run())
+        form = {"grant_type": "client_credentials", "client_id": OPERATOR_CLIENT_ID, "client_secret": OPERATOR_SECRET,
+                "scope": "https://management.core.windows.net//.default"}  # fmt: skip
+        answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
+        try:
+            yield Client(world, answer.json()["access_token"])
+        finally:
+            plane.cancel()
+            await asyncio.gather(plane, return_exceptions=True)
+
+
+async def ready(client: Client) -> None:
+    for namespace in ("Microsoft.ContainerService", "Microsoft.KubernetesConfiguration", "Microsoft.Compute"):
+        await client.call("POST", f"{SUBSCRIPTION}/providers/{namespace}/register", GROUPS)
+    await client.world.clock.advance(120)
+    assert (await client.call("PUT", GROUP, GROUPS, {"location": "eastus2"}))[0] == 201
+
+
+def test_a_namespace_must_be_registered_first(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await client.call("PUT", GROUP, GROUPS, {"location": "eastus2"})
+            status, answer = await client.call("PUT", CLUSTER, AKS, cluster_body())
+            assert (status, answer["error"]["code"]) == (409, "MissingSubscriptionRegistration")
+
+    asyncio.run(scenario())
+
+
+def test_a_group_goes_with_its_clusters_their_nodes_groups_and_their_flux(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await ready(client)
+            clock, store = client.world.clock, client.world.sandbox.store
+            assert (await client.call("PUT", CLUSTER, AKS, cluster_body()))[0] == 201
+            await clock.advance(600)
+            extension = {"properties": {"extensionType": "microsoft.flux"}}
+            assert (await client.call("PUT", f"{FLUX}/extensions/flux", KUBERNETES_CONFIGURATION, extension))[0] == 201
+            await clock.advance(300)
+            configuration = {"properties": {
+                "sourceKind": "GitRepository", "namespace": "cluster-config", "kustomizations": {"apps": {"path": "./apps"}},
+                "gitRepository": {"url": "https://example.org/fleet", "repositoryRef": {"branch": "main"}},
+            }}  # fmt: skip
+            await client.call("PUT", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION, configuration)
+            await clock.advance(300)
+            status, found = await client.call("GET", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION)
+            assert (status, found["properties"]["complianceState"]) == (200, "Compliant")
+            assert (await client.call("DELETE", GROUP, GROUPS))[0] == 202
+            await clock.advance(1200)
+            assert (await client.call("GET", GROUP, GROUPS))[0] == 404
+            groups = (await client.call("GET", f"{SUBSCRIPTION}/resourcegroups", GROUPS))[1]["value"]
+            assert [group["name"] for group in groups] == []
+            assert not [goal for kind in fabric.KINDS for goal in fabric.goals(store, kind)]
+            assert [one.display_name for one in directory.principals(store) if one.kind == "ManagedIdentity"] == []
+
+    asyncio.run(scenario())
+
+
+def test_the_clusters_group_must_exist(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await ready(client)
+            missing = CLUSTER.replace("myfleet-rg", "nowhere-rg")
+            for method, body in (("GET", None), ("PUT", cluster_body())):
+                status, answer = await client.call(method, missing, AKS, body)
+                assert (status, answer["error"]["code"]) == (404, "ResourceGroupNotFound")
+            status, answer = await client.call("GET", CLUSTER, AKS)
+            assert (status, answer["error"]["code"]) == (404, "ResourceNotFound")
+            status, answer = await client.call("GET", CLUSTER, "2024-09-02")
+            assert (status, answer["error"]["code"]) == (400, "NoRegisteredProviderFound")
+
+    asyncio.run(scenario())
+
+
+def test_the_versions_and_sizes_are_there_before_any_group(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await ready(client)
+            base = f"{SUBSCRIPTION}/providers"
+            versions = await client.call("GET", f"{base}/Microsoft.ContainerService/locations/eastus2/kubernetesVersions", AKS)
+            usages = await client.call("GET", f"{base}/Microsoft.Compute/locations/eastus2/usages", "2024-07-01")
+            skus = await client.call("GET", f"{base}/Microsoft.Compute/skus", "2021-07-01")
+            assert [len(answer.get("value") or answer["values"]) > 5 for _, answer in (versions, usages, skus)] == [True] * 3
+
+    asyncio.run(scenario())
