@@ -75,3 +75,12 @@ def test_sizes_of_a_region(azure: Azure) -> None:
     assert east["Standard_DS2_v2"].restrictions[0].reason_code == "NotAvailableForSubscription"
     listed = {size.name: size.number_of_cores for size in azure.compute.virtual_machine_sizes.list("eastus2")}
     assert listed["Standard_D2as_v6"] == 2
+
+
+def test_an_upgrade_needs_room_for_its_surge_nodes(azure: Azure) -> None:
+    create(azure, "a", 2, kubernetesVersion="1.34.9")
+    azure.sandbox.faults.arm("vcpu-quota", times=-1, detail="8")
+    with pytest.raises(HttpResponseError, match="left regional vcpu quota 0, requested quota 4"):
+        create(azure, "a", 2, kubernetesVersion="1.35.7")
+    azure.sandbox.faults.arm("vcpu-quota", times=-1, detail="12")
+    create(azure, "a", 2, kubernetesVersion="1.35.7")

@@ -198,7 +198,7 @@ def test_a_cluster_that_aks_would_refuse_is_refused_in_its_words(azure: Azure, c
     properties, code, words = REFUSED[case]
     error = refusal(azure, cluster_body(**properties))
     assert (error.error.code, words in str(error)) == (code, True), str(error)
-    assert not azure.plane.goals
+    assert not azure.plane.goals and not directory.principals(azure.sandbox.store)
 
 
 def test_a_size_or_a_region_that_is_not_there(azure: Azure) -> None:
@@ -212,7 +212,12 @@ def test_a_size_or_a_region_that_is_not_there(azure: Azure) -> None:
 
 def test_unknown_properties_are_refused_by_name(azure: Azure) -> None:
     error = refusal(azure, cluster_body(agentPoolProfiles=[{**POOL, "vmSise": "x"}]))
-    assert error.status_code == 400 and "vmSise" in str(error)
+    assert (error.error.code, error.error.message) == (
+        "UnmarshalError",
+        'UnmarshalEntity encountered error: json: unknown field "vmSise".',
+    )
+    error = refusal(azure, cluster_body(agentPoolProfiles=[{**POOL, "maxCount": "3"}]))
+    assert "json: cannot unmarshal string into Go struct field" in str(error)
 
 
 def test_some_properties_never_change(azure: Azure) -> None:
@@ -257,3 +262,20 @@ def test_an_operation_can_be_aborted_and_the_cluster_put_right_afterwards(azure:
     azure.plane.silent.clear()
     azure.plane.report(azure.plane.last("cluster"))
     assert create(azure)["properties"]["provisioningState"] == "Succeeded"
+
+
+def test_a_body_as_azure_service_operator_writes_it_is_read(azure: Azure) -> None:
+    body = {
+        "identity": {"delegatedResources": None, "type": "SystemAssigned"}, "location": "westus3", "name": NAME,
+        "properties": {
+            "addonProfiles": None, "dnsPrefix": "aso", "identityProfile": None, "privateLinkResources": None,
+            "agentPoolProfiles": [{
+                "availabilityZones": None, "count": 1, "mode": "System", "name": "ap1", "nodeLabels": {}, "nodeTaints": [],
+                "osType": "Linux", "tags": {}, "virtualMachineNodesStatus": None, "vmSize": "Standard_DS2_v2",
+            }],
+        },
+        "tags": {},
+    }  # fmt: skip
+    for _ in range(2):
+        found = azure.clusters.begin_create_or_update(GROUP, NAME, body).result().as_dict()["properties"]
+        assert (found["provisioningState"], found["agentPoolProfiles"][0]["osSKU"]) == ("Succeeded", "Ubuntu")

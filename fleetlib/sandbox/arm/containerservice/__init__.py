@@ -7,7 +7,7 @@ May import `arm`'s core, `arm.compute` (sizes, quotas) and the fabric; never the
 
 from __future__ import annotations
 
-from fleetlib.sandbox.arm.containerservice import clusters, data, pools, upgrades, work
+from fleetlib.sandbox.arm.containerservice import clusters, data, errors, pools, upgrades, work
 from fleetlib.sandbox.arm.errors import not_emulated
 from fleetlib.sandbox.arm.provider import Provider, ResourceType, Write
 
@@ -20,7 +20,7 @@ def provider() -> Provider:
 
 _CLUSTERS = ResourceType(
     name="managedClusters", api_versions=data.API_VERSIONS, model="containerservice.ManagedCluster",
-    prepare=clusters.prepare, show=clusters.show, busy=clusters.busy, rank=20, etag_at="eTag",
+    prepare=clusters.prepare, show=clusters.show, busy=clusters.busy, malformed=errors.malformed, rank=20, etag_at="eTag",
     runners={
         "put": work.put_cluster, "delete": work.delete_cluster, "start": work.start_cluster, "stop": work.stop_cluster,
     },
@@ -35,7 +35,7 @@ _CLUSTERS = ResourceType(
 
 _POOLS = ResourceType(
     name="managedClusters/agentPools", api_versions=data.API_VERSIONS, model="containerservice.AgentPool", tracked=False,
-    verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), prepare=pools.prepare, busy=pools.busy, check_delete=pools.check_delete, rank=30, etag_at="eTag",
+    verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), prepare=pools.prepare, busy=pools.busy, malformed=errors.malformed, check_delete=pools.check_delete, rank=30, etag_at="eTag",
     runners={"put": work.put_pool, "delete": work.delete_pool},
     actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
 )  # fmt: skip

@@ -45,10 +45,10 @@ def _put(write: Write) -> None:
     tier = write.document["sku"]["tier"]
     version = _version(write, wanted, properties, tier)
     _issuer(write, wanted, properties, version)
-    _identity(write)
     pools = _pools(write, wanted, properties, version)
-    _fixed(write, properties)
     quota.check(write, pools)
+    _identity(write)  # from here on nothing may refuse any more: identities are made
+    _fixed(write, properties)
     write.document["properties"] = properties
     write.private["version"] = version
     for pool in pools:
@@ -78,10 +78,8 @@ def _version(write: Write, wanted: Document, properties: Document, tier: str) ->
     location, name = write.document["location"], write.id.name
     asked = wanted.get("kubernetesVersion")
     plan = state.plan_of(properties, tier)
-    struck = write.sandbox.faults.take("version-unsupported", str(write.id))
-    if struck is not None:
-        raise errors.version_not_supported(asked or versions.default(location))
     if write.current is None:
+        _strike_version(write, asked or versions.default(location))
         full = rules.version(location, name, asked or versions.default(location), properties["supportPlan"], tier)
         properties["kubernetesVersion"] = asked or full
         properties["currentKubernetesVersion"] = full
@@ -89,8 +87,15 @@ def _version(write: Write, wanted: Document, properties: Document, tier: str) ->
     current = str(write.current.private["version"])
     full = rules.upgrade(location, current, asked, plan) if asked else current
     if full != current:
+        _strike_version(write, full)
         rules.skew((str(pool.private["version"]) for pool in state.pools(write.sandbox.store, write.id)), full)
     return full
+
+
+def _strike_version(write: Write, version: str) -> None:
+    """The region has just stopped offering the version (fault)."""
+    if write.sandbox.faults.take("version-unsupported", str(write.id)) is not None:
+        raise errors.version_not_supported(version)
 
 
 def _issuer(write: Write, wanted: Document, properties: Document, version: str) -> None:

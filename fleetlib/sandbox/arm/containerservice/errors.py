@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleetlib.sandbox.arm.errors import ArmError
+from fleetlib.sandbox.arm.models import Mismatch
 
 
 def _refused(status: int, code: str, message: str, target: str | None = None) -> ArmError:
@@ -18,6 +19,28 @@ def _refused(status: int, code: str, message: str, target: str | None = None) ->
 def invalid(parameter: str) -> ArmError:
     message = f"The value of parameter {parameter} is invalid. Please see https://aka.ms/aks-naming-rules for more details."
     return _refused(400, "InvalidParameter", message, parameter)
+
+
+def malformed(mismatch: Mismatch) -> ArmError:
+    """A body that AKS, a program in Go, cannot read."""
+    if mismatch.problem == "unknown":
+        reason = f'json: unknown field "{mismatch.member}"'
+    else:
+        found = (
+            "object"
+            if isinstance(mismatch.value, dict)
+            else "array"
+            if isinstance(mismatch.value, list)
+            else GO.get(type(mismatch.value), "value")
+        )
+        reason = (
+            f"json: cannot unmarshal {found} into Go struct field {mismatch.model}.{mismatch.path} of type {mismatch.expected}"
+        )
+    return _refused(400, "UnmarshalError", f"UnmarshalEntity encountered error: {reason}.")
+
+
+GO: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number"}
+"""Python's type of a JSON value -> what Go's decoder calls it."""
 
 
 def missing(parameter: str) -> ArmError:

@@ -20,8 +20,8 @@ def prepare(write: Write) -> None:
         write, write.document, defaults.without_nulls(given), write.current, str(cluster.private["version"]), write.id.name
     )
     _keep_a_system_pool(write, cluster)
-    quota.check(write, [Resource(write.id, write.document)], cluster.location)
     write.private["version"] = version
+    quota.check(write, [Resource(write.id, write.document, write.private)], cluster.location)
     if write.current is not None:
         write.private["nodes"] = write.current.private.get("nodes", 0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
+from typing import Any
 
 from fleetlib.sandbox.arm import records
 from fleetlib.sandbox.arm.compute import quota
@@ -18,7 +20,7 @@ def check(write: Write, pools: list[Resource], location: str = "") -> None:
     total = quota.used(state.clusters(sandbox.store, subscription), where)
     added = _added(write, pools)
     limits = quota.limits(sandbox, subscription, where)
-    struck = sandbox.faults.take("vcpu-quota", str(write.id))
+    struck = sandbox.faults.take("vcpu-quota", str(write.id)) if added else None
     if struck is not None:
         limits = {**limits, **(quota.parse(struck.detail) or {quota.REGIONAL: total[quota.REGIONAL]})}
     for name, requested in added.items():
@@ -30,9 +32,21 @@ def check(write: Write, pools: list[Resource], location: str = "") -> None:
 
 
 def _added(write: Write, pools: list[Resource]) -> Counter[str]:
-    """What the change needs beyond what its pools use now."""
+    """What the change needs beyond what its pools use now; an upgrade needs its surge nodes besides."""
     before = [records.get(write.sandbox.store, pool.id) for pool in pools]
+    surge = [_surge(old, new) for old, new in zip(before, pools, strict=True) if old is not None]
     now = quota.of_pools({"agentPoolProfiles": [pool.properties for pool in before if pool is not None]})
     then = quota.of_pools({"agentPoolProfiles": [pool.properties for pool in pools]})
     then.subtract(now)
+    then.update(quota.of_pools({"agentPoolProfiles": surge}))
     return Counter({name: number for name, number in then.items() if number > 0})
+
+
+def _surge(old: Resource, new: Resource) -> dict[str, Any]:
+    """The nodes that stand in while an upgrade replaces the pool's, as a pool: `maxSurge` is a number or a percentage."""
+    if old.private["version"] == new.private.get("version", old.private["version"]):
+        return {**new.properties, "count": 0}
+    allowed = str((new.properties.get("upgradeSettings") or {}).get("maxSurge") or "1")
+    count = int(new.properties["count"])
+    nodes = ceil(count * float(allowed.rstrip("%")) / 100) if allowed.endswith("%") else int(allowed)
+    return {**new.properties, "count": nodes}
