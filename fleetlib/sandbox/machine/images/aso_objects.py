@@ -40,14 +40,17 @@ def is_ready(obj: Object) -> bool:
 
 
 def set_ready(obj: Object, status: str, severity: str, reason: str, message: str, now: datetime) -> None:
-    """Set the Ready condition, unless the one that is there says the same or weighs more in the same generation."""
+    """Set the Ready condition, unless the one that is there says the same or weighs more in the same generation.
+
+    `Deleting` always wins: a deletion is a generation of its own.
+    """
     generation = obj["metadata"].get("generation", 0)
     new: Object = {"type": "Ready", "status": status, "reason": reason, "observedGeneration": generation}
     new |= {key: value for key, value in (("severity", severity), ("message", message)) if value}
     old = ready(obj)
     if old is not None and old.get("observedGeneration", 0) >= generation:
         same = {key: value for key, value in old.items() if key != "lastTransitionTime"} == new
-        if same or _weight(new) < _weight(old):
+        if same or (_weight(new) < _weight(old) and reason != "Deleting"):
             return
     others = [c for c in obj.get("status", {}).get("conditions") or () if c["type"] != "Ready"]
     obj.setdefault("status", {})["conditions"] = [*others, {**new, "lastTransitionTime": rfc3339(now)}]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -86,7 +87,7 @@ class Reconciler:
         """When a settled object is compared with Azure again: the sync period, spread by up to a quarter either way."""
         if not self._sync:
             return None
-        spread = int(obj["metadata"]["uid"].replace("-", "")[:4] or "0", 16) / 0xFFFF if obj["metadata"].get("uid") else 0.5
+        spread = zlib.crc32(obj["metadata"]["uid"].encode()) / 0xFFFFFFFF
         return self._sync * (0.75 + 0.5 * spread)
 
     async def policy(self, obj: Object) -> str:
