@@ -91,6 +91,9 @@ async def test_a_push_creates_the_repository_and_its_mirror(port: Port, folder: 
     await port.git("commit", "-qm", "First", cwd=source)
     await port.git("push", port.git_url("github.com/contoso/new"), "main", cwd=source)
     assert mirrors(port.world.sandbox.store)["https://github.com/contoso/new"] == "/git/github.com/contoso/new"
+    await port.git("push", port.git_url("github.com/contoso/trunk"), "main:trunk", cwd=source)
+    head = await port.git("ls-remote", "--symref", port.git_url("github.com/contoso/trunk"), "HEAD")
+    assert head.startswith("ref: refs/heads/trunk\tHEAD\n")
     missing = await port.git("ls-remote", port.git_url("github.com/contoso/none"), check=False)
     assert "not found" in missing
 

@@ -116,6 +116,8 @@ class GitHost:
             return
         process = await _spawn(service, folder=folder, protocol=protocol)
         await _pump(process, body, send, content_type)
+        if service == "git-receive-pack":
+            repositories.settle_head(folder)
 
 
 async def _spawn(service: str, *options: str, folder: Path, protocol: str) -> Process:

@@ -165,6 +165,15 @@ def _default_branch(source: Path, copy: Path) -> str:
         return [*usual, *branches, "refs/heads/main"][0]
 
 
+def settle_head(folder: Path) -> None:
+    """Let HEAD be a branch that exists: the first one pushed, as Git hosts do."""
+    with Repo(str(folder)) as repo:
+        branches = sorted(name for name in repo.get_refs() if name.startswith(b"refs/heads/"))
+        head = repo.refs.get_symrefs().get(Ref(b"HEAD"))
+        if branches and head not in branches:
+            repo.refs.set_symbolic_ref(Ref(b"HEAD"), branches[0])
+
+
 def _replace(making: Path, folder: Path) -> None:
     if folder.is_dir():
         old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
