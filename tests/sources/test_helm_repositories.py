@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
 import pytest
 import yaml
+from harness import OPERATOR_SECRET
 from served import OPERATOR, Port, sources
 
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
 from fleetlib.sandbox.sources import stand_ins
 from fleetlib.sandbox.wire import Unreachable
 
@@ -22,7 +25,7 @@ def test_every_listed_package_is_there_with_its_digest(url: str, tmp_path: Path)
         for name, entries in index["entries"].items():
             assert [entry["version"] for entry in entries] == stand_ins.versions(name)[::-1]
             for entry in entries:
-                package = await port.world.wire.request("GET", entry["urls"][0])
+                package = await port.world.wire.request("GET", f"{url}/{entry['urls'][0]}")
                 assert package.status == 200
                 assert hashlib.sha256(package.body).hexdigest() == entry["digest"]
 
@@ -64,3 +67,19 @@ def test_a_chart_in_a_registry_is_the_one_in_the_repository(repository: str, nam
         assert package.path.stat().st_mode & 0o777 == 0o600
 
     run(tmp_path)
+
+
+@sources
+async def test_helm_pulls_a_range_from_a_repository(port: Port, folder: Path) -> None:
+    helm = pytest.importorskip("helm_python")
+    url = f"http://{port.address}/helm/charts.jetstack.io"
+
+    def pull() -> None:
+        helm.pull(
+            "cert-manager", repo_url=url, version="~v1.16.0", destination=str(folder), plain_http=True,
+            username=OPERATOR_CLIENT_ID, password=OPERATOR_SECRET,
+        )  # fmt: skip
+
+    await asyncio.to_thread(pull)
+    pulled = folder / "cert-manager-v1.16.5.tgz"
+    assert pulled.read_bytes() == stand_ins.package(port.world.sandbox.state, "cert-manager", "v1.16.5").path.read_bytes()

@@ -48,7 +48,7 @@ class HelmHost:
             return None
         if file == "index.yaml":
             if url not in self._indexes:
-                self._indexes[url] = self._index(url, names)
+                self._indexes[url] = self._index(names)
             return self._indexes[url]
         for name in names:
             for version in stand_ins.versions(name):
@@ -56,12 +56,12 @@ class HelmHost:
                     return stand_ins.package(self._sandbox.state, name, version).path.read_bytes()
         return None
 
-    def _index(self, url: str, names: tuple[str, ...]) -> bytes:
-        entries = {name: [self._entry(url, name, version) for version in reversed(stand_ins.versions(name))] for name in names}
+    def _index(self, names: tuple[str, ...]) -> bytes:
+        entries = {name: [self._entry(name, version) for version in reversed(stand_ins.versions(name))] for name in names}
         return yaml.safe_dump({"apiVersion": "v1", "entries": entries, "generated": stand_ins.CREATED}).encode()
 
-    def _entry(self, url: str, name: str, version: str) -> dict[str, object]:
+    def _entry(self, name: str, version: str) -> dict[str, object]:
         chart = stand_ins.package(self._sandbox.state, name, version)
         return {
-            **chart.metadata, "created": stand_ins.CREATED, "digest": chart.digest, "urls": [f"{url}/{name}-{version}.tgz"],
+            **chart.metadata, "created": stand_ins.CREATED, "digest": chart.digest, "urls": [f"{name}-{version}.tgz"],
         }  # fmt: skip
