@@ -121,3 +121,55 @@ def test_the_versions_and_sizes_are_there_before_any_group(tmp_path: Path) -> No
             assert [len(answer.get("value") or answer["values"]) > 5 for _, answer in (versions, usages, skus)] == [True] * 3
 
     asyncio.run(scenario())
+
+
+def test_the_nodes_group_and_the_kubelets_identity_are_resources_like_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await ready(client)
+            await client.call("POST", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/register", GROUPS)
+            await client.call("PUT", CLUSTER, AKS, cluster_body())
+            await client.world.clock.advance(600)
+            _, cluster = await client.call("GET", CLUSTER, AKS)
+            kubelet = cluster["properties"]["identityProfile"]["kubeletidentity"]
+            status, identity = await client.call("GET", kubelet["resourceId"], "2024-11-30")
+            assert (status, identity["properties"]["clientId"]) == (200, kubelet["clientId"])
+            group = f"{SUBSCRIPTION}/resourceGroups/{cluster['properties']['nodeResourceGroup']}"
+            assert (await client.call("GET", group, GROUPS))[1]["managedBy"] == cluster["id"]
+            listed = (
+                await client.call(
+                    "GET", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/userAssignedIdentities", "2024-11-30"
+                )
+            )[1]
+            assert [one["name"] for one in listed["value"]] == ["aks-agentpool"]
+
+    asyncio.run(scenario())
+
+
+def test_only_who_may_write_clusters_writes_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with azure(tmp_path) as client:
+            await ready(client)
+            store = client.world.sandbox.store
+            stranger = directory.Principal("aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000001", "stranger",
+                                           secret_hash=directory.hash_secret("s3cret"))  # fmt: skip
+            directory.put_principal(store, stranger)
+            form = {"grant_type": "client_credentials", "client_id": stranger.app_id, "client_secret": "s3cret",
+                    "scope": "https://management.core.windows.net//.default"}  # fmt: skip
+            answer = await client.world.wire.request(
+                "POST", client.world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode()
+            )
+            weak = Client(client.world, answer.json()["access_token"])
+            for method, path, version, action in (
+                ("PUT", CLUSTER, AKS, "managedClusters/write"),
+                ("POST", f"{CLUSTER}/listClusterAdminCredential", AKS, "managedClusters/listClusterAdminCredential/action"),
+                ("PUT", f"{FLUX}/fluxConfigurations/x", KUBERNETES_CONFIGURATION, "fluxConfigurations/write"),
+            ):
+                status, refused = await weak.call(method, path, version, {})
+                assert (status, refused["error"]["code"], action.lower() in refused["error"]["message"].lower()) == (
+                    403,
+                    "AuthorizationFailed",
+                    True,
+                )
+
+    asyncio.run(scenario())
