@@ -12,6 +12,7 @@ from harness import OPERATOR_SECRET
 from served import OPERATOR, Port, sources
 
 from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
+from fleetlib.sandbox.machine.images.flux_source import semver
 from fleetlib.sandbox.sources import stand_ins
 from fleetlib.sandbox.wire import Unreachable
 
@@ -83,3 +84,42 @@ async def test_helm_pulls_a_range_from_a_repository(port: Port, folder: Path) ->
     await asyncio.to_thread(pull)
     pulled = folder / "cert-manager-v1.16.5.tgz"
     assert pulled.read_bytes() == stand_ins.package(port.world.sandbox.state, "cert-manager", "v1.16.5").path.read_bytes()
+
+
+RANGES = [
+    "*",
+    "6.x",
+    "~6.6",
+    "^6.5.4",
+    ">=6.6.0 <6.8.0",
+    "6.5 - 6.7",
+    "<6.7",
+    "!=6.9.2",
+    ">6.7",
+    "<=6.8",
+    "6.9.1",
+    "6.5.x || 6.7.x",
+    "=6.7",
+]
+
+
+@sources
+async def test_ranges_choose_what_helm_chooses(port: Port, folder: Path) -> None:
+    """The version rules of the source-controller, held against Helm's own (Masterminds/semver)."""
+    helm = pytest.importorskip("helm_python")
+    url = f"http://{port.address}/helm/stefanprodan.github.io/podinfo"
+    known = [found for text in stand_ins.versions("podinfo") if (found := semver.parse(text))]
+
+    def pull(wanted: str) -> str:
+        target = folder / f"pulled-{RANGES.index(wanted)}"
+        target.mkdir()
+        helm.pull(
+            "podinfo", repo_url=url, version=wanted, destination=str(target), plain_http=True,
+            username=OPERATOR_CLIENT_ID, password=OPERATOR_SECRET,
+        )  # fmt: skip
+        return next(target.iterdir()).name.removeprefix("podinfo-").removesuffix(".tgz")
+
+    for wanted in RANGES:
+        chosen = semver.Constraint(wanted).highest(known)
+        assert chosen is not None
+        assert await asyncio.to_thread(pull, wanted) == chosen.original, wanted
