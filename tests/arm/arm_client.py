@@ -47,7 +47,9 @@ class Client:
         """A service principal without any role."""
         app_id, object_id = f"aaaaaaaa-0000-4000-8000-{number:012}", f"bbbbbbbb-0000-4000-8000-{number:012}"
         secret_hash = directory.hash_secret("s3cret")
-        directory.put_principal(world.sandbox.store, directory.Principal(app_id, object_id, "stranger", secret_hash=secret_hash))
+        directory.put_principal(
+            world.sandbox.store, directory.Principal(app_id, object_id, "stranger", secret_hash=secret_hash)
+        )
         return cls(world, await fetch_token(world, app_id, "s3cret"))
 
     async def call(self, method: str, path: str, version: str, body: Any = None, **headers: str) -> Response:

@@ -52,7 +52,7 @@ def serve(state: Path) -> Iterator[Served]:
             ready.set()
             await stop.wait()
             for connection in list(running.server_state.connections):  # a TLS goodbye could outlive the loop
-                connection.transport.abort()  # type: ignore[union-attr]
+                connection.transport.abort()
             running.should_exit = True
             await serving
 

@@ -56,11 +56,17 @@ def test_without_a_role_every_call_is_refused_in_arms_words(tmp_path: Path) -> N
         identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/x"
         _, _, message = await stranger.refused("PUT", identity, MSI, {"location": "eastus2"})
         assert f"action 'Microsoft.ManagedIdentity/userAssignedIdentities/write' over scope '{identity}'" in message
-        assert (await stranger.refused("POST", f"{SUBSCRIPTION}/providers/Microsoft.Compute/register", GROUPS))[0] == 403
+        _, _, message = await stranger.refused("POST", f"{SUBSCRIPTION}/providers/Microsoft.Compute/register", GROUPS)
+        assert f"action 'Microsoft.Compute/register/action' over scope '{SUBSCRIPTION}'" in message
+        assert (await stranger.refused("GET", f"{SUBSCRIPTION}/resourcegroups", GROUPS))[1] == "AuthorizationFailed"
         assert (await stranger.good("GET", "/subscriptions", "2022-12-01"))["value"] == []
         assert len((await operator.good("GET", "/subscriptions", "2022-12-01"))["value"]) == 1
 
     in_world(tmp_path, test)
+
+
+async def names(client: Client, path: str, version: str) -> list[str]:
+    return [item["name"] for item in (await client.good("GET", path, version))["value"]]
 
 
 def test_a_role_counts_at_its_scope_and_below_it(tmp_path: Path) -> None:
@@ -71,7 +77,13 @@ def test_a_role_counts_at_its_scope_and_below_it(tmp_path: Path) -> None:
         assert made.status == 201
         identity = await stranger.identity(fleet)
         assert (await stranger.refused("GET", other, GROUPS))[1] == "AuthorizationFailed"
-        assert (await stranger.refused("GET", f"{SUBSCRIPTION}/resourcegroups", GROUPS))[1] == "AuthorizationFailed"
+        assert await names(stranger, f"{SUBSCRIPTION}/resourcegroups", GROUPS) == ["fleet"]
+        assert await names(operator, f"{SUBSCRIPTION}/resourcegroups", GROUPS) == ["fleet", "other"]
+        await operator.identity(other, "hidden")
+        for path in (f"{SUBSCRIPTION}/resources", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"):
+            version = GROUPS if path.endswith("resources") else MSI
+            assert await names(stranger, path, version) == ["ident"]
+            assert await names(operator, path, version) == ["ident", "hidden"]
         refused = await stranger.assign(fleet, STRANGER, OWNER, NAME.format(2))
         assert refused.json()["error"]["code"] == "AuthorizationFailed"
         assert "'Microsoft.Authorization/roleAssignments/write'" in refused.json()["error"]["message"]
@@ -104,7 +116,10 @@ def test_assignments_are_refused_by_code(tmp_path: Path) -> None:
         status, code, message = await error(group, NAME.format(9), OWNER, NAME.format(2))
         assert (status, code) == (400, "PrincipalNotFound")
         assert message.startswith(f"Principal {NAME.format(9).replace('-', '')} does not exist in the directory {TENANT_ID}.")
-        assert (await error(group, STRANGER, OWNER, NAME.format(2), principalType="User"))[:2] == (400, "UnmatchedPrincipalType")
+        assert (await error(group, STRANGER, OWNER, NAME.format(2), principalType="User"))[:2] == (
+            400,
+            "UnmatchedPrincipalType",
+        )
         assert (await error(group, STRANGER, OWNER, NAME.format(2), colour="red"))[:2] == (400, "InvalidRequestContent")
         assert (await error(group + "x", STRANGER, OWNER, NAME.format(2)))[1] == "ResourceGroupNotFound"
 

@@ -35,7 +35,9 @@ def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
         assert patched["tags"] == {"env": "prod"}
         assert (await client.call("HEAD", path, GROUPS)).status == 204
         assert (await client.call("HEAD", path + "x", GROUPS)).status == 404
-        found = await client.good("GET", f"{SUBSCRIPTION}/resourcegroups?$filter=tagName eq 'env' and tagValue eq 'prod'", GROUPS)
+        found = await client.good(
+            "GET", f"{SUBSCRIPTION}/resourcegroups?$filter=tagName eq 'env' and tagValue eq 'prod'", GROUPS
+        )
         assert [group["name"] for group in found["value"]] == ["MyFleet-rg"]
         none = await client.good("GET", f"{SUBSCRIPTION}/resourcegroups?$filter=tagName eq 'env' and tagValue eq 'dev'", GROUPS)
         assert none["value"] == []
@@ -46,7 +48,11 @@ def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
 def test_groups_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
     async def test(world: World, client: Client) -> None:
         path = f"{SUBSCRIPTION}/resourcegroups/rg"
-        assert await client.refused("GET", path, GROUPS) == (404, "ResourceGroupNotFound", "Resource group 'rg' could not be found.")
+        assert await client.refused("GET", path, GROUPS) == (
+            404,
+            "ResourceGroupNotFound",
+            "Resource group 'rg' could not be found.",
+        )
         assert (await client.refused("PUT", path, GROUPS, {}))[1] == "LocationRequired"
         assert (await client.refused("PUT", path, GROUPS, {"location": "mars"}))[1] == "LocationNotAvailableForResourceGroup"
         assert (await client.refused("PUT", path, GROUPS, {"location": "eastus", "colour": 1}))[1:] == (
@@ -106,6 +112,11 @@ def test_an_unregistered_namespace_is_refused_until_it_is_registered(tmp_path: P
         assert found["registrationState"] == "Registered"
         assert "userAssignedIdentities" in [kind["resourceType"] for kind in found["resourceTypes"]]
         await client.good("PUT", path, MSI, {"location": "eastus2"})
+        assert (await client.refused("POST", provider + "/unregister", GROUPS))[:2] == (409, "Conflict")
+        await client.good("DELETE", path, MSI)
+        assert (await client.good("POST", provider + "/unregister", GROUPS))["registrationState"] == "Unregistering"
+        await world.clock.advance(120)
+        assert (await client.refused("PUT", path, MSI, {"location": "eastus2"}))[1] == "MissingSubscriptionRegistration"
 
     in_world(tmp_path, test)
 
@@ -124,8 +135,12 @@ def test_resources_are_listed_across_types_and_paged(tmp_path: Path) -> None:
             names += [item["name"] for item in page["value"]]
         assert names == [f"ident-{number}" for number in range(5)]
         assert (await client.good("GET", f"{group}/resources?$filter=resourceType eq 'A/b'", GROUPS))["value"] == []
-        assert (await client.refused("GET", f"{group}/resources?$filter=colour eq 'red'", GROUPS))[1] == "InvalidFilterInQueryString"
-        assert (await client.refused("GET", f"{SUBSCRIPTION}/resourceGroups/no/resources", GROUPS))[1] == "ResourceGroupNotFound"
+        assert (await client.refused("GET", f"{group}/resources?$filter=colour eq 'red'", GROUPS))[
+            1
+        ] == "InvalidFilterInQueryString"
+        assert (await client.refused("GET", f"{SUBSCRIPTION}/resourceGroups/no/resources", GROUPS))[
+            1
+        ] == "ResourceGroupNotFound"
 
     in_world(tmp_path, test)
 
@@ -140,6 +155,8 @@ def test_what_is_not_emulated_is_refused_by_name(tmp_path: Path) -> None:
             status, code, message = await client.refused("GET", path, GROUPS)
             assert (status, code) == (501, "NotImplemented"), path
             assert "docs/sandbox.md" in message
-        assert (await client.refused("GET", f"{group}/providers/Microsoft.Nonsense/things/t", GROUPS))[1] == "InvalidResourceNamespace"
+        assert (await client.refused("GET", f"{group}/providers/Microsoft.Nonsense/things/t", GROUPS))[
+            1
+        ] == "InvalidResourceNamespace"
 
     in_world(tmp_path, test)

@@ -15,7 +15,11 @@ from fleetlib.sandbox import directory
 from fleetlib.sandbox.context import TENANT_ID
 from fleetlib.sandbox.wire import Response
 
-TRUST = {"issuer": "https://eastus2.oic.example/t/c/", "subject": "system:serviceaccount:a:b", "audiences": ["api://AzureADTokenExchange"]}
+TRUST = {
+    "issuer": "https://eastus2.oic.example/t/c/",
+    "subject": "system:serviceaccount:a:b",
+    "audiences": ["api://AzureADTokenExchange"],
+}
 
 
 def in_world(tmp_path: Path, test: Callable[[World, Client, str], Awaitable[None]]) -> None:
@@ -46,7 +50,11 @@ def test_an_identity_is_a_principal_of_the_directory(tmp_path: Path) -> None:
         assert (body["id"], body["location"], body["properties"]["tenantId"]) == (path, "eastus2", TENANT_ID)
         principal = directory.get_principal(world.sandbox.store, body["properties"]["clientId"])
         assert principal is not None
-        assert (principal.object_id, principal.kind, principal.resource_id) == (body["properties"]["principalId"], "ManagedIdentity", path)
+        assert (principal.object_id, principal.kind, principal.resource_id) == (
+            body["properties"]["principalId"],
+            "ManagedIdentity",
+            path,
+        )
         again = await client.call("PUT", path, MSI, {"location": "eastus2"})
         assert (again.status, again.json()["properties"]) == (200, body["properties"])
         assert (await client.good("PATCH", path, MSI, {"tags": {"c": "d"}}))["tags"] == {"c": "d"}
@@ -82,7 +90,9 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         base = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
         put = {"location": "eastus2"}
         assert (await client.refused("PUT", f"{base}/aso", MSI, {}))[:2] == (400, "LocationRequired")
-        assert (await client.refused("PUT", f"{base}/aso", MSI, {"location": "mars"}))[1] == "LocationNotAvailableForResourceType"
+        assert (await client.refused("PUT", f"{base}/aso", MSI, {"location": "mars"}))[
+            1
+        ] == "LocationNotAvailableForResourceType"
         status, code, message = await client.refused("PUT", f"{base}/aso", MSI, {**put, "properties": {"colour": 1}})
         assert (status, code) == (400, "InvalidRequestContent")
         assert "Could not find member 'colour' on object of type 'IdentityProperties'. Path 'properties.colour'" in message

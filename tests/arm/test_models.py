@@ -18,7 +18,9 @@ def test_the_data_file_is_what_the_installed_sdks_say() -> None:
 
 
 def test_the_server_needs_no_sdk() -> None:
-    program = "import sys, fleetlib.sandbox.arm, fleetlib.sandbox.entra; print([m for m in sys.modules if m.startswith('azure')])"
+    program = (
+        "import sys, fleetlib.sandbox.arm, fleetlib.sandbox.entra; print([m for m in sys.modules if m.startswith('azure')])"
+    )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
@@ -26,7 +28,12 @@ def test_mismatches_are_found_in_depth() -> None:
     cluster = {"properties": {"agentPoolProfiles": [{"name": "a", "vmsize": "x", "count": "three"}]}}
     found = models.first_mismatch("containerservice.ManagedCluster", cluster)
     assert found is not None
-    assert (found.problem, found.path, found.expected, found.value) == ("type", "properties.agentPoolProfiles[0].count", "int", "three")
+    assert (found.problem, found.path, found.expected, found.value) == (
+        "type",
+        "properties.agentPoolProfiles[0].count",
+        "int",
+        "three",
+    )
     cluster = {"properties": {"agentPoolProfiles": [{"name": "a", "vmSizes": "x"}]}}
     found = models.first_mismatch("containerservice.ManagedCluster", cluster)
     assert found is not None

@@ -54,7 +54,11 @@ def test_a_failed_operation_says_why_and_leaves_the_resource(tmp_path: Path) -> 
         world.sandbox.faults.arm("lro-failed", group, detail="The disk is full.")
         answer = await client.call("DELETE", group, GROUPS)
         await world.clock.advance(60)
-        assert await client.refused("GET", answer.headers["location"], "") == (409, "InternalOperationError", "The disk is full.")
+        assert await client.refused("GET", answer.headers["location"], "") == (
+            409,
+            "InternalOperationError",
+            "The disk is full.",
+        )
         assert (await client.good("GET", group, GROUPS))["properties"]["provisioningState"] == "Failed"
         again = await client.call("DELETE", group, GROUPS)
         await world.clock.advance(60)
@@ -86,7 +90,10 @@ def test_only_who_may_see_the_resource_follows_its_operation(tmp_path: Path) -> 
 def test_the_budget_is_counted_down_and_refills(tmp_path: Path) -> None:
     async def test(world: World, client: Client) -> None:
         group = await client.group()
-        left = [int((await client.call("GET", group, GROUPS)).headers["x-ms-ratelimit-remaining-subscription-reads"]) for _ in range(3)]
+        left = [
+            int((await client.call("GET", group, GROUPS)).headers["x-ms-ratelimit-remaining-subscription-reads"])
+            for _ in range(3)
+        ]
         assert left == [249, 248, 247]
         answers = [await client.call("PATCH", group, GROUPS, {"tags": {}}) for _ in range(200)]
         assert answers[-1].status == 429

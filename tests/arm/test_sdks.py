@@ -100,7 +100,9 @@ def test_groups_providers_and_identities(client: Callable[..., Any]) -> None:
     authorization = client(AuthorizationManagementClient, SUBSCRIPTION_ID)
     role = next(iter(authorization.role_definitions.list(SUBSCRIPTION, filter="roleName eq 'Reader'")))
     assert role.name == READER
-    parameters = {"properties": {"roleDefinitionId": role.id, "principalId": made.principal_id, "principalType": "ServicePrincipal"}}
+    parameters = {
+        "properties": {"roleDefinitionId": role.id, "principalId": made.principal_id, "principalType": "ServicePrincipal"}
+    }
     name = "22222222-2222-4333-8444-555555555555"
     assignment = authorization.role_assignments.create(made.id, name, parameters)
     assert assignment.principal_id == made.principal_id
@@ -127,7 +129,13 @@ def test_workload_identity_signs_in(sandbox: Served, client: Callable[..., Any],
     identities.federated_identity_credentials.create_or_update("wi-rg", "workload", "fic", trust)
 
     now = int(sandbox.world.sandbox.clock.now().timestamp())
-    claims = {"iss": issuer, "sub": "system:serviceaccount:a:b", "aud": ["api://AzureADTokenExchange"], "iat": now, "exp": now + 600}
+    claims = {
+        "iss": issuer,
+        "sub": "system:serviceaccount:a:b",
+        "aud": ["api://AzureADTokenExchange"],
+        "iat": now,
+        "exp": now + 600,
+    }
     token_file = tmp_path / "token"
 
     def sign_in(subject: str) -> str:

@@ -97,8 +97,16 @@ def test_a_secret_gives_a_token_with_the_claims_arm_wants(tmp_path: Path) -> Non
         keys = (await world.wire.request("GET", world.url(f"/{TENANT_ID}/discovery/v2.0/keys"))).json()["keys"]
         key = jwt.PyJWK(keys[0], "RS256").key
         options: Any = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
-        claims = jwt.decode(answer["access_token"], key, ["RS256"], audience="https://management.core.windows.net/", options=options)
-        expected = {"tid": TENANT_ID, "oid": OPERATOR_OBJECT_ID, "appid": OPERATOR_CLIENT_ID, "idtyp": "app", "sub": OPERATOR_OBJECT_ID}
+        claims = jwt.decode(
+            answer["access_token"], key, ["RS256"], audience="https://management.core.windows.net/", options=options
+        )
+        expected = {
+            "tid": TENANT_ID,
+            "oid": OPERATOR_OBJECT_ID,
+            "appid": OPERATOR_CLIENT_ID,
+            "idtyp": "app",
+            "sub": OPERATOR_OBJECT_ID,
+        }
         assert expected.items() <= claims.items()
         assert claims["exp"] - claims["iat"] == 3600
         assert "xms_mirid" not in claims

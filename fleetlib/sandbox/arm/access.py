@@ -6,12 +6,13 @@ May import `arm`'s core modules and `roles` (the built-in role definitions, data
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 from fleetlib.sandbox.arm import errors, records, roles
 from fleetlib.sandbox.arm.provider import Caller
 from fleetlib.sandbox.arm.records import Resource
-from fleetlib.sandbox.arm.resource_id import ResourceId
+from fleetlib.sandbox.arm.resource_id import GROUPS, ResourceId
 from fleetlib.sandbox.store import Store
 
 ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
@@ -35,6 +36,28 @@ def allowed(store: Store, object_id: str, action: str, scope: ResourceId) -> boo
 def assignments_at(store: Store, scope: ResourceId) -> list[Resource]:
     """The role assignments made at exactly this scope."""
     return list(records.under(store, f"{scope.key}/providers/{ASSIGNMENTS}".lower()))
+
+
+def require_list(store: Store, caller: Caller, action: str, scope: ResourceId) -> bool:
+    """Whether a list at `scope` must be narrowed to what the caller may read, item by item.
+
+    A list of a subscription is given to everybody who has a role somewhere in it. Raises AuthorizationFailed for others.
+    """
+    if allowed(store, caller.object_id, action, scope):
+        return False
+    if scope.group or not scope.subscription or not visible(store, caller.object_id, scope.subscription):
+        raise errors.not_authorized(caller.app_id, caller.object_id, action, str(scope) or "/")
+    return True
+
+
+def readable(store: Store, caller: Caller, found: Iterable[Resource]) -> list[Resource]:
+    """Those that the caller may read."""
+    return [r for r in found if allowed(store, caller.object_id, f"{read_action(r)}/read", r.id)]
+
+
+def read_action(resource: Resource) -> str:
+    """The type as role definitions name it: groups are below subscriptions."""
+    return "Microsoft.Resources/subscriptions/resourceGroups" if resource.type == GROUPS else resource.type
 
 
 def visible(store: Store, object_id: str, subscription: str) -> bool:

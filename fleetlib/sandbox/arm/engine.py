@@ -11,7 +11,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from fleetlib.sandbox.arm import errors, filters, locations, models, operations, records
+from fleetlib.sandbox.arm import access, errors, filters, locations, models, operations, records
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.provider import Answer, Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
@@ -45,6 +45,8 @@ async def list_all(request: Request, type_name: str) -> Answer:
         return await request.type.lists(request)
     _check_parents(request, request.id, "read")
     found = [r for r in records.under(request.sandbox.store, request.id, type_name) if not _hidden(request.id, r)]
+    if request.narrowed:
+        found = access.readable(request.sandbox.store, request.caller, found)
     return paged(request, [_shown(request, resource) for resource in filters.apply(request.query.get("filter", ""), found)])
 
 
@@ -76,7 +78,9 @@ def paged(request: Request, items: list[Document]) -> Answer:
         query = {"api-version": request.api_version} | {
             f"${name}": value for name, value in request.query.items() if name in ("top", "filter", "expand")
         }
-        body["nextLink"] = f"{request.sandbox.base}{request.path}?{urlencode({**query, '$skiptoken': f'offset:{start + size}'})}"
+        body["nextLink"] = (
+            f"{request.sandbox.base}{request.path}?{urlencode({**query, '$skiptoken': f'offset:{start + size}'})}"
+        )
     return Answer(200, body)
 
 

@@ -42,7 +42,9 @@ def not_emulated(what: str) -> ArmError:
 
 
 def method_not_allowed(method: str, type_name: str) -> ArmError:
-    return ArmError(405, "MethodNotAllowed", f"The HTTP method '{method}' is not supported for the resource type '{type_name}'.")
+    return ArmError(
+        405, "MethodNotAllowed", f"The HTTP method '{method}' is not supported for the resource type '{type_name}'."
+    )
 
 
 def api_version_missing() -> ArmError:
@@ -113,9 +115,7 @@ def resource_not_found(type_and_name: str, group: str) -> ArmError:
 
 def parent_not_found(verb: str, kind: str, parent: str) -> ArmError:
     """`verb`: read, write or delete; `kind`: the nested type without its namespace; `parent`: the parent's id."""
-    message = (
-        f"Failed to perform '{verb}' on resource(s) of type '{kind}', because the parent resource '{parent}' could not be found."
-    )
+    message = f"Failed to perform '{verb}' on resource(s) of type '{kind}', because the parent resource '{parent}' could not be found."
     return ArmError(404, "ParentResourceNotFound", message)
 
 
@@ -149,11 +149,15 @@ def malformed(mismatch: Mismatch) -> ArmError:
     if mismatch.problem == "unknown":
         where = f"Could not find member '{mismatch.member}' on object of type '{mismatch.model}'. Path '{mismatch.path}'"
         return content_invalid(f"{where}, line 1, position 1.")
-    return content_invalid(f"Error converting value \"{mismatch.value}\" to type '{mismatch.expected}'. Path '{mismatch.path}', line 1, position 1.")
+    return content_invalid(
+        f"Error converting value \"{mismatch.value}\" to type '{mismatch.expected}'. Path '{mismatch.path}', line 1, position 1."
+    )
 
 
 def precondition_failed(etag: str, resource_id: str) -> ArmError:
-    message = f"The condition '{etag}' in the If-Match or If-None-Match header was not satisfied by the resource '{resource_id}'."
+    message = (
+        f"The condition '{etag}' in the If-Match or If-None-Match header was not satisfied by the resource '{resource_id}'."
+    )
     return ArmError(412, "PreconditionFailed", message)
 
 

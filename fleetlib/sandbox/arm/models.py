@@ -62,7 +62,9 @@ def _each(expected: str, value: Any, path: str, member: str, owner: str, kind: t
     if not isinstance(value, kind):
         return Mismatch("type", path, member, owner, expected[:2] + _short(expected[2:]), value)
     steps: list[tuple[str, Any]] = (
-        [(f"{path}.{key}", value[key]) for key in value] if kind is dict else [(f"{path}[{at}]", item) for at, item in enumerate(value)]
+        [(f"{path}.{key}", value[key]) for key in value]
+        if kind is dict
+        else [(f"{path}[{at}]", item) for at, item in enumerate(value)]
     )
     return next(filter(None, (_check(expected[2:], item, where, member, owner) for where, item in steps)), None)
 

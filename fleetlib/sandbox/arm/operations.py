@@ -101,9 +101,7 @@ class Work:
         _save(self.sandbox.store, self.operation)
 
 
-def begin(
-    request: Request, kind: str, state: str, *, resource: Resource, creates: bool = False, **given: Any
-) -> Operation:
+def begin(request: Request, kind: str, state: str, *, resource: Resource, creates: bool = False, **given: Any) -> Operation:
     """Start an operation on a stored resource, whose provisioningState becomes `state` ("" leaves it).
 
     Raises the type's busy error if one is in progress. `given` reaches the runner as `work.operation.input`.

@@ -40,7 +40,8 @@ class Request:
     """One authenticated and authorized call.
 
     `id` is the resource's for GET, PUT, PATCH, DELETE and actions; for a list it is the collection's parent or scope.
-    `query` has its names in lower case without `$`; `headers` in lower case; `namespace` is the provider's.
+    `query` has its names in lower case without `$`; `headers` in lower case; `namespace` is the provider's;
+    `narrowed`: a list shows only what the caller may read.
     """
 
     sandbox: Sandbox
@@ -54,6 +55,7 @@ class Request:
     body: Document
     namespace: str
     path: str = ""
+    narrowed: bool = False
 
     @property
     def location(self) -> str:

@@ -96,7 +96,10 @@ def under(store: Store, scope: ResourceId | str, type_name: str = "") -> Iterato
 
 
 def group_exists(store: Store, resource_id: ResourceId) -> bool:
-    return store.get(PARTITION, f"/subscriptions/{resource_id.subscription}/resourcegroups/{resource_id.group}".lower()) is not None
+    return (
+        store.get(PARTITION, f"/subscriptions/{resource_id.subscription}/resourcegroups/{resource_id.group}".lower())
+        is not None
+    )
 
 
 def group(subscription: str, name: str, location: str, tags: dict[str, str], managed_by: str = "") -> Resource:

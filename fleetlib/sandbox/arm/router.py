@@ -32,7 +32,7 @@ class Route:
 
     `pattern`: the path, `{name}` for a segment; its literals are compared without regard to case. `scope` is where the caller
     needs `action`: a path with the same placeholders; without `action` any caller may. `id`: what the handler gets as
-    `request.id`, default the whole path. `open`: without authentication.
+    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Route:
     scope: str = ""
     id: str = ""
     open: bool = False
+    listing: bool = False
 
 
 @dataclass
@@ -98,7 +99,9 @@ class Arm:
         if isinstance(answer.body, dict) and "error" in answer.body:
             found["x-ms-failure-cause"] = "gateway"
             found["x-ms-error-code"] = str(answer.body["error"].get("code", ""))
-        content = b"" if answer.body is None or call.method == "HEAD" else json.dumps(answer.body, separators=(",", ":")).encode()
+        content = (
+            b"" if answer.body is None or call.method == "HEAD" else json.dumps(answer.body, separators=(",", ":")).encode()
+        )
         await send_bytes(send, answer.status, content, "application/json; charset=utf-8", found)
 
     async def _answer(self, call: _Call) -> Answer:
@@ -121,7 +124,9 @@ class Arm:
     def _strike(self, call: _Call, caller: Caller, subscription: str) -> None:
         faults = self.sandbox.faults
         if faults.take("throttled", call.path) is not None:
-            raise self._throttle.refused(caller.object_id, subscription, "writes" if call.method not in ("GET", "HEAD") else "reads", 10)
+            raise self._throttle.refused(
+                caller.object_id, subscription, "writes" if call.method not in ("GET", "HEAD") else "reads", 10
+            )
         if faults.take("server-error", call.path) is not None:
             raise ArmError(500, "InternalServerError", "Encountered internal server error. Diagnostic information: timestamp "
                            f"'{self.sandbox.clock.now():%Y%m%dT%H%M%SZ}', subscription id '{subscription}'.")  # fmt: skip
@@ -140,7 +145,9 @@ class Arm:
         others: list[str] = []
         for pattern, route in self._compiled:
             match = pattern.fullmatch(call.path)
-            if match is not None and route.method == ("GET" if call.method == "HEAD" and route.method == "GET" else call.method):
+            if match is not None and route.method == (
+                "GET" if call.method == "HEAD" and route.method == "GET" else call.method
+            ):
                 return route, match.groupdict()
             if match is not None:
                 others.append(route.type.name)
@@ -149,12 +156,16 @@ class Arm:
         return None, {}
 
     async def _answer_route(self, call: _Call, route: Route, values: Mapping[str, str], caller: Caller) -> Answer:
-        if route.action:
-            access.require(self.sandbox.store, caller, route.action, ResourceId(route.scope.format(**values)))
+        narrowed, scope = False, ResourceId(route.scope.format(**values))
+        action = route.action.format(**values)
+        if route.listing:
+            narrowed = access.require_list(self.sandbox.store, caller, action, scope)
+        elif action:
+            access.require(self.sandbox.store, caller, action, scope)
         if call.version not in route.type.api_versions:
             raise errors.api_version_invalid(call.version, route.type.api_versions)
         identifier = ResourceId(route.id.format(**values) if route.id else call.path)
-        return await route.handler(self._request(call, identifier, route.type, "Microsoft.Resources", caller))
+        return await route.handler(self._request(call, identifier, route.type, "Microsoft.Resources", caller, narrowed))
 
     # --- resources of providers --------------------------------------------------------------------------------------
 
@@ -181,11 +192,15 @@ class Arm:
         provider, kind = self._find_type(call, type_name)
         known = provider.full_name(kind)
         permission = f"{known}/{action}/action" if action else f"{known}/{VERBS.get(call.method, 'read')}"
-        access.require(self.sandbox.store, caller, permission, identifier)
+        narrowed = False
+        if whole or action or kind.lists is not None:
+            access.require(self.sandbox.store, caller, permission, identifier)
+        else:
+            narrowed = access.require_list(self.sandbox.store, caller, permission, identifier)
         self._check_version(call, provider, kind, identifier)
         self._check_registered(provider)
         self._check_extends(kind, provider, identifier, whole or bool(action), call)
-        request = self._request(call, identifier, kind, provider.namespace, caller)
+        request = self._request(call, identifier, kind, provider.namespace, caller, narrowed)
         if action:
             return await engine.act(request, action)
         if whole:
@@ -255,10 +270,13 @@ class Arm:
         resource = records.get(self.sandbox.store, operation.resource_id)
         return Answer(200, resource.document) if resource else Answer(204)
 
-    def _request(self, call: _Call, identifier: ResourceId, kind: ResourceType, namespace: str, caller: Caller) -> Request:
+    def _request(
+        self, call: _Call, identifier: ResourceId, kind: ResourceType, namespace: str, caller: Caller, narrowed: bool = False
+    ) -> Request:
         return Request(
-            self.sandbox, call.method, identifier, kind, call.version, caller, call.query, call.headers, call.body, namespace, call.path
-        )
+            self.sandbox, call.method, identifier, kind, call.version, caller, call.query, call.headers, call.body, namespace,
+            call.path, narrowed,
+        )  # fmt: skip
 
 
 _NOBODY = Caller("", "", "")

@@ -48,7 +48,10 @@ async def _answer(sandbox: Sandbox, scope: Scope, body: bytes) -> tuple[int, Any
     if rest in discovery.DOCUMENTS:
         _check_tenant(sandbox, tenant, any_tenant=True)
         return 200, discovery.DOCUMENTS[rest](sandbox, sandbox.tenant_id if tenant in ANY_TENANT else tenant.lower())
-    return 404, {"error": "not_found", "error_description": f"The sandbox's Entra has no page /{tenant}/{rest}: see docs/sandbox.md."}
+    return 404, {
+        "error": "not_found",
+        "error_description": f"The sandbox's Entra has no page /{tenant}/{rest}: see docs/sandbox.md.",
+    }
 
 
 def _check_tenant(sandbox: Sandbox, tenant: str, *, any_tenant: bool) -> None:

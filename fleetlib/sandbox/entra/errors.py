@@ -66,7 +66,10 @@ def application_not_found(app_id: str, tenant: str) -> EntraError:
 
 def credential_missing() -> EntraError:
     return EntraError(
-        7000218, "invalid_client", "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.", 401
+        7000218,
+        "invalid_client",
+        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        401,
     )
 
 

@@ -76,7 +76,9 @@ def _put(request: Request) -> Answer:
     store, scope, name = request.sandbox.store, request.id.scope, request.id.name
     if GUID.fullmatch(name) is None:
         raise ArmError(
-            400, "InvalidRoleAssignmentId", f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID."
+            400,
+            "InvalidRoleAssignmentId",
+            f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID.",
         )
     _check_scope(request, scope)
     given = _properties(request)
@@ -142,7 +144,9 @@ def _principal_type(request: Request, given: Document) -> str:
         )
         raise ArmError(400, "PrincipalNotFound", message)
     if wanted and wanted not in ("ServicePrincipal", "User", "Group", "ForeignGroup", "Device"):
-        message = f"Error converting value \"{wanted}\" to type 'PrincipalType'. Path 'properties.principalType', line 1, position 1."
+        message = (
+            f"Error converting value \"{wanted}\" to type 'PrincipalType'. Path 'properties.principalType', line 1, position 1."
+        )
         raise errors.content_invalid(message)
     if principal is not None and wanted not in ("", "ServicePrincipal"):
         message = (

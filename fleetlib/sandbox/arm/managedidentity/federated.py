@@ -54,17 +54,23 @@ def _prepare(write: Write) -> None:
     given, identity = write.properties, write.id.parent
     audiences = given.get("audiences")
     if not given.get("issuer") or not given.get("subject") or not audiences:
-        raise _bad("The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and 'audience'.")
+        raise _bad(
+            "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and 'audience'."
+        )
     if len(audiences) != 1:
         raise _bad("The request format was unexpected. Federated Identity Credential must specify exactly one 'audience'.")
     for name, value in (("issuer", given["issuer"]), ("subject", given["subject"]), ("audience", audiences[0])):
         if len(value) > LENGTH:
-            raise _bad(f"The request format was unexpected. The '{name}' of a Federated Identity Credential has at most {LENGTH} characters.")
+            raise _bad(
+                f"The request format was unexpected. The '{name}' of a Federated Identity Credential has at most {LENGTH} characters."
+            )
     if urlsplit(given["issuer"]).scheme != "https" or not urlsplit(given["issuer"]).netloc:
         raise _bad(f"The request format was unexpected. The issuer '{given['issuer']}' must be a valid https URL.")
     siblings = [s for s in records.under(write.sandbox.store, identity, TYPE_NAME) if s.id.key != write.id.key]
     if write.current is None and len(siblings) >= LIMIT:
-        raise _bad(f"Too many Federated Identity Credentials: the managed identity '{identity.key}' has the maximum number of {LIMIT}.")
+        raise _bad(
+            f"Too many Federated Identity Credentials: the managed identity '{identity.key}' has the maximum number of {LIMIT}."
+        )
     if any(_same(sibling, given["issuer"], given["subject"]) for sibling in siblings):
         raise ArmError(409, "Conflict", "Issuer and subject combination already exists for this Managed Identity.")
     write.document["properties"] = {"issuer": given["issuer"], "subject": given["subject"], "audiences": list(audiences)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fleetlib.sandbox.arm import engine, errors, filters, records
+from fleetlib.sandbox.arm import access, engine, errors, filters, records
 from fleetlib.sandbox.arm.provider import Answer, Request, ResourceType
 from fleetlib.sandbox.arm.records import Resource
 from fleetlib.sandbox.arm.resource_id import GROUPS
@@ -32,13 +32,21 @@ def routes(types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
         return _list(request, types)
 
     return (
-        Route("GET", SUBSCRIPTION + "/resources", TYPE, everywhere, "Microsoft.Resources/subscriptions/resources/read", SUBSCRIPTION, SUBSCRIPTION),
-        Route("GET", GROUP + "/resources", TYPE, inside, "Microsoft.Resources/subscriptions/resourceGroups/resources/read", GROUP, GROUP),
-    )
+        Route(
+            "GET", SUBSCRIPTION + "/resources", TYPE, everywhere, "Microsoft.Resources/subscriptions/resources/read", SUBSCRIPTION,
+            SUBSCRIPTION, listing=True,
+        ),
+        Route(
+            "GET", GROUP + "/resources", TYPE, inside, "Microsoft.Resources/subscriptions/resourceGroups/resources/read", GROUP,
+            GROUP, listing=True,
+        ),
+    )  # fmt: skip
 
 
 def _list(request: Request, types: Callable[[str], ResourceType]) -> Answer:
     tracked = [r for r in records.under(request.sandbox.store, request.id) if r.type != GROUPS and _listed(r, types)]
+    if request.narrowed:
+        tracked = access.readable(request.sandbox.store, request.caller, tracked)
     chosen = filters.apply(request.query.get("filter", ""), tracked)
     return engine.paged(request, [_short(request, resource) for resource in chosen])
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from fleetlib.sandbox.arm import engine, errors, filters, locations, models, operations, records
+from fleetlib.sandbox.arm import access, engine, errors, filters, locations, models, operations, records
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.operations import Operation, Work
 from fleetlib.sandbox.arm.provider import Answer, Request, ResourceType
@@ -34,7 +34,7 @@ async def _delete_all(work: Work) -> None:
 
 
 def _waves(work: Work, types: Callable[[str], ResourceType]) -> list[list[Resource]]:
-    """The resources by rank. Those nested in another or extending one go first if they have a rank of their own below its."""
+    """The resources by rank: what extends a resource before it."""
     found: dict[int, list[Resource]] = {}
     for resource in records.under(work.sandbox.store, work.operation.resource_id):
         if _counts(resource):
@@ -43,8 +43,8 @@ def _waves(work: Work, types: Callable[[str], ResourceType]) -> list[list[Resour
 
 
 def _counts(resource: Resource) -> bool:
-    """Role assignments go with their scope, not on their own."""
-    return resource.id.namespace.lower() != "microsoft.authorization"
+    """Role assignments go with their scope, nested resources with their parent, not on their own."""
+    return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
 
 
 async def _delete_one(work: Work, types: Callable[[str], ResourceType], resource: Resource) -> None:
@@ -92,12 +92,20 @@ TYPE = ResourceType("resourceGroups", VERSIONS, model="resources.ResourceGroup",
 
 def routes() -> tuple[Route, ...]:
     return (
-        Route("GET", SUBSCRIPTION + "/resourcegroups", TYPE, _list, ACTION + "read", SUBSCRIPTION, SUBSCRIPTION),
+        Route("GET", SUBSCRIPTION + "/resourcegroups", TYPE, _list, ACTION + "read", SUBSCRIPTION, SUBSCRIPTION, listing=True),
         Route("GET", ONE, TYPE, _get, ACTION + "read", ID, ID),
         Route("PUT", ONE, TYPE, _put, ACTION + "write", ID, ID),
         Route("PATCH", ONE, TYPE, _patch, ACTION + "write", ID, ID),
         Route("DELETE", ONE, TYPE, _delete, ACTION + "delete", ID, ID),
-        Route("POST", ONE + "/exportTemplate", TYPE, _refused("exporting a group's template"), ACTION + "exportTemplate/action", ID, ID),
+        Route(
+            "POST",
+            ONE + "/exportTemplate",
+            TYPE,
+            _refused("exporting a group's template"),
+            ACTION + "exportTemplate/action",
+            ID,
+            ID,
+        ),
         Route("POST", ONE + "/moveResources", TYPE, _refused("moving resources"), ACTION + "moveResources/action", ID, ID),
         Route("POST", ONE + "/validateMoveResources", TYPE, _refused("moving resources"), ACTION + "read", ID, ID),
         Route("GET", SUBSCRIPTION + "/operationresults/{operation}", TYPE, _result),
@@ -119,7 +127,9 @@ def _stored(request: Request) -> Resource:
 
 
 async def _list(request: Request) -> Answer:
-    found = records.under(request.sandbox.store, request.id, GROUPS)
+    found = list(records.under(request.sandbox.store, request.id, GROUPS))
+    if request.narrowed:
+        found = access.readable(request.sandbox.store, request.caller, found)
     chosen = filters.apply(request.query.get("filter", ""), found)
     return engine.paged(request, [resource.document for resource in chosen])
 

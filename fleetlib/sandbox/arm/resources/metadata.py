@@ -40,7 +40,12 @@ def _authentication(base: str) -> dict[str, Any]:
 
 def _single(base: str) -> dict[str, Any]:
     authentication = {"loginEndpoint": base + "/", "audiences": [ARM_AUDIENCE, base + "/"]}
-    return {"galleryEndpoint": base + "/", "graphEndpoint": base + "/", "portalEndpoint": base + "/", "authentication": authentication}
+    return {
+        "galleryEndpoint": base + "/",
+        "graphEndpoint": base + "/",
+        "portalEndpoint": base + "/",
+        "authentication": authentication,
+    }
 
 
 def _cloud(base: str) -> dict[str, Any]:

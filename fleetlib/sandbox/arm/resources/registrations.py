@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fleetlib.sandbox.arm import errors, locations, operations, records
+from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.operations import Work
 from fleetlib.sandbox.arm.provider import Answer, Provider, Request, ResourceType
 from fleetlib.sandbox.arm.records import Resource
@@ -87,11 +88,25 @@ def _id(namespace: str) -> str:
 def _change(request: Request, provider: Provider, kind: str, during: str, after: str) -> Answer:
     """Start the change unless it is done or under way; the provider as it is then."""
     state = _state(request, provider)
+    if kind == "unregister":
+        _check_unused(request, provider)
     if not provider.always_registered and state not in (during, after):
-        document = {"id": _id(provider.namespace), "type": "Microsoft.Resources/providers", "properties": {"registrationState": during}}
+        document = {
+            "id": _id(provider.namespace),
+            "type": "Microsoft.Resources/providers",
+            "properties": {"registrationState": during},
+        }
         resource = Resource(ResourceId(_id(provider.namespace)), document)
         operations.begin(request, kind, "", resource=resource)
     return Answer(200, _describe(request, provider))
+
+
+def _check_unused(request: Request, provider: Provider) -> None:
+    found = records.under(request.sandbox.store, f"/subscriptions/{request.sandbox.subscription_id}")
+    used = [resource for resource in found if resource.id.namespace.lower() == provider.namespace.lower()]
+    if provider.always_registered or used:
+        why = f"'{used[0].id}' is one of its resources" if used else "it is registered in every subscription"
+        raise ArmError(409, "Conflict", f"The resource provider '{provider.namespace}' cannot be unregistered: {why}.")
 
 
 def _state(request: Request, provider: Provider) -> str:

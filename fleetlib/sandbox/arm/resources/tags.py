@@ -54,7 +54,9 @@ async def _handle(request: Request) -> Answer:
     given: Tags = (request.body.get("properties") or {}).get("tags") or {}
     if request.method == "PUT":
         return _store(request, resource, given)
-    return _store(request, resource, _merged(resource.document.get("tags") or {}, given, str(request.body.get("operation", ""))))
+    return _store(
+        request, resource, _merged(resource.document.get("tags") or {}, given, str(request.body.get("operation", "")))
+    )
 
 
 def _merged(current: Tags, given: Tags, operation: str) -> Tags:
