@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.mgmt.kubernetesconfiguration.fluxconfigurations import KubernetesConfigurationFluxConfigurationsMgmtClient
 from azure_world import GROUP, Azure, cluster_body
 
 from fleetlib.sandbox import fabric
@@ -282,3 +283,42 @@ def test_an_agent_that_does_not_answer_ends_the_operation_and_force_deletes(azur
     azure.flux.begin_delete(*AT, "cluster-config", force_delete=True).result()
     with pytest.raises(ResourceNotFoundError):
         azure.flux.get(*AT, "cluster-config")
+
+
+def test_an_extension_deleted_with_its_configuration_goes_after_it(azure: Azure) -> None:
+    cluster(azure)
+    install(azure)
+    write(azure)
+    azure.plane.silent.add("flux")
+    azure.flux.begin_delete(*AT, "cluster-config", polling=False)
+    azure.extensions.begin_delete(*AT, "flux", polling=False)
+    azure.advance(300)
+    assert azure.extensions.get(*AT, "flux").properties.provisioning_state == "Deleting"
+    assert not any(goal.KIND == "extension" and goal.deleted for goal in azure.plane.goals)
+    azure.plane.report(azure.plane.last("flux"))
+    azure.advance(120)
+    with pytest.raises(ResourceNotFoundError):
+        azure.extensions.get(*AT, "flux")
+
+
+def test_a_configuration_without_an_agent_is_just_forgotten(azure: Azure) -> None:
+    cluster(azure)
+    install(azure)
+    write(azure)
+    azure.extensions.begin_delete(*AT, "flux").result()
+    azure.plane.silent.add("flux")
+    azure.flux.begin_delete(*AT, "cluster-config").result()
+    assert not fabric.goals(azure.sandbox.store, "flux")
+
+
+def test_the_state_of_an_operation_is_read_below_its_resource(azure: Azure) -> None:
+    cluster(azure)
+    install(azure)
+    path = f"{azure.cluster_id('aks')}/providers/Microsoft.KubernetesConfiguration/fluxConfigurations/cluster-config"
+    answer = azure.raw("PUT", f"{path}?api-version=2025-04-01", json.dumps(configuration()).encode())
+    operation = answer.headers["azure-asyncoperation"].partition("?")[0].rpartition("/")[2]
+    azure.advance(120)
+    status = azure.client(KubernetesConfigurationFluxConfigurationsMgmtClient).flux_config_operation_status
+    assert status.get(*AT, "cluster-config", operation).status == "Succeeded"
+    with pytest.raises(ResourceNotFoundError):
+        status.get(*AT, "cluster-config", "00000000-0000-0000-0000-000000000000")

@@ -13,6 +13,7 @@ CLUSTERS = ("Microsoft.ContainerService/managedClusters",)
 
 
 def provider() -> Provider:
+    """The namespace with its types; the states of operations can be read below either."""
     return Provider(
         data.NAMESPACE,
         (
@@ -27,5 +28,14 @@ def provider() -> Provider:
                 show=configurations.show, runners={"put": configurations.put, "delete": configurations.delete},
                 check_delete=extensions.check_delete, busy=configurations.busy, rank=30,
             ),
+            _status("extensions", data.EXTENSION_VERSIONS),
+            _status("fluxConfigurations", data.FLUX_VERSIONS),
         ),
+    )  # fmt: skip
+
+
+def _status(name: str, versions: tuple[str, ...]) -> ResourceType:
+    return ResourceType(
+        name=f"{name}/operations", api_versions=versions, tracked=False, extends=CLUSTERS, verbs=frozenset({"GET"}),
+        get=extensions.operation_status,
     )  # fmt: skip

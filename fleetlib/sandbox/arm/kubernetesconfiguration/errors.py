@@ -18,6 +18,10 @@ NOT_READY = (
 """What Helm says when the extension's deployments do not become ready."""
 
 
+def operation_not_found(name: str) -> ArmError:
+    return ArmError(404, "OperationNotFound", f"The operation '{name}' could not be found.")
+
+
 def validation(message: str) -> ArmError:
     return ArmError(400, "ValidationFailed", message)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 
 from fleetlib.sandbox import fabric
-from fleetlib.sandbox.arm import models, reports
+from fleetlib.sandbox.arm import models, operations, records, reports
 from fleetlib.sandbox.arm.errors import ArmError, not_emulated, resource_not_found
 from fleetlib.sandbox.arm.kubernetesconfiguration import clusters, data, errors, flux
 from fleetlib.sandbox.arm.operations import Operation, Work
-from fleetlib.sandbox.arm.provider import Document, Request, Write
+from fleetlib.sandbox.arm.provider import Answer, Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
 
 READ_ONLY = frozenset((
@@ -132,9 +132,24 @@ def check_delete(request: Request, resource: Resource) -> Document:
 
 
 async def delete(work: Work) -> None:
-    """Uninstall the extension; its configurations stay behind, as Azure leaves them."""
+    """Uninstall the extension, after configurations that are being deleted: they need its agent. Others stay behind, as in Azure."""
     extension = work.resource()
+    await _configurations_gone(work, extension)
     await remove(work, "extension", extension)
+
+
+async def _configurations_gone(work: Work, extension: Resource) -> None:
+    store = work.sandbox.store
+    watch = store.watch(records.PARTITION, "op/")
+    try:
+        while any(_deletes_configuration(one) for one in operations.active(store, str(extension.id.scope))):
+            await anext(watch)
+    finally:
+        watch.close()
+
+
+def _deletes_configuration(operation: Operation) -> bool:
+    return operation.kind == "delete" and operation.type.lower() == f"{data.NAMESPACE}/fluxConfigurations".lower()
 
 
 async def remove(work: Work, kind: str, resource: Resource) -> None:
@@ -144,6 +159,9 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
     if cluster is not None:
         goal = fabric.get_goal(sandbox.store, kind, clusters.name_in_fabric(cluster), resource.id.name.lower())
     if goal is None:
+        return
+    if kind == "flux" and cluster is not None and clusters.flux_extension(sandbox.store, cluster.id) is None:
+        fabric.drop(sandbox.store, goal)  # no agent is left that could remove anything
         return
     goal.deleted = True
     revision = fabric.put_goal(sandbox.store, goal)
@@ -157,3 +175,11 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
             fabric.put_goal(sandbox.store, goal)
             raise errors.extension_refused(f"Timed out waiting for the cluster to remove '{resource.id.name}'") from None
     fabric.drop(sandbox.store, goal)
+
+
+async def operation_status(request: Request) -> Answer:
+    """`{extensions,fluxConfigurations}/{name}/operations/{id}`: the same as `Azure-AsyncOperation`."""
+    found = operations.get(request.sandbox.store, request.id.name)
+    if found is None or found.resource_id.lower() != request.id.parent.key:
+        raise errors.operation_not_found(request.id.name)
+    return Answer(200, found.body())
