@@ -17,7 +17,7 @@ from typing import Any
 
 import jwt
 from apply_api import ApplyApi, Object
-from arm_client import MSI, SUBSCRIPTION, Client
+from arm_client import MSI, SUBSCRIPTION, Client, fetch_token
 from azure_world import DataPlane
 from cryptography.hazmat.primitives.asymmetric import rsa
 from harness import BASE, World
@@ -206,6 +206,7 @@ class Fleet:
 
     async def cluster_in_azure(self, name: str = "podinfo-prod-0-aks") -> Any:
         path = f"{self.group_id}/providers/Microsoft.ContainerService/managedClusters/{name}"
+        self.arm.token = await fetch_token(self.world)  # an hour may have passed
         answer = await self.arm.call("GET", path, "2024-09-01")
         return answer.json() if answer.status == 200 else None
 

@@ -1,0 +1,235 @@
+"""What goes wrong, in ASO's words and severities, and that it mends itself when the cause is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, extension, group, owned, run, thing
+
+SUCCEEDED = ("True", "", "Succeeded", "")
+NAME = "podinfo-prod-0-aks"
+
+
+@pytest.mark.parametrize(
+    ("trust", "code", "said"),
+    [
+        ({"issuer": ISSUER + "x/"}, "AADSTS700211", ISSUER),
+        ({"subject": SUBJECT + "x"}, "AADSTS700213", SUBJECT),
+        ({"audience": "api://x"}, "AADSTS700212", AUDIENCE),
+    ],
+)
+def test_a_wrong_trust_shows_entras_error_in_the_condition(tmp_path: Path, trust: dict[str, str], code: str, said: str) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.trust(**trust)
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        status, severity, reason, message = fleet.ready("ResourceGroup", "myfleet-rg")
+        assert (status, severity, reason) == ("False", "Warning", "Failed")
+        assert message.startswith(f'error getting status for resource ID "{fleet.group_id}": getting resource with ID: ')
+        assert "WorkloadIdentityCredential authentication failed" in message and "RESPONSE 401: 401 Unauthorized" in message
+        assert code in message and said in message
+        assert fleet.ready("ManagedCluster", NAME)[2] == "WaitingForOwner"
+        assert any(code in line for line in fleet.log)
+        await fleet.trust()
+        await fleet.advance(1800)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+
+    run(test, tmp_path, trusted=False)
+
+
+def test_without_any_trust_the_token_is_refused(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group())
+        assert "AADSTS70025" in fleet.ready("ResourceGroup", "myfleet-rg")[3]
+
+    run(test, tmp_path, trusted=False)
+
+
+def test_an_unknown_client_id_is_refused(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        fleet.env["AZURE_CLIENT_ID"] = "00000000-0000-4000-8000-00000000dead"
+        await fleet.start()
+        await fleet.create(group())
+        assert "AADSTS700016" in fleet.ready("ResourceGroup", "myfleet-rg")[3]
+
+    run(test, tmp_path)
+
+
+def test_without_a_role_the_group_cannot_be_read_and_it_mends_itself(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        status, severity, reason, message = fleet.ready("ResourceGroup", "myfleet-rg")
+        assert (status, severity, reason) == ("False", "Warning", "Failed")
+        assert "RESPONSE 403: 403 Forbidden" in message and "ERROR CODE: AuthorizationFailed" in message
+        assert "Microsoft.Resources/subscriptions/resourceGroups/read" in message
+        await fleet.allow(fleet.group_id)
+        await fleet.advance(1800)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+
+    run(test, tmp_path, allowed=False)
+
+
+def test_a_group_that_azure_does_not_have(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.allow(f"/subscriptions/{fleet.env['AZURE_SUBSCRIPTION_ID']}")
+        await fleet.start()
+        await fleet.create(group("elsewhere-rg"), cluster(owner={"name": "elsewhere-rg"}))
+        status, severity, reason, message = fleet.ready("ResourceGroup", "elsewhere-rg")
+        assert (status, severity, reason) == ("False", "Warning", "AzureResourceNotFound")
+        assert "ERROR CODE: ResourceGroupNotFound" in message
+        assert fleet.ready("ManagedCluster", NAME)[2] == "WaitingForOwner"
+
+    run(test, tmp_path, allowed=False)
+
+
+def test_a_fatal_error_waits_for_a_change(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        pool = {"name": "system", "mode": "System", "vmSize": "Standard_Nonsense", "count": 1, "osType": "Linux"}
+        await fleet.create(group(), cluster(agentPoolProfiles=[pool]))
+        await fleet.advance(1800)
+        status, severity, reason, message = fleet.ready("ManagedCluster", NAME)
+        assert (status, severity) == ("False", "Error"), message
+        assert "Standard_Nonsense" in message, reason
+        assert ("Warning", "CreateOrUpdateActionError", message[:1024]) in fleet.events(NAME)
+        writes = len(fleet.api.writes)
+        await fleet.advance(900)
+        assert [w for w in fleet.api.writes[writes:] if "Lease" not in w] == [], "a fatal error is not tried again"
+        await fleet.edit("ManagedCluster", NAME, {"agentPoolProfiles": [{**pool, "vmSize": "Standard_D2as_v6"}]})
+        await fleet.advance(1800)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+
+    run(test, tmp_path)
+
+
+def test_an_operation_that_fails_is_shown_and_sent_again(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        fleet.plane.failing["cluster"] = "Network plugin crashed."
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        await fleet.advance(900)
+        status, severity, _, message = fleet.ready("ManagedCluster", NAME)
+        assert status == "False" and severity == "Warning", message
+        fleet.plane.failing.clear()
+        await fleet.advance(3600)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+
+    run(test, tmp_path)
+
+
+def test_a_busy_cluster_is_left_alone(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        await fleet.advance(1800)
+        path = f"{fleet.group_id}/providers/Microsoft.ContainerService/managedClusters/{NAME}/stop"
+        assert (await fleet.arm.call("POST", path, "2024-09-01")).status == 202
+        await fleet.edit("ManagedCluster", NAME, {"tags": {"a": "b"}})
+        assert fleet.ready("ManagedCluster", NAME) == (
+            "False", "Warning", "ReconciliationBlocked", f'Managed cluster "{NAME}" is in provisioning state "Stopping"'
+        )  # fmt: skip
+
+    run(test, tmp_path)
+
+
+def test_owners_of_the_wrong_kind_or_name_are_waited_for(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster(owner={"name": "no-such-rg"}))
+        await fleet.create(thing("Extension", "x", {"owner": {"group": "x.azure.com", "kind": "Nothing", "name": NAME}}))
+        shown = fleet.ready("ManagedCluster", NAME)[3]
+        assert shown.startswith('Owner "no-such-rg, Group/Kind: resources.azure.com/ResourceGroup" cannot be found.')
+        assert fleet.ready("Extension", "x")[2] == "WaitingForOwner"
+        await fleet.edit("ManagedCluster", NAME, {"owner": {"name": "myfleet-rg"}})
+        await fleet.advance(1800)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+        await fleet.create(group("other-rg"))
+        await fleet.edit("ManagedCluster", NAME, {"owner": {"armId": fleet.group_id.replace("myfleet", "other")}})
+        status, severity, _, message = fleet.ready("ManagedCluster", NAME)
+        assert (status, severity) == ("False", "Error") and "updating 'spec.owner.name' is not allowed" in message
+
+    run(test, tmp_path)
+
+
+def test_two_configurations_with_one_name_meet_in_azure(tmp_path: Path) -> None:
+    """The seed's collision: as one ARM resource, the second object overwrites the first's."""
+
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        first = owned("FluxConfiguration", "a", {"azureName": "flux-config", "namespace": "a", "scope": "cluster"})
+        second = owned("FluxConfiguration", "b", {"azureName": "flux-config", "namespace": "b", "scope": "cluster"})
+        for obj, url in ((first, "https://example.invalid/a"), (second, "https://example.invalid/b")):
+            obj["spec"] |= {"gitRepository": {"url": url, "repositoryRef": {"branch": "main"}}, "sourceKind": "GitRepository"}
+        await fleet.create(group(), cluster(), extension(), first, second)
+        await fleet.advance(3600)
+        marks = [fleet.get("FluxConfiguration", n)["metadata"]["annotations"]["serviceoperator.azure.com/resource-id"] for n in "ab"]
+        assert marks[0] == marks[1]
+
+    run(test, tmp_path)
+
+
+def test_a_configuration_without_the_extension(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        from aso_world import configuration
+
+        await fleet.start()
+        await fleet.create(group(), cluster(), configuration())
+        await fleet.advance(1200)
+        status, _, _, message = fleet.ready("FluxConfiguration", "prod-0-config")
+        assert status == "False" and "extension" in message.lower(), message
+        await fleet.create(extension())
+        await fleet.advance(3600)
+        assert fleet.ready("FluxConfiguration", "prod-0-config") == SUCCEEDED
+
+    run(test, tmp_path)
+
+
+def test_a_foreign_operators_object_is_left_alone(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        marked = group()
+        marked["metadata"]["annotations"]["serviceoperator.azure.com/operator-namespace"] = "elsewhere"
+        await fleet.create(marked)
+        assert fleet.events("myfleet-rg") == [(
+            "Warning", "Overlap",
+            'Operators in "azureserviceoperator-system" and "elsewhere" are both configured to manage this resource',
+        )]  # fmt: skip
+        assert "status" not in fleet.get("ResourceGroup", "myfleet-rg")
+
+    run(test, tmp_path)
+
+
+def test_a_resource_that_vanished_from_azure_is_made_again(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        await fleet.advance(1800)
+        path = f"{fleet.group_id}/providers/Microsoft.ContainerService/managedClusters/{NAME}"
+        await fleet.arm.call("DELETE", path, "2024-09-01")
+        await fleet.advance(900)
+        assert await fleet.cluster_in_azure() is None
+        await fleet.advance(9000)
+        assert await fleet.cluster_in_azure() is not None
+
+    run(test, tmp_path)
+
+
+def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        await fleet.advance(1800)
+        name = "00000000-0000-4000-8000-000000000001"
+        await fleet.arm.good("DELETE", f"{fleet.group_id}/providers/Microsoft.Authorization/roleAssignments/{name}", "2022-04-01")
+        await fleet.delete("ManagedCluster", NAME)
+        status, severity, reason, message = fleet.ready("ManagedCluster", NAME)
+        assert (status, severity, reason) == ("False", "Warning", "AuthorizationFailed"), message
+        assert fleet.has("ManagedCluster", NAME)
+        await fleet.allow(fleet.group_id)
+        await fleet.advance(1800)
+        assert not fleet.has("ManagedCluster", NAME)
+
+    run(test, tmp_path)

@@ -1,0 +1,70 @@
+"""The definitions' schemas: what real users write passes, what nobody can mean is refused, and the file is not behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetlib.sandbox.kubernetes.schema import Schema
+from fleetlib.sandbox.machine.images.aso_crds import definition
+from fleetlib.sandbox.machine.images.aso_kinds import KINDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def _schema(kind: str) -> dict[str, Any]:
+    found = next(k for k in KINDS if k.kind == kind)
+    version = next(v for v in definition(found, "v2.13.0")["spec"]["versions"] if v["storage"])
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def test_the_schema_file_is_what_the_installed_sdks_say() -> None:
+    spec = importlib.util.spec_from_file_location("aso_schemas", ROOT / "tools" / "aso_schemas.py")
+    assert spec and spec.loader
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.TARGET.read_text() == tool.render(), "run python tools/aso_schemas.py"
+
+
+@pytest.mark.parametrize("kind", [kind.kind for kind in KINDS])
+def test_every_definition_has_one_storage_version_and_asos_columns(kind: str) -> None:
+    found = next(k for k in KINDS if k.kind == kind)
+    crd = definition(found, "v2.13.0")
+    versions = crd["spec"]["versions"]
+    assert [v["name"] for v in versions if v["storage"]] == [found.storage]
+    assert [c["name"] for c in versions[0]["additionalPrinterColumns"]] == ["Ready", "Severity", "Reason", "Message"]
+    assert json.loads(json.dumps(crd)) == crd
+    assert Schema(versions[0]["schema"]["openAPIV3Schema"])
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("agentPoolProfiles.items.vnetSubnetReference", "object"),
+        ("agentPoolProfiles.items.osSKU", "string"),
+        ("networkProfile.loadBalancerProfile.outboundIPs.publicIPs.items.reference", "object"),
+        ("identity.userAssignedIdentities.items.reference", "object"),
+        ("servicePrincipalProfile.secret", "object"),
+        ("operatorSpec.secrets.adminCredentials", "object"),
+        ("oidcIssuerProfile.enabled", "boolean"),
+        ("addonProfiles.*.config", "object"),
+        ("azureName", "string"),
+    ],
+)
+def test_asos_renamings(path: str, expected: str) -> None:
+    node = _schema("ManagedCluster")["properties"]["spec"]
+    for part in path.split("."):
+        node = node["items"] if part == "items" else node["additionalProperties"] if part == "*" else node["properties"][part]
+    assert node["type"] == expected
+
+
+@pytest.mark.parametrize("member", ["vnetSubnetID", "provisioningState", "id", "fqdn", "properties"])
+def test_what_arm_calls_otherwise_or_keeps_to_itself_is_not_there(member: str) -> None:
+    text = json.dumps(_schema("ManagedCluster")["properties"]["spec"]["properties"])
+    assert f'"{member}": {{' not in text or member in ("id", "properties")
+    assert member not in _schema("ManagedCluster")["properties"]["spec"]["properties"]
