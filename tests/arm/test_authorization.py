@@ -24,7 +24,6 @@ STRANGER = "bbbbbbbb-0000-4000-8000-000000000001"
 def in_world(tmp_path: Path, test: Callable[[World, Client, Client], Awaitable[None]]) -> None:
     async def main() -> None:
         async with World.open(tmp_path, ("entra", "arm")) as world:
-            world.sandbox.extras["raise"] = True
             await test(world, await Client.operator(world), await Client.stranger(world))
 
     asyncio.run(main())

@@ -15,7 +15,6 @@ PARTS = ("entra", "arm")
 def in_world(tmp_path: Path, test: Any) -> None:
     async def main() -> None:
         async with World.open(tmp_path, PARTS) as world:
-            world.sandbox.extras["raise"] = True
             await test(world, await Client.operator(world))
 
     asyncio.run(main())

@@ -25,7 +25,6 @@ TRUST = {
 def in_world(tmp_path: Path, test: Callable[[World, Client, str], Awaitable[None]]) -> None:
     async def main() -> None:
         async with World.open(tmp_path, ("entra", "arm")) as world:
-            world.sandbox.extras["raise"] = True
             client = await Client.operator(world)
             await client.register("Microsoft.ManagedIdentity")
             await test(world, client, await client.group())
@@ -97,6 +96,9 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         assert (status, code) == (400, "InvalidRequestContent")
         assert "Could not find member 'colour' on object of type 'IdentityProperties'. Path 'properties.colour'" in message
         assert (await client.refused("PUT", f"{base}/a", MSI, put))[1] == "InvalidResourceName"
+        for body in ({**put, "properties": None, "tags": None}, {"LOCATION": "eastus2"}):
+            assert (await client.call("PUT", f"{base}/spelled-otherwise", MSI, body)).status in (200, 201)
+        assert (await client.refused("PUT", f"{base}/aso", MSI, {"location": {"a": 1}}))[1] == "InvalidRequestContent"
         status, code, message = await client.refused("PUT", f"{base}/aso", "1999-01-01", put)
         assert (status, code) == (400, "NoRegisteredProviderFound")
         assert message.startswith(

@@ -16,7 +16,6 @@ from fleetlib.sandbox.store import Store
 def in_world(tmp_path: Path, test: Callable[[World, Client], Awaitable[None]]) -> None:
     async def main() -> None:
         async with World.open(tmp_path, ("entra", "arm")) as world:
-            world.sandbox.extras["raise"] = True
             await test(world, await Client.operator(world))
 
     asyncio.run(main())

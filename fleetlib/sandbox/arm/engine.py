@@ -104,7 +104,11 @@ def _put(request: Request) -> Answer:
     _check_body(request, request.type.model)
     current = records.get(request.sandbox.store, request.id)
     _check_etag(request, current)
-    body = {key: value for key, value in _normalized(request, request.type.model).items() if key not in READ_ONLY}
+    body = {
+        key: value
+        for key, value in _normalized(request, request.type.model).items()
+        if key not in READ_ONLY and value is not None
+    }
     identifier = current.id if current else request.id
     document: Document = {"id": str(identifier), "name": identifier.name, "type": _full(request)}
     if request.type.tracked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,11 +79,9 @@ class Arm:
         except ArmError as error:
             answer = Answer(error.status, {"error": error.body()}, error.headers)
         except Exception as error:
-            self.sandbox.log("arm", f"{call.method} {call.path}: {error!r}")
+            self.sandbox.log("arm", f"{call.method} {call.path}: {traceback.format_exc()}")
             failure = ArmError(500, "InternalServerError", f"The sandbox failed: {type(error).__name__}. Its log says where.")
             answer = Answer(500, {"error": failure.body()})
-            if self.sandbox.extras.get("raise"):
-                raise
         await self._send(send, call, answer)
 
     async def _send(self, send: Send, call: _Call, answer: Answer) -> None:
