@@ -53,6 +53,9 @@ def build(root: Mapping[str, bytes], path: str = ".", *, top: str = "/work") -> 
         if resource.hashed:
             resource.rename(f"{resource.metadata['name']}-{generators.content_hash(resource.obj)}")
     names.fix_references(resources)
+    for resource in resources:
+        if not resource.metadata.get("annotations", True):
+            del resource.metadata["annotations"]
     return [r.obj for r in resources if r.annotations().get("config.kubernetes.io/local-config") != "true"]
 
 
@@ -243,8 +246,6 @@ class _Target:
 
     def _absorb(self, resources: list[Resource], new: Resource) -> None:
         matches = find(resources, new.id)
-        if new.behavior not in ("", "unspecified", "create", "merge", "replace"):
-            raise KustomizeError(f"unknown behavior: {new.behavior}")
         if len(matches) > 1:
             raise KustomizeError(f"found multiple objects {matches[0].id} that could accept merge of {new.id}")
         overlays = new.behavior in ("merge", "replace")
@@ -257,7 +258,7 @@ class _Target:
         else:
             raise KustomizeError(
                 f"{_GENERATOR}: id {_go(new.id)} exists; can not use behavior: "
-                f"'{new.behavior or 'unspecified'}', behavior must be merge or replace"
+                f"'{new.behavior if new.behavior == 'create' else 'unspecified'}', behavior must be merge or replace"
             )
 
     # --- transformers --------------------------------------------------------------------------------------------

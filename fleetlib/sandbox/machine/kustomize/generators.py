@@ -18,6 +18,7 @@ from fleetlib.sandbox.machine.kustomize.resource import Resource
 Read = Callable[[str], bytes]
 """A file by its path relative to the kustomization. Raises `KustomizeError`."""
 
+_LINE = 70
 _LETTERS = str.maketrans({"0": "g", "1": "h", "3": "k", "a": "m", "e": "t"})
 
 
@@ -35,8 +36,7 @@ def generate(kind: str, spec: Mapping[str, Any], options: Mapping[str, Any], rea
         _fill_config_map(obj, data)
     else:
         obj["type"] = spec.get("type") or "Opaque"
-        if data:
-            obj["data"] = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        obj["data"] = {key: _base64(value) for key, value in data.items()}
     for part in ("labels", "annotations"):
         if merged.get(part):
             obj["metadata"][part] = dict(merged[part])
@@ -106,11 +106,19 @@ def _fill_config_map(obj: Object, data: Mapping[str, bytes]) -> None:
         try:
             text[key] = value.decode()
         except UnicodeDecodeError:
-            binary[key] = base64.b64encode(value).decode()
+            binary[key] = _base64(value)
     if text:
         obj["data"] = text
     if binary:
         obj["binaryData"] = binary
+
+
+def _base64(value: bytes) -> str:
+    """base64 as kustomize writes it: in lines of 70 characters, if there is more than one."""
+    text = base64.b64encode(value).decode()
+    if len(text) < _LINE:
+        return text
+    return "".join(text[start : start + _LINE] + "\n" for start in range(0, len(text), _LINE))
 
 
 def _pairs(spec: Mapping[str, Any], read: Read) -> dict[str, bytes]:
@@ -145,11 +153,11 @@ def _unquote(value: str) -> str:
 
 
 def _env_file(text: str) -> list[tuple[str, bytes]]:
+    """`KEY=value` lines. A bare key takes its value from the environment, where here it is never set."""
     pairs = []
     for line in text.splitlines():
         line = line.lstrip()
         if line and not line.startswith("#"):
-            key, equals, value = line.partition("=")
-            if equals:
-                pairs.append((key, value.encode()))
+            key, _, value = line.partition("=")
+            pairs.append((key, value.encode()))
     return pairs

@@ -120,13 +120,14 @@ def _follow_map(referrer: Resource, value: dict[str, Any], targets: list[Resourc
     if not isinstance(name, str):
         return
     if namespace is not None:
-        targets = [t for t in targets if any(known.effective_namespace == namespace for known in t.ids)]
+        original = [t for t in targets if t.original.effective_namespace == namespace]
+        targets = original or [t for t in targets if t.id.effective_namespace == namespace]
     found = _select(referrer, name, targets, same_namespace=namespace is None)
-    if found is None or (found.id.name == name and namespace is None):
+    if found is None:
         return
     value["name"] = found.id.name
-    if namespace is not None:
-        value["namespace"] = found.id.namespace or namespace
+    if found.id.namespace:
+        value["namespace"] = found.id.namespace
 
 
 def _select(referrer: Resource, name: str, targets: list[Resource], same_namespace: bool = True) -> Resource | None:

@@ -60,9 +60,15 @@ def merge_keys(group: str, kind: str, path: str) -> tuple[str, ...] | None:
 
 
 def strategic(base: Any, patch: dict[str, Any], group: str, kind: str) -> dict[str, Any] | None:
-    """`base` with a strategic merge patch; None if the patch deletes it."""
+    """`base` with a strategic merge patch, and without the nulls it had; None if the patch deletes it."""
     result = _merge_maps(base, patch, group, kind, "")
-    return result if result is None or isinstance(result, dict) else dict(result)
+    return None if result is None else dict(_without_nulls(result))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _merge_maps(base: Any, patch: dict[str, Any], group: str, kind: str, path: str) -> Any:
@@ -151,7 +157,6 @@ def _operate(document: Any, operation: dict[str, Any]) -> Any:
         return _remove(document, path)
     if kind == "replace":
         holder, key = _locate(document, path, "replace")
-        _existing(holder, key, path, "replace")
         holder[key] = copy.deepcopy(operation.get("value"))
         return document
     if kind in ("move", "copy"):
@@ -224,8 +229,7 @@ def _index(holder: list[Any], step: str, path: str, operation: str, end: bool) -
 
 def _existing(holder: Any, key: Any, path: str, operation: str) -> Any:
     if isinstance(holder, dict) and key not in holder:
-        what = "key" if operation == "replace" else "path"
-        raise KustomizeError(f'{operation} operation does not apply: doc is missing {what}: "{path}": missing value')
+        raise KustomizeError(f"error in {operation} for path: '{path}': Unable to remove nonexistent key: {key}: missing value")
     return holder[key]
 
 

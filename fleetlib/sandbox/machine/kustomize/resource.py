@@ -133,12 +133,16 @@ def append(resources: list[Resource], new: Resource) -> None:
 
 
 def walk(node: Any, path: tuple[str, ...], create: bool = False) -> Iterator[tuple[Any, str]]:
-    """(holder, field) for each place that a field path leads to; lists on the way are entered element by element."""
+    """(holder, field) for each place that a field path leads to; lists on the way are entered element by element.
+
+    With `create`, what is missing is made, but never a list (`name[]`).
+    """
     if isinstance(node, list):
         for element in node:
             yield from walk(element, path, create)
     elif isinstance(node, dict):
-        head, rest = path[0], path[1:]
+        head, rest = path[0].removesuffix("[]"), path[1:]
+        create = create and (not path[0].endswith("[]") or head in node)
         if not rest:
             if head in node or create:
                 yield node, head

@@ -33,7 +33,7 @@ _AFFINITIES = tuple(
     )
 )
 SELECTOR_LABELS: list[FieldSpec] = [
-    ("StatefulSet", "spec/volumeClaimTemplates/metadata/labels", True), ("Service", "spec/selector", True),
+    ("StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", True), ("Service", "spec/selector", True),
     ("ReplicationController", "spec/selector", True),
     *((kind, "spec/selector/matchLabels", True) for kind in ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")),
     ("Job", "spec/selector/matchLabels", False), ("CronJob", "spec/jobTemplate/spec/selector/matchLabels", False),
@@ -79,10 +79,10 @@ def _set_all(resource: Resource, specs: Iterable[FieldSpec], values: Mapping[str
 def set_namespace(resources: list[Resource], namespace: str) -> None:
     for resource in resources:
         identity = resource.id
+        resource.remember()
         if (identity.group, identity.kind) == ("", "Namespace"):
-            resource.rename(namespace)
-        elif not identity.cluster_scoped and identity.namespace != namespace:
-            resource.remember()
+            resource.metadata["name"] = namespace
+        elif not identity.cluster_scoped:
             resource.metadata["namespace"] = namespace
         for kind, path, create in _NAMESPACE_FIELDS:
             if kind == identity.kind:
@@ -364,6 +364,8 @@ def _matching(node: Any, step: str, create: bool, last: bool) -> list[tuple[Any,
         return []
     if step == "*":
         return [(node, key) for key in node]
+    if step.startswith("[") and step.endswith("]") and "=" not in step:
+        step = step[1:-1]
     return [(node, step)] if step in node or create else []
 
 
