@@ -236,6 +236,7 @@ def test_faults_strike_where_aks_fails(azure: Azure) -> None:
     assert refusal(azure, cluster_body()).status_code == 409
     azure.sandbox.faults.arm("lro-failed", detail="no capacity")
     assert "no capacity" in str(refusal(azure, cluster_body()))
+    assert azure.pools.get(GROUP, NAME, "system").properties.provisioning_state == "Failed"
     create(azure)
     azure.sandbox.faults.arm("cluster-deleted-out-of-band", f"*/{NAME}")
     with pytest.raises(ResourceNotFoundError):

@@ -1,7 +1,7 @@
 """Azure Resource Manager, as far as a fleet of AKS clusters needs it. `docs/sandbox.md` lists what is emulated.
 
-The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other,
-nor Entra, nor the data plane: goals and reports go through `sandbox/fabric.py`.
+The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other
+(but AKS counts with Compute's sizes and quotas), nor Entra, nor the data plane: goals and reports go through `sandbox/fabric.py`.
 """
 
 from __future__ import annotations

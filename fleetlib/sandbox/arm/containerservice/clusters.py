@@ -175,7 +175,7 @@ def _pools(write: Write, wanted: Document, properties: Document, version: str) -
     existing = {pool.document["name"]: pool for pool in state.pools(write.sandbox.store, write.id)}
     if not profiles and not existing:
         raise errors.missing("agentPoolProfiles")
-    made = [pool(write, profile, existing.get(profile.get("name", "")), version) for profile in profiles or []]
+    made = [pool_of(write, profile, existing.get(profile.get("name", "")), version) for profile in profiles or []]
     names = [one.document["name"] for one in made]
     if len(set(names)) != len(names):
         raise errors.invalid("agentPoolProfile.name")
@@ -186,7 +186,7 @@ def _pools(write: Write, wanted: Document, properties: Document, version: str) -
     return made
 
 
-def pool(write: Write, profile: Document, current: Resource | None, control_plane: str) -> Resource:
+def pool_of(write: Write, profile: Document, current: Resource | None, control_plane: str) -> Resource:
     """One entry of `agentPoolProfiles` as a pool's record."""
     name = profile.get("name", "")
     given = {key: value for key, value in profile.items() if key not in ("name", "powerState")}
@@ -194,7 +194,7 @@ def pool(write: Write, profile: Document, current: Resource | None, control_plan
     document = current.document if current else {"id": str(resource_id), "name": name, "type": data.POOLS}
     version = complete_pool(write, document, given, current, control_plane, name)
     document["properties"]["provisioningState"] = "Creating" if current is None else "Updating"
-    private = {**(current.private if current else {}), "version": version}
+    private = {**(current.private if current else {}), "version": version, "with_cluster": True}
     return Resource(resource_id, document, private)
 
 
@@ -282,9 +282,6 @@ async def abort(request: Request) -> Answer:
         raise errors.nothing_to_abort()
     for operation in running:
         operations.cancel(request.sandbox, operation)
-    for pool_ in state.pools(store, cluster.id):
-        if pool_.state in ("Creating", "Updating", "Starting", "Stopping"):
-            records.update(store, pool_.id, lambda one: one.properties.update(provisioningState=operations.CANCELED))
     return Answer(204)
 
 

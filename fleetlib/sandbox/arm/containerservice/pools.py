@@ -21,6 +21,7 @@ def prepare(write: Write) -> None:
     )
     _keep_a_system_pool(write, cluster)
     write.private["version"] = version
+    write.private.pop("with_cluster", None)
     quota.check(write, [Resource(write.id, write.document, write.private)], cluster.location)
     if write.current is not None:
         write.private["nodes"] = write.current.private.get("nodes", 0)
@@ -51,6 +52,15 @@ def check_delete(request: Request, pool: Resource) -> Document:
         raise errors.last_system_pool()
     idle_cluster(request)
     return {}
+
+
+def show(request: Request, pool: Resource) -> Document:
+    """The document, with the state that the cluster's own operation gave the pool."""
+    cluster = state.cluster_of(request.sandbox.store, pool.id)
+    if cluster is None:
+        return pool.document
+    properties = {**pool.properties, "provisioningState": state.pool_state(cluster, pool)}
+    return {**pool.document, "properties": properties}
 
 
 def busy(resource: Resource, operation: Operation) -> ArmError:

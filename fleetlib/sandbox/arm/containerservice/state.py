@@ -37,14 +37,20 @@ def cluster_id(cluster: Resource) -> str:
     return str(cluster.properties["resourceUID"])
 
 
-def profile(pool: Resource) -> Document:
+def profile(cluster: Resource, pool: Resource) -> Document:
     """A pool as `agentPoolProfiles` shows it: its properties with its name."""
-    return {"name": pool.document["name"], **pool.properties}
+    return {"name": pool.document["name"], **pool.properties, "provisioningState": pool_state(cluster, pool)}
+
+
+def pool_state(cluster: Resource, pool: Resource) -> str:
+    """A pool that the cluster's own operation was about shares its end, if that was not a good one."""
+    shared = pool.private.get("with_cluster") and cluster.state in ("Failed", "Canceled")
+    return cluster.state if shared else pool.state
 
 
 def shown(store: Store, cluster: Resource) -> Document:
     """The cluster's document with its pools."""
-    properties = {**cluster.properties, "agentPoolProfiles": [profile(pool) for pool in pools(store, cluster.id)]}
+    properties = {**cluster.properties, "agentPoolProfiles": [profile(cluster, pool) for pool in pools(store, cluster.id)]}
     return {**cluster.document, "properties": properties}
 
 

@@ -25,12 +25,11 @@ async def put_cluster(work: Work) -> None:
     """Make the cluster, or bring it to what its document says: control plane, then nodes."""
     cluster = work.resource()
     creating = not cluster.private.get("made")
-    with _failing_pools(work, cluster.id):
-        if creating:
-            make_node_group(work, cluster)
-        revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
-        await work.sandbox.clock.work(_cluster_duration(cluster, creating) + _nodes_duration(work, cluster.id))
-        await _reported(work, cluster, revision)
+    if creating:
+        make_node_group(work, cluster)
+    revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
+    await work.sandbox.clock.work(_cluster_duration(cluster, creating) + _nodes_duration(work, cluster.id))
+    await _reported(work, cluster, revision)
     work.update(_made)
     settle_pools(work, cluster.id)
 
@@ -70,29 +69,9 @@ def _pool_made(pool: Resource) -> None:
     if pool.state == "Deleting":
         return
     pool.private["nodes"] = pool.properties["count"]
+    pool.private.pop("with_cluster", None)
     pool.properties["currentOrchestratorVersion"] = pool.private["version"]
     pool.properties["provisioningState"] = "Succeeded"
-
-
-class _failing_pools:
-    """When the work fails, the pools that were part of it have failed too."""
-
-    def __init__(self, work: Work, cluster: ResourceId) -> None:
-        self._work, self._cluster = work, cluster
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception):
-            return
-        for pool in state.pools(self._work.sandbox.store, self._cluster):
-            records.update(self._work.sandbox.store, pool.id, _pool_failed)
-
-
-def _pool_failed(pool: Resource) -> None:
-    if pool.state in ("Creating", "Updating", "Starting", "Stopping"):
-        pool.properties["provisioningState"] = "Failed"
 
 
 async def _reported(work: Work, cluster: Resource, revision: int) -> None:
@@ -147,10 +126,9 @@ def _power(code: str, duration: str) -> Callable[[Work], Any]:
     async def run(work: Work) -> None:
         """Start or stop the cluster and all of its pools."""
         cluster = work.update(lambda found: found.properties.update(powerState={"code": code}))
-        with _failing_pools(work, cluster.id):
-            revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
-            await work.sandbox.clock.work(DURATIONS[duration])
-            await _reported(work, cluster, revision)
+        revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)
+        await work.sandbox.clock.work(DURATIONS[duration])
+        await _reported(work, cluster, revision)
         for pool in state.pools(work.sandbox.store, cluster.id):
             records.update(work.sandbox.store, pool.id, lambda found: found.properties.update(powerState={"code": code}))
         settle_pools(work, cluster.id)
