@@ -130,8 +130,11 @@ class Fleet:
 
     async def start(self, pattern: str = PATTERN, image: str = IMAGE, name: str = POD) -> None:
         """Run the container until it is ready or gone."""
-        self.task = asyncio.create_task(aso.run(self.pod(pattern, image, name)))
+        self.task = asyncio.create_task(self._container(self.pod(pattern, image, name)))
         await self.settle()
+
+    async def _container(self, pod: Pod) -> None:
+        await aso.run(pod)
 
     async def stop(self) -> BaseException | None:
         """End the container; what it ended with, if it had ended already."""
@@ -166,10 +169,9 @@ class Fleet:
         found = next(c for c in self.get(kind, name)["status"]["conditions"] if c["type"] == "Ready")
         return found["status"], found.get("severity", ""), found["reason"], found.get("message", "")
 
-    async def edit(self, kind: str, name: str, spec: Object | None = None, **annotations: str | None) -> None:
+    async def edit(self, kind: str, name: str, spec: Object | None = None, annotations: dict[str, str] | None = None) -> None:
         obj = json.loads(json.dumps(self.get(kind, name)))
-        marks = {**obj["metadata"].get("annotations", {}), **annotations}
-        obj["metadata"]["annotations"] = {key: value for key, value in marks.items() if value is not None}
+        obj["metadata"]["annotations"] = {**obj["metadata"].get("annotations", {}), **(annotations or {})}
         self.api.put({**obj, "spec": {**obj["spec"], **(spec or {})}})
         await self.settle()
 

@@ -146,6 +146,12 @@ def test_owners_of_the_wrong_kind_or_name_are_waited_for(tmp_path: Path) -> None
         await fleet.edit("ManagedCluster", NAME, {"owner": {"name": "myfleet-rg"}})
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
+        await fleet.edit("ManagedCluster", NAME, {"azureName": "another"})
+        status, severity, _, message = fleet.ready("ManagedCluster", NAME)
+        assert (status, severity) == ("False", "Error") and "updating 'spec.azureName' is not allowed" in message
+        await fleet.edit("ManagedCluster", NAME, {"azureName": NAME})
+        await fleet.advance(1800)
+        assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
         await fleet.create(group("other-rg"))
         await fleet.edit("ManagedCluster", NAME, {"owner": {"armId": fleet.group_id.replace("myfleet", "other")}})
         status, severity, _, message = fleet.ready("ManagedCluster", NAME)

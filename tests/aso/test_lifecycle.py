@@ -118,7 +118,7 @@ def test_policies_keep_azure_resources(tmp_path: Path) -> None:
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
         policy = "serviceoperator.azure.com/reconcile-policy"
-        await fleet.edit("ManagedCluster", "podinfo-prod-0-aks", **{policy: "detach-on-delete"})
+        await fleet.edit("ManagedCluster", "podinfo-prod-0-aks", annotations={policy: "detach-on-delete"})
         await fleet.advance(900)
         await fleet.delete("ManagedCluster", "podinfo-prod-0-aks")
         await fleet.advance(60)

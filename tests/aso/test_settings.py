@@ -116,7 +116,7 @@ def test_identities_federated_credentials_and_exports(tmp_path: Path) -> None:
         assert fleet.ready("FederatedIdentityCredential", "app-trust") == SUCCEEDED
         assert fleet.get("FederatedIdentityCredential", "app-trust")["status"]["issuer"] == issuer
         assert fleet.api.objects["ConfigMap", "clusters", "app"]["data"]["client"]
-        assert ISSUER != issuer
+        assert issuer != ISSUER
 
     run(test, tmp_path)
 

@@ -74,7 +74,7 @@ def _version(kind: Kind, name: str) -> Object:
     spec = _schemas()[kind.kind]
     schema = {
         "type": "object",
-        "properties": {"apiVersion": _TEXT, "kind": _TEXT, "metadata": {"type": "object"}, "spec": _guarded(kind, spec),
+        "properties": {"apiVersion": _TEXT, "kind": _TEXT, "metadata": {"type": "object"}, "spec": spec,
                        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True,
                                   "properties": {"conditions": _CONDITIONS}}},
     }  # fmt: skip
@@ -82,13 +82,6 @@ def _version(kind: Kind, name: str) -> Object:
         "name": name, "served": True, "storage": name == kind.storage, "subresources": {"status": {}},
         "additionalPrinterColumns": _COLUMNS, "schema": {"openAPIV3Schema": schema},
     }  # fmt: skip
-
-
-def _guarded(kind: Kind, spec: Object) -> Object:
-    """What ASO's webhook refuses, as a rule of the schema: there is no webhook here."""
-    message = f"updating 'spec.azureName' is not allowed for '{kind.group}/{kind.kind}'"
-    rule = "!has(self.azureName) || !has(oldSelf.azureName) || self.azureName == oldSelf.azureName"
-    return {**spec, "x-kubernetes-validations": [{"rule": rule, "message": message}]}
 
 
 def selected(pattern: str, log: Callable[[str], None]) -> list[Kind]:

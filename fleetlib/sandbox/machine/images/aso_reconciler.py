@@ -177,13 +177,17 @@ class _Turn:
         await self.commit()
 
     def _check_unmoved(self, owner_id: str) -> None:
-        """A resource keeps its owner: ASO's webhook refuses the change, here the condition says so."""
+        """A resource keeps its owner and its name: ASO's webhook refuses the change, here the condition says so."""
         stored = marks_of(self.obj).get(aso_objects.RESOURCE_ID, "")
-        subscription = stored.split("/")[2] if stored.count("/") > 2 else ""
-        expected = aso_convert.resource_id(self.kind, self.obj["spec"].get("azureName", ""), owner_id, subscription)
-        if stored and owner_id and stored.lower() != expected.lower():
-            what = f"{self.kind.group}/{self.kind.kind} : {self.obj['metadata']['name']}"
-            raise ReadyError("Error", "Failed", f"updating 'spec.owner.name' is not allowed for '{what}'")
+        if not stored or (self.kind.owner is not None and not owner_id):
+            return
+        name = self.obj["spec"].get("azureName", "")
+        expected = aso_convert.resource_id(self.kind, name, owner_id, stored.split("/")[2])
+        if stored.lower() == expected.lower():
+            return
+        member = "spec.azureName" if stored.rpartition("/")[0].lower() == expected.rpartition("/")[0].lower() else "spec.owner.name"
+        what = f"{self.kind.group}/{self.kind.kind} : {self.obj['metadata']['name']}"
+        raise ReadyError("Error", "Failed", f"updating '{member}' is not allowed for '{what}'")
 
     async def _connection(self) -> Arm:
         credential = await self._parent._credentials.of(self.obj)
