@@ -110,6 +110,13 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         missing = f"{base}/none/federatedIdentityCredentials/fic"
         assert (await client.refused("PUT", missing, MSI, {"properties": TRUST}))[:2] == (404, "ParentResourceNotFound")
         assert (await client.refused("GET", f"{base}/aso/nonsense/x", MSI))[1] == "InvalidResourceType"
+        trust = f"{base}/aso/federatedIdentityCredentials"
+        assert await client.refused("PUT", f"{trust}/fic", MSI, {}) == (
+            400, "BadRequest", "Federated Identity Credential from HTTP body has empty properties",
+        )  # fmt: skip
+        assert await client.refused("PUT", f"{trust}/-x", MSI, {"properties": TRUST}) == (
+            400, "BadRequest", "Federated Identity Credential name '-x' is invalid.",
+        )  # fmt: skip
 
     in_world(tmp_path, test)
 
@@ -155,7 +162,7 @@ def test_a_trust_reaches_the_directory_and_goes_again(tmp_path: Path) -> None:
     [
         ({"subject": ""}, 400, "BadRequest", "must specify 'issuer', 'subject' and 'audience'."),
         ({"audiences": []}, 400, "BadRequest", "must specify 'issuer', 'subject' and 'audience'."),
-        ({"audiences": ["a", "b"]}, 400, "BadRequest", "exactly one"),
+        ({"audiences": ["a", "b"]}, 400, "BadRequest", "Federated identity credentials must have exactly one audience."),
         ({"issuer": "http://plain"}, 400, "BadRequest", "https"),
         ({"subject": "x" * 601}, 400, "BadRequest", "600"),
         ({}, 409, "Conflict", "Issuer and subject combination already exists for this Managed Identity."),

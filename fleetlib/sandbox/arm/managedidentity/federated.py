@@ -53,12 +53,14 @@ def _plain(request: Request) -> Request:
 def _prepare(write: Write) -> None:
     given, identity = write.properties, write.id.parent
     audiences = given.get("audiences")
+    if not given:
+        raise _bad("Federated Identity Credential from HTTP body has empty properties")
     if not given.get("issuer") or not given.get("subject") or not audiences:
         raise _bad(
             "The request format was unexpected. Federated Identity Credential must specify 'issuer', 'subject' and 'audience'."
         )
     if len(audiences) != 1:
-        raise _bad("The request format was unexpected. Federated Identity Credential must specify exactly one 'audience'.")
+        raise _bad("Federated identity credentials must have exactly one audience.")
     for name, value in (("issuer", given["issuer"]), ("subject", given["subject"]), ("audience", audiences[0])):
         if len(value) > LENGTH:
             raise _bad(
@@ -115,11 +117,7 @@ def _concurrent(identity: ResourceId) -> ArmError:
 
 
 def _name_error(name: str) -> ArmError:
-    message = (
-        f"The federated identity credential name '{name}' is invalid. A valid name starts with a letter or digit, has 3 to 120 "
-        "characters, and holds letters, digits, hyphens and underscores only."
-    )
-    return ArmError(400, "InvalidResourceName", message)
+    return _bad(f"Federated Identity Credential name '{name}' is invalid.")
 
 
 TYPE = ResourceType(
