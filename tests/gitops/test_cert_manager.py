@@ -148,7 +148,7 @@ def test_the_startup_check_ends_well_only_with_an_api(with_definitions: bool) ->
                         cluster.api.put(crd)
             cluster.pod.args = ["check", "api", "--wait=1m"]
             cluster.pod.env = {"POD_NAMESPACE": SPACE}
-            task = asyncio.create_task(certmanager.startup_api_check(cluster.pod))
+            task = asyncio.ensure_future(certmanager.startup_api_check(cluster.pod))
             await cluster.advance(120)
             assert task.done()
             if with_definitions:
