@@ -1,0 +1,129 @@
+"""What an API server says of itself: groups, versions, resources (also aggregated), its own version.
+
+May import cluster and resources.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleetlib.sandbox.kubernetes.cluster import Cluster
+from fleetlib.sandbox.kubernetes.resources import Resource
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_REVIEW_KINDS = {"token": ("authentication.k8s.io", "v1", "TokenRequest"), "scale": ("autoscaling", "v1", "Scale"),
+                 "eviction": ("policy", "v1", "Eviction"), "binding": ("", "v1", "Binding")}  # fmt: skip
+_SUBRESOURCE_VERBS = {
+    "status": ("get", "patch", "update"), "scale": ("get", "patch", "update"), "log": ("get",), "token": ("create",),
+    "eviction": ("create",), "binding": ("create",), "finalize": ("update",),
+}  # fmt: skip
+
+Document = dict[str, Any]
+
+
+def wants_aggregated(accept: str) -> bool:
+    """Whether the client accepts the aggregated form in version v2."""
+    return any(
+        "as=APIGroupDiscoveryList" in offer and "v=v2" in offer.replace(" ", "").split(";") for offer in accept.split(",")
+    )
+
+
+def api_versions(cluster: Cluster) -> Document:
+    addresses = [
+        {"clientCIDR": "0.0.0.0/0", "serverAddress": cluster.goal.fqdn or cluster.sandbox.base.removeprefix("https://")}
+    ]
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
+
+
+def api_groups(cluster: Cluster) -> Document:
+    found = [_group(group, versions) for group, versions in cluster.registry.groups().items() if group]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+
+
+def api_group(cluster: Cluster, group: str) -> Document | None:
+    versions = cluster.registry.groups().get(group)
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions and group else None
+
+
+def _group(group: str, versions: list[str]) -> Document:
+    entries = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": entries, "preferredVersion": entries[0]}
+
+
+def resource_list(cluster: Cluster, group: str, version: str) -> Document | None:
+    found = cluster.registry.in_version(group, version)
+    if not found:
+        return None
+    entries = [entry for resource in found for entry in _entries(resource)]
+    name = f"{group}/{version}" if group else version
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": entries}
+
+
+def _entries(resource: Resource) -> list[Document]:
+    entry: Document = {
+        "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced, "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }  # fmt: skip
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        entry["categories"] = list(resource.categories)
+    return [entry, *(_sub_entry(resource, name) for name in resource.subresources)]
+
+
+def _sub_entry(resource: Resource, name: str) -> Document:
+    entry: Document = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
+    foreign = _REVIEW_KINDS.get(name)
+    if foreign:
+        entry |= {"group": foreign[0], "version": foreign[1]}
+    return entry | {"kind": foreign[2] if foreign else resource.kind, "verbs": list(_SUBRESOURCE_VERBS[name])}
+
+
+def aggregated(cluster: Cluster, *, core: bool) -> Document:
+    """apidiscovery.k8s.io/v2: all groups with all their resources in one answer."""
+    items = []
+    for group, versions in cluster.registry.groups().items():
+        if (group == "") != core:
+            continue
+        found = [
+            {
+                "version": version, "freshness": "Current",
+                "resources": [_aggregated(resource) for resource in cluster.registry.in_version(group, version)],
+            }
+            for version in versions
+        ]  # fmt: skip
+        items.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": found})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
+
+def _aggregated(resource: Resource) -> Document:
+    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    found: Document = {
+        "resource": resource.plural, "responseKind": kind, "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular, "verbs": list(resource.verbs),
+    }  # fmt: skip
+    if resource.short_names:
+        found["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        found["categories"] = list(resource.categories)
+    if resource.subresources:
+        found["subresources"] = [
+            {
+                "subresource": name, "verbs": list(_SUBRESOURCE_VERBS[name]),
+                "responseKind": dict(zip(("group", "version", "kind"), _REVIEW_KINDS[name], strict=True))
+                if name in _REVIEW_KINDS else kind,
+            }
+            for name in resource.subresources
+        ]  # fmt: skip
+    return found
+
+
+def version(cluster: Cluster) -> Document:
+    """The goal's Kubernetes version, in the form of `/version`."""
+    text = cluster.goal.version
+    major, minor = [*text.split("."), "0", "0"][:2]
+    return {
+        "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor, "gitVersion": f"v{text}",
+        "gitCommit": "0" * 40, "gitTreeState": "clean", "buildDate": "2025-01-01T00:00:00Z", "goVersion": "go1.24",
+        "compiler": "gc", "platform": "linux/amd64",
+    }  # fmt: skip

@@ -1,0 +1,106 @@
+"""Questions to the API server that store nothing: who am I, may I, whose token is this.
+
+May import cluster, rbac, request, tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fleetlib.sandbox.kubernetes import errors, tokens
+from fleetlib.sandbox.kubernetes.objects import Object
+from fleetlib.sandbox.kubernetes.rbac import MASTERS, Attributes
+from fleetlib.sandbox.kubernetes.request import Request
+from fleetlib.sandbox.kubernetes.resources import Resource
+from fleetlib.sandbox.kubernetes.tokens import User
+
+
+def review(request: Request, resource: Resource, obj: Object, namespace: str) -> Object:
+    """The review with its status filled in."""
+    obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
+    obj.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    obj["status"] = _REVIEWS[resource.kind](request, obj.get("spec") or {}, namespace)
+    return obj
+
+
+def _user_info(user: User) -> Object:
+    info: Object = {"username": user.name, "groups": list(user.groups)}
+    if user.uid:
+        info["uid"] = user.uid
+    if user.extra:
+        info["extra"] = user.extra
+    return info
+
+
+def _whoami(request: Request, spec: Object, namespace: str) -> Object:
+    return {"userInfo": _user_info(request.user)}
+
+
+def _token_review(request: Request, spec: Object, namespace: str) -> Object:
+    cluster, token = request.cluster, str(spec.get("token") or "")
+    issuers = [issuer for issuer in (cluster.goal.oidc_issuer, tokens.IN_CLUSTER_ISSUER) if issuer]
+    wanted = spec.get("audiences") or issuers
+    claims = cluster.key.claims(token) if token.count(".") == 2 else None
+    if claims is None:
+        user = cluster.authenticate(token)
+        if user is None:
+            return {"user": {}, "error": "[invalid bearer token, unknown]"}
+        return {"authenticated": True, "user": _user_info(user), "audiences": wanted}
+    common = [audience for audience in wanted if audience in claims["aud"]]
+    problem = cluster.claims_problem(claims)
+    if problem or not common:
+        text = problem or f"token audiences {json_list(claims['aud'])} is invalid for the target audiences {json_list(wanted)}"
+        return {"user": {}, "error": f"[invalid bearer token, {text}]"}
+    return {"authenticated": True, "user": _user_info(tokens.service_account_user(claims)), "audiences": common}
+
+
+def json_list(items: list[str]) -> str:
+    """A list of strings as Go's %q prints it."""
+    return "[" + " ".join(f'"{item}"' for item in items) + "]"
+
+
+def _attributes(spec: Object, namespace: str = "") -> Attributes:
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if (resource is None) == (other is None):
+        text = "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes = [errors.cause("FieldValueInvalid", text, "spec.resourceAttributes")]
+        raise errors.invalid("authorization.k8s.io", "SubjectAccessReview", "", causes)
+    if resource is None:
+        assert other is not None
+        return Attributes(other.get("verb", ""), path=other.get("path", ""))
+    return Attributes(
+        resource.get("verb", ""), resource.get("group", ""), resource.get("resource", ""), resource.get("subresource", ""),
+        namespace or resource.get("namespace", ""), resource.get("name", ""),
+    )  # fmt: skip
+
+
+def _self_access(request: Request, spec: Object, namespace: str) -> Object:
+    return {"allowed": request.cluster.policy.allows(request.user, _attributes(spec))}
+
+
+def _access(request: Request, spec: Object, namespace: str) -> Object:
+    user = User(spec.get("user") or "", tuple(spec.get("groups") or ()))
+    return {"allowed": request.cluster.policy.allows(user, _attributes(spec, namespace))}
+
+
+def _self_rules(request: Request, spec: Object, namespace: str) -> Object:
+    """All that the user may do in a namespace."""
+    wanted = spec.get("namespace")
+    if not wanted:
+        raise errors.bad_request("no namespace on request")
+    rules = list(request.cluster.policy.rules(request.user, wanted))
+    if MASTERS in request.user.groups:
+        rules.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
+        rules.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
+    resource = [{k: v for k, v in rule.items() if k != "nonResourceURLs"} for rule in rules if rule.get("resources")]
+    other = [
+        {"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]} for rule in rules if rule.get("nonResourceURLs")
+    ]
+    return {"resourceRules": resource, "nonResourceRules": other, "incomplete": False}
+
+
+_REVIEWS: dict[str, Callable[[Request, Object, str], dict[str, Any]]] = {
+    "SelfSubjectReview": _whoami, "TokenReview": _token_review, "SelfSubjectAccessReview": _self_access,
+    "SubjectAccessReview": _access, "LocalSubjectAccessReview": _access, "SelfSubjectRulesReview": _self_rules,
+}  # fmt: skip

@@ -1,0 +1,696 @@
+"""Create, update, patch and delete: how an object gets into the store, as the generic registry of kube-apiserver does it.
+
+All of it is synchronous once the body has been read, so nothing can change between reading and writing. May import
+everything of this package below the request handlers.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from fleetlib.sandbox.kubernetes import admission, allocation, crds, defaults, errors, fieldmanager, rbac, validation
+from fleetlib.sandbox.kubernetes.cluster import Cluster
+from fleetlib.sandbox.kubernetes.objects import Object, dump, head
+from fleetlib.sandbox.kubernetes.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
+from fleetlib.sandbox.kubernetes.request import Request, decode
+from fleetlib.sandbox.kubernetes.resources import Resource
+from fleetlib.sandbox.store import Record
+
+PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)  # fmt: skip
+_KEPT = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "name",
+    "namespace",
+)
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write: the object's bytes as stored (or as they would be), and whether it is new."""
+
+    data: bytes
+    created: bool = False
+
+
+def as_version(data: bytes, resource: Resource) -> bytes:
+    """Stored bytes in the version that was asked for (conversion strategy None: only apiVersion differs)."""
+    start = head(resource.api_version)
+    return data if data.startswith(start) else start + data[data.index(b",") + 1 :]
+
+
+def load(record: Record, resource: Resource) -> Object:
+    """The stored object in the resource's version."""
+    obj: Object = json.loads(record.value)
+    obj["apiVersion"] = resource.api_version
+    return obj
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+def accept(request: Request, resource: Resource, obj: Object, namespace: str, name: str = "") -> Object:
+    """Check what every written object must say, and prune it as `fieldValidation` asks. The object, changed in place."""
+    _check_kind(resource, obj)
+    metadata = obj.get("metadata")
+    if metadata is None:
+        metadata = obj["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request(_handled(resource, "json: cannot unmarshal metadata into Go value of type v1.ObjectMeta"))
+    for member in ("labels", "annotations"):
+        if metadata.get(member) is None:
+            metadata.pop(member, None)
+    if resource.namespaced:
+        if metadata.get("namespace") not in (None, "", namespace):
+            raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        metadata["namespace"] = namespace
+    else:
+        metadata.pop("namespace", None)
+    if name and metadata.get("name") not in (None, "", name):
+        raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    _prune(request, resource, obj)
+    return obj
+
+
+def _check_kind(resource: Resource, obj: Object) -> None:
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    if resource.custom is not None and not kind:
+        raise errors.bad_request(f"Object 'Kind' is missing in '{json.dumps(obj)}'")
+    if version not in (None, "", resource.api_version):
+        raise errors.bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
+        )
+    if kind not in (None, "", resource.kind):
+        raise errors.bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}')
+    obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
+
+
+def _handled(resource: Resource, why: str) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+
+
+def _prune(request: Request, resource: Resource, obj: Object) -> None:
+    unknown = request.cluster.schema(resource).prune(obj)
+    if not unknown:
+        return
+    mode = request.query.get("fieldValidation") or "Warn"
+    found = [f'unknown field "{path}"' for path in unknown]
+    if mode == "Strict":
+        raise errors.bad_request(_handled(resource, "strict decoding error: " + ", ".join(found)))
+    if mode == "Warn":
+        request.warnings += found
+    elif mode != "Ignore":
+        text = f'Unsupported value: "{mode}": supported values: "Ignore", "Strict", "Warn"'
+        raise errors.invalid(
+            "meta.k8s.io", "CreateOptions", "", [errors.cause("FieldValueNotSupported", text, "fieldValidation")]
+        )
+
+
+_TYPE = re.compile(r'must be of type (\w+): "(\w+)"')
+
+
+def _check(cluster: Cluster, resource: Resource, obj: Object, old: Object | None) -> None:
+    """Defaults, then schema and validation."""
+    schema = cluster.schema(resource)
+    found = [errors.cause(*item) for item in schema.validate(obj, old)]
+    if resource.custom is None:
+        wrong = next((match for item in found if (match := _TYPE.search(item["message"]))), None)
+        if wrong:
+            field = next(item["field"] for item in found if _TYPE.search(item["message"]))
+            why = f"json: cannot unmarshal {wrong[2]} into Go struct field {resource.kind}.{field} of type {wrong[1]}"
+            raise errors.bad_request(_handled(resource, why))
+    if not found:
+        found = validation.check(resource, obj, old)
+        if resource.group == crds.GROUP and resource.plural == "customresourcedefinitions":
+            found = found + crds.validate(obj, old)
+    if found:
+        raise errors.invalid(resource.group, resource.kind, obj["metadata"].get("name") or "", found)
+
+
+def _fill(cluster: Cluster, resource: Resource, obj: Object) -> None:
+    schema = cluster.schema(resource)
+    schema.default(obj)
+    if resource.custom is None:
+        try:
+            defaults.apply(resource.group, resource.kind, obj)
+        except (AttributeError, TypeError, KeyError):
+            _check(cluster, resource, obj, None)  # an object of the wrong shape: the schema says where
+            raise
+        if resource.kind == "CustomResourceDefinition":
+            crds.default(obj)
+
+
+# --- create ----------------------------------------------------------------------------------------------------------
+
+
+def create(request: Request, resource: Resource, obj: Object, namespace: str, *, managed: bool = False) -> Written:
+    """Create an accepted object. `managed`: managedFields are already right (server-side apply)."""
+    cluster, metadata = request.cluster, obj["metadata"]
+    admission.check_refused(resource)
+    request.warnings += admission.warnings(resource)
+    if metadata.get("resourceVersion"):
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    generated = not metadata.get("name") and bool(metadata.get("generateName"))
+    if generated:
+        metadata["name"] = metadata["generateName"][:58] + admission.suffix()
+    admission.namespace_lifecycle(cluster, resource, metadata.get("name") or "", namespace)
+    _initialise(cluster, resource, obj)
+    _fill(cluster, resource, obj)
+    admission.on_create(cluster, resource, obj)
+    _check(cluster, resource, obj, None)
+    if not managed:
+        obj = fieldmanager.update(None, obj, request.manager, "Update", cluster.schema(resource), cluster.now())
+    key = resource.key(namespace, metadata["name"])
+    if cluster.objects.get(key) is not None:
+        raise errors.already_exists(resource.group, resource.plural, metadata["name"])
+    if request.dry_run:
+        return Written(dump(obj), True)
+    with cluster.sandbox.store.transaction():
+        _before_write(cluster, resource, key, obj, None)
+        record = cluster.objects.put(resource, key, obj, None, 0)
+    after_write(cluster, resource, obj)
+    return Written(as_version(record.value, resource), True)
+
+
+def _initialise(cluster: Cluster, resource: Resource, obj: Object) -> None:
+    """The metadata that the server sets, and a status that clients may not."""
+    metadata = obj["metadata"]
+    for name in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+        metadata.pop(name, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = cluster.now()
+    if resource.generation:
+        metadata["generation"] = 1
+    if resource.has_status() and resource.kind != "Node":
+        obj.pop("status", None)
+    if resource.custom is None:
+        function = _INITIAL.get(resource.kind)
+        if function:
+            function(cluster, obj)
+
+
+def _initial_pod(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj.get("spec") or {})}
+
+
+def qos_class(spec: Object) -> str:
+    """Guaranteed, Burstable or BestEffort, of CPU and memory requests and limits."""
+    pairs = [
+        ((item.get("resources") or {}).get("requests") or {}, (item.get("resources") or {}).get("limits") or {})
+        for item in defaults.containers(spec)
+    ]
+    if not any(requests or limits for requests, limits in pairs):
+        return "BestEffort"
+    names = ("cpu", "memory")
+    whole = all(limits.get(n) and requests.get(n, limits[n]) == limits[n] for requests, limits in pairs for n in names)
+    return "Guaranteed" if whole else "Burstable"
+
+
+def _initial_namespace(cluster: Cluster, obj: Object) -> None:
+    obj["spec"] = {"finalizers": ["kubernetes"]}
+    obj["status"] = {"phase": "Active"}
+
+
+def _initial_service(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"loadBalancer": {}}
+
+
+def _initial_workload(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {}
+
+
+def _initial_replicas(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"replicas": 0}
+
+
+def _initial_stateful_set(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"availableReplicas": 0, "replicas": 0}
+
+
+def _initial_daemon_set(cluster: Cluster, obj: Object) -> None:
+    names = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
+    obj["status"] = dict.fromkeys(names, 0)
+
+
+def _initial_job(cluster: Cluster, obj: Object) -> None:
+    """A Job selects its Pods by its own uid, unless manualSelector is set."""
+    obj["status"] = {}
+    spec, metadata = obj.get("spec"), obj["metadata"]
+    if not isinstance(spec, dict) or spec.get("manualSelector") or not isinstance(spec.get("template"), dict):
+        return
+    labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
+    for prefix in ("", "batch.kubernetes.io/"):
+        labels[prefix + "controller-uid"] = metadata["uid"]
+        labels[prefix + "job-name"] = metadata["name"]
+    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": metadata["uid"]}}
+
+
+def _initial_crd(cluster: Cluster, obj: Object) -> None:
+    finalizers = obj["metadata"].setdefault("finalizers", [])
+    if crds.CLEANUP not in finalizers:
+        finalizers.append(crds.CLEANUP)
+
+
+_INITIAL: dict[str, Any] = {
+    "Pod": _initial_pod, "Namespace": _initial_namespace, "Service": _initial_service, "Deployment": _initial_workload,
+    "ReplicaSet": _initial_replicas, "StatefulSet": _initial_stateful_set, "DaemonSet": _initial_daemon_set,
+    "Job": _initial_job, "CronJob": _initial_workload, "CustomResourceDefinition": _initial_crd,
+}  # fmt: skip
+
+
+def _before_write(cluster: Cluster, resource: Resource, key: str, obj: Object, old: Object | None) -> None:
+    """What goes into the store together with the object."""
+    if resource.custom is not None:
+        return
+    if resource.kind == "Service" and resource.group == "":
+        allocation.assign(cluster, key, obj, old)
+    elif resource.kind == "CustomResourceDefinition" and not obj["metadata"].get("deletionTimestamp"):
+        crds.accept(obj, cluster.objects.all(crds.PREFIX), cluster.now())
+
+
+def after_write(cluster: Cluster, resource: Resource, obj: Object) -> None:
+    """What follows from a written object at once."""
+    if resource.custom is not None:
+        return
+    if resource.kind == "Namespace" and not obj["metadata"].get("deletionTimestamp"):
+        furnish(cluster, obj["metadata"]["name"])
+    elif resource.kind == "ClusterRole":
+        aggregate(cluster, resource)
+
+
+def put_own(cluster: Cluster, resource: Resource, obj: Object, *, overwrite: bool = False) -> None:
+    """Create one of the API server's own objects, unless it is there (or put it right, if `overwrite`)."""
+    metadata = obj["metadata"]
+    key = resource.key(metadata.get("namespace", ""), metadata["name"])
+    found = cluster.objects.get(key)
+    if found is not None and not overwrite:
+        return
+    obj = copy.deepcopy(obj) | {"apiVersion": resource.api_version, "kind": resource.kind}
+    old = None
+    if found is None:
+        _initialise(cluster, resource, obj)
+    else:
+        old = load(found, resource)
+        obj["metadata"] = old["metadata"] | metadata
+    _fill(cluster, resource, obj)
+    if old is not None and old == obj:
+        return
+    with cluster.sandbox.store.transaction():
+        _before_write(cluster, resource, key, obj, old)
+        cluster.objects.put(resource, key, obj, old, found.revision if found else 0)
+    after_write(cluster, resource, obj)
+
+
+def furnish(cluster: Cluster, namespace: str) -> None:
+    """What every namespace has from the start: the default service account and the cluster's CA."""
+    registry = cluster.registry
+    account, config = registry.find("", "v1", "serviceaccounts"), registry.find("", "v1", "configmaps")
+    assert account and config
+    put_own(cluster, account, {"metadata": {"name": "default", "namespace": namespace}})
+    about = {
+        "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
+        "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions "
+        "of Kubernetes clusters."
+    }
+    metadata = {"name": "kube-root-ca.crt", "namespace": namespace, "annotations": about}
+    put_own(cluster, config, {"metadata": metadata, "data": {"ca.crt": cluster.sandbox.ca_pem}})
+
+
+def aggregate(cluster: Cluster, resource: Resource) -> None:
+    """Bring the rules of aggregated ClusterRoles up to date."""
+    roles = cluster.objects.all(resource.prefix)
+    for role in roles:
+        rules = rbac.aggregated_rules(role, roles)
+        if rules is not None and rules != (role.get("rules") or []):
+            key = resource.key("", role["metadata"]["name"])
+            new = copy.deepcopy(role) | {"rules": rules}
+            cluster.objects.put(resource, key, new, role, int(role["metadata"]["resourceVersion"]))
+
+
+# --- update ----------------------------------------------------------------------------------------------------------
+
+
+def read(cluster: Cluster, resource: Resource, namespace: str, name: str) -> Record:
+    record = cluster.objects.get(resource.key(namespace, name))
+    if record is None:
+        raise errors.not_found(resource.group, resource.plural, name)
+    return record
+
+
+def update(
+    request: Request, resource: Resource, record: Record, new: Object, subresource: str = "", *, managed: bool = False
+) -> Written:
+    """Replace what is stored by an accepted object. `subresource`: "" or "status"; `managed`: see `create`."""
+    cluster = request.cluster
+    old = load(record, resource)
+    _check_preconditions(resource, old, new)
+    new = _prepared(resource, old, new, subresource)
+    if not subresource:
+        _fill(cluster, resource, new)
+    _check(cluster, resource, new, old)
+    if not managed:
+        new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), cluster.now(), subresource)
+    return _replace(request, resource, record, old, new)
+
+
+def _check_preconditions(resource: Resource, old: Object, new: Object) -> None:
+    wanted, found = new["metadata"], old["metadata"]
+    if wanted.get("uid") and wanted["uid"] != found["uid"]:
+        why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {found['uid']}"
+        raise errors.conflict(resource.group, resource.plural, found["name"], why)
+    version = wanted.get("resourceVersion")
+    if not version and resource.custom is not None:
+        causes = [
+            errors.cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+        ]
+        raise errors.invalid(resource.group, resource.kind, found["name"], causes)
+    if version and version != found["resourceVersion"]:
+        raise errors.conflict(resource.group, resource.plural, found["name"])
+
+
+def _prepared(resource: Resource, old: Object, new: Object, subresource: str) -> Object:
+    """The new object with all that this request may not change taken from the old one."""
+    before, after = old["metadata"], new["metadata"]
+    if subresource == "status":
+        kept = dict(before)
+        if resource.custom is None:
+            kept |= {name: after[name] for name in ("labels", "annotations") if name in after}
+        kept["managedFields"] = after.get("managedFields", before.get("managedFields", []))
+        result = {**old, "metadata": kept}
+        result.pop("status", None)
+        return result | ({"status": new["status"]} if "status" in new else {})
+    for name in _KEPT:
+        after.pop(name, None)
+        if name in before:
+            after[name] = before[name]
+    after["resourceVersion"] = before["resourceVersion"]
+    if "managedFields" not in after and "managedFields" in before:
+        after["managedFields"] = before["managedFields"]
+    if resource.has_status():
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]
+    if resource.kind == "Namespace" and resource.group == "":
+        new["spec"] = old.get("spec") or {}
+    if resource.kind == "Service" and resource.group == "" and isinstance(new.get("spec"), dict):
+        for name in ("clusterIP", "clusterIPs"):
+            if not new["spec"].get(name) and (old["spec"].get(name)) and new["spec"].get("type") != "ExternalName":
+                new["spec"][name] = old["spec"][name]
+    return new
+
+
+def _content(obj: Object, *, status: bool) -> Object:
+    skipped = ("apiVersion", "kind", "metadata") if status else ("apiVersion", "kind", "metadata", "status")
+    return {name: value for name, value in obj.items() if name not in skipped}
+
+
+def _replace(request: Request, resource: Resource, record: Record, old: Object, new: Object) -> Written:
+    cluster, metadata = request.cluster, new["metadata"]
+    if resource.generation:
+        with_status = resource.custom is not None and not resource.has_status()
+        if _content(old, status=with_status) != _content(new, status=with_status):
+            metadata["generation"] = old["metadata"].get("generation", 0) + 1
+    if not metadata.get("finalizers"):
+        metadata.pop("finalizers", None)
+    if metadata.get("deletionTimestamp") and not pending_finalizers(resource, new) and pending_finalizers(resource, old):
+        if not request.dry_run:
+            record = cluster.objects.remove(record.key, new, record.revision)
+            after_delete(cluster, resource, new)
+        return Written(as_version(record.value, resource))
+    if _same(old, new):
+        return Written(as_version(record.value, resource))
+    if request.dry_run:
+        return Written(dump(new))
+    with cluster.sandbox.store.transaction():
+        _before_write(cluster, resource, record.key, new, old)
+        stored = cluster.objects.put(resource, record.key, new, old, record.revision)
+    after_write(cluster, resource, new)
+    return Written(as_version(stored.value, resource))
+
+
+def _same(old: Object, new: Object) -> bool:
+    """Whether a write would change nothing but the time of a managedFields entry."""
+    if {**old, "metadata": None} != {**new, "metadata": None}:
+        return False
+    sides = [
+        {**side["metadata"], "managedFields": [{**m, "time": ""} for m in side["metadata"].get("managedFields") or []]}
+        for side in (old, new)
+    ]
+    return sides[0] == sides[1]
+
+
+def pending_finalizers(resource: Resource, obj: Object) -> list[str]:
+    """What must go before the object does: its finalizers, a namespace's own, a pod's grace period."""
+    found = list(obj["metadata"].get("finalizers") or [])
+    if resource.kind == "Namespace" and resource.group == "":
+        found += (obj.get("spec") or {}).get("finalizers") or []
+    if resource.kind == "Pod" and resource.group == "" and obj["metadata"].get("deletionGracePeriodSeconds"):
+        found.append("grace period")
+    return found
+
+
+# --- patch -----------------------------------------------------------------------------------------------------------
+
+
+def patch(request: Request, resource: Resource, namespace: str, name: str, subresource: str, data: bytes) -> Written:
+    """Change an object by one of the four kinds of patch."""
+    kind = request.content_type
+    if kind not in PATCHES or (kind == PATCHES[2] and resource.custom is not None):
+        accepted = [item for item in PATCHES if item != PATCHES[2] or resource.custom is None]
+        raise errors.unsupported_media_type(accepted)
+    if kind == PATCHES[3]:
+        return _apply(request, resource, namespace, name, subresource, data)
+    if request.flag("force"):
+        causes = [errors.cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")]
+        raise errors.invalid("meta.k8s.io", "PatchOptions", "", causes)
+    record = read(request.cluster, resource, namespace, name)
+    old = load(record, resource)
+    new = _patched(request, resource, old, kind, data)
+    version = new.setdefault("metadata", {}).get("resourceVersion")
+    accept(request, resource, new, namespace, name)
+    new["metadata"]["resourceVersion"] = version or old["metadata"]["resourceVersion"]
+    return update(request, resource, record, new, subresource)
+
+
+def _patched(request: Request, resource: Resource, old: Object, kind: str, data: bytes) -> Object:
+    try:
+        changes = json.loads(data)
+    except ValueError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from None
+    live = copy.deepcopy(old)
+    try:
+        if kind == PATCHES[0]:
+            if not isinstance(changes, list):
+                raise errors.bad_request(
+                    "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
+                )
+            found = json_patch(live, changes)
+        elif not isinstance(changes, dict):
+            raise errors.bad_request(
+                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+            )
+        elif kind == PATCHES[1]:
+            found = merge_patch(live, changes)
+        else:
+            found = strategic_merge_patch(live, changes, request.cluster.schema(resource))
+    except PatchError as error:
+        if kind == PATCHES[0]:
+            raise errors.StatusError(
+                422, "Invalid", f"the server rejected our request due to an error in our request: {error}", {}
+            ) from None
+        raise errors.bad_request(str(error)) from None
+    if not isinstance(found, dict):
+        raise errors.bad_request("the patched object is not a JSON object")
+    return found
+
+
+def _apply(request: Request, resource: Resource, namespace: str, name: str, subresource: str, data: bytes) -> Written:
+    """Server-side apply."""
+    cluster = request.cluster
+    if not request.query.get("fieldManager"):
+        causes = [errors.cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")]
+        raise errors.invalid("meta.k8s.io", "PatchOptions", "", causes)
+    applied = decode(data, as_yaml=True)
+    _check_applied(cluster, resource, applied, namespace, name)
+    record = cluster.objects.get(resource.key(namespace, name))
+    if record is None and subresource:
+        raise errors.not_found(resource.group, resource.plural, name)
+    live = load(record, resource) if record else None
+    version = applied["metadata"].pop("resourceVersion", None)
+    if version and (live is None or version != live["metadata"]["resourceVersion"]):
+        raise errors.conflict(resource.group, resource.plural, name)
+    schema, manager = cluster.schema(resource), request.query["fieldManager"]
+    try:
+        merged = fieldmanager.apply(
+            copy.deepcopy(live), applied, manager, request.flag("force"), schema, cluster.now(), subresource
+        )
+    except fieldmanager.ApplyConflict as error:
+        causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
+        raise errors.apply_conflict(_conflict_message(causes), causes) from None
+    if record is None:
+        return create(request, resource, merged, namespace, managed=True)
+    assert live is not None
+    merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+    return update(request, resource, record, merged, subresource, managed=True)
+
+
+def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namespace: str, name: str) -> None:
+    _check_kind(resource, applied)
+    metadata = applied.setdefault("metadata", {})
+    if metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    if metadata.get("name") not in (None, "", name):
+        raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    metadata["name"] = name
+    if resource.namespaced:
+        if metadata.get("namespace") not in (None, "", namespace):
+            raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        metadata["namespace"] = namespace
+    for member in ("creationTimestamp", "uid", "generation", "selfLink"):
+        if metadata.get(member) is None:
+            metadata.pop(member, None)
+    unknown = cluster.schema(resource).prune(copy.deepcopy(applied))
+    if unknown:
+        where = f"{namespace}/{name}" if namespace else f"/{name}"
+        text = "\n".join(f".{path}: field not declared in schema" for path in unknown)
+        text = text if len(unknown) == 1 else f"errors:\n  {text}".replace("\n.", "\n  .")
+        raise errors.plain(
+            500, f"failed to create typed patch object ({where}; {resource.api_version}, Kind={resource.kind}): {text}"
+        )
+
+
+def _conflict_message(causes: list[dict[str, str]]) -> str:
+    """As structured-merge-diff groups conflicts: one line for a single one, a list by manager otherwise."""
+    if len(causes) == 1:
+        return f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    by_manager: dict[str, list[str]] = {}
+    for item in causes:
+        by_manager.setdefault(item["message"], []).append(item["field"])
+    groups = [
+        f"{message}: {fields[0]}" if len(fields) == 1
+        else message.replace("conflict with", "conflicts with", 1) + ":\n" + "\n".join(f"- {field}" for field in fields)
+        for message, fields in by_manager.items()
+    ]  # fmt: skip
+    return f"Apply failed with {len(causes)} conflicts: " + "\n".join(groups)
+
+
+# --- delete ----------------------------------------------------------------------------------------------------------
+
+
+def delete(request: Request, resource: Resource, record: Record, options: Object) -> tuple[int, bytes]:
+    """Delete, or mark as being deleted. The answer's status and body."""
+    cluster, obj = request.cluster, load(record, resource)
+    metadata = obj["metadata"]
+    _check_delete(resource, obj, options)
+    dry = request.dry_run or options.get("dryRun") == ["All"]
+    old = copy.deepcopy(obj)
+    if resource.kind == "Job" and resource.group == "batch" and not _policy(options):
+        request.warnings.append(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+            "propagationPolicy=Orphan to suppress this warning"
+        )
+    _set_policy_finalizers(resource, metadata, options)
+    grace = _grace(resource, obj, options)
+    if not pending_finalizers(resource, {**obj, "metadata": {**metadata, "deletionGracePeriodSeconds": 0}}) and not grace:
+        if not dry:
+            removed = cluster.objects.remove(record.key, obj, record.revision)
+            after_delete(cluster, resource, obj)
+            record = removed
+        if resource.kind in ("Pod", "Service") and resource.group == "":
+            return 200, as_version(record.value, resource)
+        return 200, _deleted_status(resource, obj)
+    if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):
+        metadata["deletionTimestamp"] = cluster.later(grace)
+        metadata["deletionGracePeriodSeconds"] = grace
+        if "generation" in metadata and not old["metadata"].get("deletionTimestamp"):
+            metadata["generation"] += 1
+        if resource.kind == "Namespace" and resource.group == "":
+            obj.setdefault("status", {})["phase"] = "Terminating"
+            metadata.pop("deletionGracePeriodSeconds")
+    if obj != old and not dry:
+        record = cluster.objects.put(resource, record.key, obj, old, record.revision)
+    return 200, as_version(record.value, resource)
+
+
+def _check_delete(resource: Resource, obj: Object, options: Object) -> None:
+    metadata, wanted = obj["metadata"], options.get("preconditions") or {}
+    for member, text, found in (
+        ("uid", "UID", metadata["uid"]),
+        ("resourceVersion", "ResourceVersion", metadata["resourceVersion"]),
+    ):
+        if wanted.get(member) and wanted[member] != found:
+            why = f"Precondition failed: {text} in precondition: {wanted[member]}, {text} in object meta: {found}"
+            raise errors.conflict(resource.group, resource.plural, metadata["name"], why)
+    if resource.kind == "Namespace" and resource.group == "" and metadata["name"] in admission.IMMORTAL:
+        raise errors.forbidden("", "namespaces", metadata["name"], "this namespace may not be deleted")
+
+
+def _policy(options: Object) -> str:
+    if options.get("orphanDependents") is not None:
+        return "Orphan" if options["orphanDependents"] else "Background"
+    policy = str(options.get("propagationPolicy") or "")
+    if policy not in ("", "Background", "Foreground", "Orphan"):
+        text = f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"'
+        causes = [errors.cause("FieldValueNotSupported", text, "propagationPolicy")]
+        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
+    return policy
+
+
+def _set_policy_finalizers(resource: Resource, metadata: Object, options: Object) -> None:
+    """The propagation policy, as the finalizer that the garbage collector acts on."""
+    policy = _policy(options)
+    finalizers = list(metadata.get("finalizers") or [])
+    if not policy:
+        if FOREGROUND in finalizers or ORPHAN in finalizers:
+            return
+        policy = "Orphan" if (resource.group, resource.kind) == ("batch", "Job") else "Background"
+    kept = [item for item in finalizers if item not in (FOREGROUND, ORPHAN)]
+    added = {"Orphan": [ORPHAN], "Foreground": [FOREGROUND]}.get(policy, [])
+    if kept + added:
+        metadata["finalizers"] = kept + added
+    else:
+        metadata.pop("finalizers", None)
+
+
+def _grace(resource: Resource, obj: Object, options: Object) -> int:
+    """How long a Pod may still run: it is its kubelet that deletes it for good, with a grace period of 0."""
+    if resource.kind != "Pod" or resource.group != "":
+        return 0
+    asked = options.get("gracePeriodSeconds")
+    seconds = int(obj["spec"].get("terminationGracePeriodSeconds") or 0) if asked is None else int(asked)
+    unscheduled = not obj["spec"].get("nodeName")
+    finished = (obj.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+    if unscheduled or finished:
+        return 0
+    pending = obj["metadata"].get("deletionGracePeriodSeconds")
+    return seconds if pending is None else min(seconds, pending)
+
+
+def _deleted_status(resource: Resource, obj: Object) -> bytes:
+    details = {"name": obj["metadata"]["name"]}
+    if resource.group:
+        details["group"] = resource.group
+    details |= {"kind": resource.plural, "uid": obj["metadata"]["uid"]}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return json.dumps(status).encode()
+
+
+def after_delete(cluster: Cluster, resource: Resource, obj: Object) -> None:
+    """What follows from a deletion at once."""
+    if resource.kind == "Service" and resource.group == "":
+        allocation.release(cluster, obj)
+    elif resource.kind == "ClusterRole" and resource.group == rbac.GROUP:
+        aggregate(cluster, resource)
