@@ -34,15 +34,24 @@ class Client:
         return answer.status, answer.json() if answer.body else None
 
 
+async def operator(world: World) -> Client:
+    """The sandbox's operator, signed in with Entra."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": OPERATOR_CLIENT_ID,
+        "client_secret": OPERATOR_SECRET,
+        "scope": "https://management.core.windows.net//.default",
+    }
+    answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
+    return Client(world, answer.json()["access_token"])
+
+
 @asynccontextmanager
 async def azure(tmp_path: Path) -> AsyncIterator[Client]:
     async with World.open(tmp_path, parts=("entra", "arm")) as world:
         plane = asyncio.create_task(DataPlane(world.sandbox).run())
-        form = {"grant_type": "client_credentials", "client_id": OPERATOR_CLIENT_ID, "client_secret": OPERATOR_SECRET,
-                "scope": "https://management.core.windows.net//.default"}  # fmt: skip
-        answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
         try:
-            yield Client(world, answer.json()["access_token"])
+            yield await operator(world)
         finally:
             plane.cancel()
             await asyncio.gather(plane, return_exceptions=True)
