@@ -25,14 +25,14 @@ FIELDS = frozenset(
         "apiVersion", "kind", "metadata", "resources", "bases", "components", "namespace", "namePrefix", "nameSuffix",
         "labels", "commonLabels", "commonAnnotations", "patches", "patchesStrategicMerge", "patchesJson6902",
         "configMapGenerator", "secretGenerator", "generatorOptions", "images", "replicas", "replacements",
-        "buildMetadata", "sortOptions",
+        "buildMetadata", "sortOptions", "configurations",
     }
 )  # fmt: skip
 UNSUPPORTED = {
     "helmCharts": "use a HelmRelease", "helmGlobals": "use a HelmRelease", "helmChartInflationGenerator": "use a HelmRelease",
     "generators": "write the objects as resources", "transformers": "use the transformers' own fields",
     "validators": "validate the manifests in CI", "crds": "name the references with replacements",
-    "openapi": "use JSON 6902 patches for custom resources", "configurations": "use replacements and labels.fields",
+    "openapi": "use JSON 6902 patches for custom resources",
     "vars": "use replacements", "imageTags": "use images",
 }  # fmt: skip
 _REMOTE = ("git::", "gh:", "ssh://", "https://", "http://", "git@", "github.com:", "github.com/")
@@ -48,11 +48,12 @@ def build(root: Mapping[str, bytes], path: str = ".", *, top: str = "/work") -> 
     """
     source = Source(root, top)
     folder = source.folder(path)
-    resources = _Target(source, folder, (folder,)).accumulate([])
+    references: names.References = []
+    resources = _Target(source, folder, (folder,), references).accumulate([])
     for resource in resources:
         if resource.hashed:
             resource.rename(f"{resource.metadata['name']}-{generators.content_hash(resource.obj)}")
-    names.fix_references(resources)
+    names.fix_references(resources, references)
     for resource in resources:
         if not resource.metadata.get("annotations", True):
             del resource.metadata["annotations"]
@@ -115,12 +116,13 @@ class Source:
 
 
 class _Target:
-    """One kustomization: its folder, its fields, the folders it was reached through."""
+    """One kustomization: its folder, its fields, the folders it was reached through, the references it knows of."""
 
-    def __init__(self, source: Source, folder: str, visited: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, folder: str, visited: tuple[str, ...], references: names.References) -> None:
         self.source = source
         self.folder = folder
         self.visited = visited
+        self.references = references
         self.fields = self._load()
 
     def _load(self) -> Object:
@@ -158,6 +160,7 @@ class _Target:
                 self._add_resource(resources, path)
             except KustomizeError as error:
                 raise _nested(error, f"accumulating resources: {error}") from error
+        self._configure()
         self._generate(resources)
         for path in self.fields.get("components") or ():
             try:
@@ -218,7 +221,7 @@ class _Target:
             inner = self.source.name(self.folder)
             raise KustomizeError(f"cycle detected: candidate root '{name}' contains visited root '{inner}'")
         try:
-            target = _Target(self.source, folder, (*self.visited, folder))
+            target = _Target(self.source, folder, (*self.visited, folder), self.references)
         except KustomizeError as error:
             raise _nested(error, f"couldn't make target for path '{name}': {error}") from error
         if component and not target.is_component:
@@ -227,6 +230,17 @@ class _Target:
         if target.is_component and not component:
             raise KustomizeError(f"expected kind != 'Component' for path '{name}'")
         return target
+
+    def _configure(self) -> None:
+        """Take in the name references of `configurations`; they hold for the whole build."""
+        for path in self.fields.get("configurations") or ():
+            for name, entries in (parse_one(self.source.read(self.folder, path)) or {}).items():
+                if name != "nameReference":
+                    where = self.source.name(self.source.resolve(self.folder, path))
+                    raise Unsupported(f"{name!r} of the configuration {where}", "use labels.fields or replacements")
+                for entry in entries or ():
+                    for spec in entry.get("fieldSpecs") or ():
+                        self.references.append((entry["kind"], spec.get("kind", ""), tuple(spec["path"].split("/"))))
 
     # --- generators ----------------------------------------------------------------------------------------------
 

@@ -61,6 +61,9 @@ _ELSEWHERE = (
       for kind in ("Deployment", "ReplicationController", "ReplicaSet", "StatefulSet")),
 )  # fmt: skip
 
+References = list[tuple[str, str, tuple[str, ...]]]
+"""(kind referred to, kind that refers or "" for any, field path)."""
+
 REFERENCES: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
 """Kind that refers -> (kind referred to, field path)."""
 for _target, _holder, _path in _ELSEWHERE:
@@ -71,17 +74,18 @@ for _target, _paths in _IN_PODS.items():
             REFERENCES.setdefault(_holder, []).append((_target, (*_prefix.split("/"), *_path.split("/"))))
 
 
-def fix_references(resources: list[Resource]) -> None:
-    """Let every reference follow the resource that it names."""
+def fix_references(resources: list[Resource], more: References) -> None:
+    """Let every reference (the builtin ones, and `more`) follow the resource that it names."""
     renamed = [resource for resource in resources if resource.previous]
     if not renamed:
         return
     for referrer in resources:
-        for kind, path in REFERENCES.get(referrer.id.kind, ()):
+        own = [(kind, path) for kind, holder, path in more if holder in ("", referrer.id.kind)]
+        for kind, path in [*REFERENCES.get(referrer.id.kind, ()), *own]:
             targets = [target for target in renamed if target.id.kind == kind and _reachable(referrer, target)]
             if targets:
-                for holder, name in list(walk(referrer.obj, path)):
-                    holder[name] = _followed(referrer, kind, holder, name, targets)
+                for node, name in list(walk(referrer.obj, path)):
+                    node[name] = _followed(referrer, kind, node, name, targets, path)
 
 
 def _reachable(referrer: Resource, target: Resource) -> bool:
@@ -95,10 +99,12 @@ def _reachable(referrer: Resource, target: Resource) -> bool:
     return any(known.namespace in namespaces for known in target.ids)
 
 
-def _followed(referrer: Resource, kind: str, holder: Any, field: str, targets: list[Resource]) -> Any:
+def _followed(
+    referrer: Resource, kind: str, holder: Any, field: str, targets: list[Resource], path: tuple[str, ...]
+) -> Any:
     value = holder[field]
     if isinstance(value, str):
-        if field == "name" and isinstance(holder.get("kind"), str) and holder["kind"] != kind:
+        if "roleRef" in path and holder.get("kind") != kind:
             return value
         found = _select(referrer, value, targets)
         return found.id.name if found else value
