@@ -108,7 +108,7 @@ def update(
 ) -> dict[str, Any]:
     """`after` with managedFields: `manager` owns what it changed, and nobody owns any longer what it changed or removed."""
     given = (after.get("metadata") or {}).get("managedFields")
-    managers = {} if given == [] else _load(before or after)
+    managers = {} if given == [] else _load(after if given else before or after)
     old, new = _without_managed(before or {}), _without_managed(after)
     changed, removed = _compare(old, new, schema.root)
     identity = _Manager(manager, operation, subresource, after["apiVersion"], time, {})
