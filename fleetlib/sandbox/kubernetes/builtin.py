@@ -1,0 +1,127 @@
+"""The schemas of the built-in kinds, and the OpenAPI documents made of them.
+
+The data is generated (`tools/generate_builtin_schemas.py`) and read on first use. May import `schema` and `resources`.
+"""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fleetlib.sandbox.kubernetes.resources import Registry, Resource
+from fleetlib.sandbox.kubernetes.schema import Definitions, Schema
+
+Document = dict[str, Any]
+
+_DATA = Path(__file__).with_name("builtin_schemas.json.gz")
+_REF = "#/components/schemas/"
+_PACKAGES = {
+    "": "io.k8s.api.core",
+    "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
+    "apiregistration.k8s.io": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
+}
+"""API group -> Go package, where it is not `io.k8s.api.<first part of the group>`."""
+
+_QUERY = [
+    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("dryRun", "fieldManager", "fieldValidation")
+]
+
+
+@cache
+def _definitions() -> dict[str, Document]:
+    found: dict[str, Document] = json.loads(gzip.decompress(_DATA.read_bytes()))
+    return found
+
+
+@cache
+def _nodes() -> Definitions:
+    return Definitions(_definitions())
+
+
+def _name(group: str, version: str, kind: str) -> str:
+    package = _PACKAGES.get(group) or f"io.k8s.api.{group.partition('.')[0]}"
+    return f"{package}.{version}.{kind}"
+
+
+@cache
+def schema_for(group: str, version: str, kind: str) -> Schema | None:
+    """The schema of a built-in kind, or None."""
+    name = _name(group, version, kind)
+    return Schema({"$ref": _REF + name}, _nodes(), custom=False) if name in _definitions() else None
+
+
+def openapi_v3(group: str, version: str, kinds: list[str]) -> Document:
+    """The document of one group version: what kubectl explain, diff and apply read."""
+    schemas: Document = {}
+    for kind in kinds:
+        _collect(_name(group, version, kind), schemas)
+    paths: Document = {}
+    for resource in Registry().in_version(group, version):
+        name = _name(group, version, resource.kind)
+        if name in schemas:
+            schemas[name] = {**schemas[name], "x-kubernetes-group-version-kind": [_kind(resource)]}
+            paths |= _paths(resource, name)
+    info = {"title": "Kubernetes", "version": "unversioned"}
+    return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+
+
+def openapi_v2() -> Document:
+    """The older document of all groups; kubectl falls back to its definitions."""
+    schemas: Document = {}
+    for group, versions in Registry().groups().items():
+        for version in versions:
+            kinds = [resource.kind for resource in Registry().in_version(group, version)]
+            schemas |= openapi_v3(group, version, kinds)["components"]["schemas"]
+    text = json.dumps(schemas).replace(_REF, "#/definitions/")
+    return {
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": {},
+        "definitions": json.loads(text),
+    }
+
+
+def _collect(name: str, into: Document) -> None:
+    """A definition and all that it refers to."""
+    if name in into or name not in _definitions():
+        return
+    definition = into[name] = copy.deepcopy(_definitions()[name])
+    for reference in _references(definition):
+        _collect(reference.removeprefix(_REF), into)
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [reference for item in value.values() for reference in _references(item)]
+    return [reference for item in value for reference in _references(item)] if isinstance(value, list) else []
+
+
+def _kind(resource: Resource) -> Document:
+    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+
+
+def _paths(resource: Resource, name: str) -> Document:
+    base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    base += "/namespaces/{namespace}" if resource.namespaced else ""
+    answer = {"200": {"description": "OK", "content": {"application/json": {"schema": {"$ref": _REF + name}}}}}
+
+    def operation(action: str, query: list[Document]) -> Document:
+        return {
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": _kind(resource),
+            "responses": answer,
+            "parameters": query,
+        }
+
+    one = {
+        "get": operation("get", []), "put": operation("put", _QUERY), "delete": operation("delete", []),
+        "patch": operation("patch", [*_QUERY, {"name": "force", "in": "query", "schema": {"type": "boolean"}}]),
+    }  # fmt: skip
+    many = {"get": operation("list", []), "post": operation("post", _QUERY)}
+    return {f"{base}/{resource.plural}": many, f"{base}/{resource.plural}/{{name}}": one}
