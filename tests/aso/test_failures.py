@@ -171,7 +171,9 @@ def test_two_configurations_with_one_name_meet_in_azure(tmp_path: Path) -> None:
             obj["spec"] |= {"gitRepository": {"url": url, "repositoryRef": {"branch": "main"}}, "sourceKind": "GitRepository"}
         await fleet.create(group(), cluster(), extension(), first, second)
         await fleet.advance(3600)
-        marks = [fleet.get("FluxConfiguration", n)["metadata"]["annotations"]["serviceoperator.azure.com/resource-id"] for n in "ab"]
+        marks = [
+            fleet.get("FluxConfiguration", n)["metadata"]["annotations"]["serviceoperator.azure.com/resource-id"] for n in "ab"
+        ]
         assert marks[0] == marks[1]
 
     run(test, tmp_path)
@@ -229,7 +231,9 @@ def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
         name = "00000000-0000-4000-8000-000000000001"
-        await fleet.arm.good("DELETE", f"{fleet.group_id}/providers/Microsoft.Authorization/roleAssignments/{name}", "2022-04-01")
+        await fleet.arm.good(
+            "DELETE", f"{fleet.group_id}/providers/Microsoft.Authorization/roleAssignments/{name}", "2022-04-01"
+        )
         await fleet.delete("ManagedCluster", NAME)
         status, severity, reason, message = fleet.ready("ManagedCluster", NAME)
         assert (status, severity, reason) == ("False", "Warning", "AuthorizationFailed"), message

@@ -26,7 +26,11 @@ def test_a_cluster_with_flux_comes_to_be_in_order(tmp_path: Path) -> None:
             "Progress is blocked until the owner is created.",
         )  # fmt: skip
         await fleet.advance(3600)
-        for kind, name in (("ManagedCluster", "podinfo-prod-0-aks"), ("Extension", "prod-0-flux"), ("FluxConfiguration", "prod-0-config")):
+        for kind, name in (
+            ("ManagedCluster", "podinfo-prod-0-aks"),
+            ("Extension", "prod-0-flux"),
+            ("FluxConfiguration", "prod-0-config"),
+        ):
             assert fleet.ready(kind, name) == SUCCEEDED, name
         found = fleet.get("ManagedCluster", "podinfo-prod-0-aks")
         assert found["status"]["provisioningState"] == "Succeeded" and found["status"]["fqdn"]
@@ -40,7 +44,11 @@ def test_a_cluster_with_flux_comes_to_be_in_order(tmp_path: Path) -> None:
         assert goal.name == "cluster-config", "the ARM name is azureName, not the object's"
         events = fleet.events("podinfo-prod-0-aks")
         assert ("Normal", "BeginCreateOrUpdate", f'Successfully sent resource to Azure with ID "{identifier}"') in events
-        assert ("Normal", "CredentialFrom", 'Using credential from "azureserviceoperator-system/aso-controller-settings"') in events
+        assert (
+            "Normal",
+            "CredentialFrom",
+            'Using credential from "azureserviceoperator-system/aso-controller-settings"',
+        ) in events
 
     run(test, tmp_path)
 
@@ -55,7 +63,9 @@ def test_settled_objects_cause_no_requests_until_the_sync_period(tmp_path: Path)
         await fleet.advance(600)
         assert [w for w in fleet.api.writes[writes:] if "Lease" not in w] == [] and requests == []
         await fleet.advance(2 * 4500)
-        assert any(r.startswith("PUT") and r.endswith("podinfo-prod-0-aks") for r in requests), "compared with Azure once an hour"
+        assert any(r.startswith("PUT") and r.endswith("podinfo-prod-0-aks") for r in requests), (
+            "compared with Azure once an hour"
+        )
         assert not [r for r in requests if r.startswith("PUT") and r.endswith("myfleet-rg")], "policy skip only reads"
         assert not [w for w in fleet.api.writes[writes:] if w.startswith(("PUT ResourceGroup", "PATCH ResourceGroup"))]
 
@@ -104,7 +114,12 @@ def test_deleting_an_object_deletes_the_cluster_and_then_lets_the_object_go(tmp_
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
         await fleet.delete("ManagedCluster", "podinfo-prod-0-aks")
-        assert fleet.ready("ManagedCluster", "podinfo-prod-0-aks") == ("False", "Info", "Deleting", "The resource is being deleted")
+        assert fleet.ready("ManagedCluster", "podinfo-prod-0-aks") == (
+            "False",
+            "Info",
+            "Deleting",
+            "The resource is being deleted",
+        )
         await fleet.advance(1800)
         assert not fleet.has("ManagedCluster", "podinfo-prod-0-aks")
         assert await fleet.cluster_in_azure() is None

@@ -72,9 +72,11 @@ class Hub:
         raise AssertionError("\n".join(self.log[-20:]))
 
     async def ready(self, obj: Object) -> bool:
-        found = await self.kube.find(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
+        found = await self.kube.find(
+            obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", "")
+        )
         conditions = (found or {}).get("status", {}).get("conditions") or ()
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return bool(any(c["type"] == "Ready" and c["status"] == "True" for c in conditions))
 
 
 @asynccontextmanager
@@ -98,7 +100,11 @@ async def hub(state: Path) -> AsyncIterator[Hub]:
         writing = asyncio.create_task(azure.good("PUT", f"{identity['id']}/federatedIdentityCredentials/aso", MSI, body))
         await world.clock.advance(60)
         await writing
-        found = Hub(world, KubeClient(world.wire, f"{BASE}/clusters/hub", report.credentials["admin"]["token"]), identity["properties"]["clientId"])
+        found = Hub(
+            world,
+            KubeClient(world.wire, f"{BASE}/clusters/hub", report.credentials["admin"]["token"]),
+            identity["properties"]["clientId"],
+        )
         try:
             yield found
         finally:
@@ -147,7 +153,9 @@ def test_from_the_charts_to_a_cluster_with_flux(tmp_path: Path) -> None:
         async with hub(tmp_path) as found:
             await found.create(*_namespaces("cert-manager", SYSTEM, "clusters"))
             await found.create(*_chart("cert-manager", "cert-manager", "cert-manager", crds={"enabled": True}))
-            await found.start(certmanager.controller, "cert-manager", "cert-manager", "quay.io/jetstack/cert-manager-controller:v1.18.2")
+            await found.start(
+                certmanager.controller, "cert-manager", "cert-manager", "quay.io/jetstack/cert-manager-controller:v1.18.2"
+            )
             settings = {
                 "azureSubscriptionID": SUBSCRIPTION_ID, "azureTenantID": TENANT_ID, "azureClientID": found.client_id,
                 "useWorkloadIdentityAuth": True, "crdPattern": PATTERN,
@@ -167,7 +175,7 @@ def test_from_the_charts_to_a_cluster_with_flux(tmp_path: Path) -> None:
 
             async def defined() -> bool:
                 crds = await found.kube.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-                return sum(crd["spec"]["group"].endswith("azure.com") for crd in crds) == 5
+                return bool(sum(crd["spec"]["group"].endswith("azure.com") for crd in crds) == 5)
 
             await found.until(defined)
             await asyncio.sleep(0.05)
@@ -193,7 +201,9 @@ async def _looks_as_kubectl_shows_it(found: Hub) -> None:
     path = "/clusters/hub/apis/containerservice.azure.com/v1api20240901/namespaces/clusters/managedclusters"
     table = (await found.world.wire.request("GET", BASE + path, headers=headers)).json()
     assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Ready", "Severity", "Reason", "Message"]
-    assert [row["cells"][:4] for row in table["rows"]] == [[NAME, "True", "", "Succeeded"]] or table["rows"][0]["cells"][1] == "True"
+    assert [row["cells"][:4] for row in table["rows"]] == [[NAME, "True", "", "Succeeded"]] or table["rows"][0]["cells"][
+        1
+    ] == "True"
 
 
 async def _refuses_what_asos_definition_does_not_know(found: Hub) -> None:

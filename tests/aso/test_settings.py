@@ -27,7 +27,9 @@ def test_only_the_groups_of_the_pattern_are_installed(tmp_path: Path) -> None:
         await fleet.stop()
         writes = len(fleet.api.writes)
         await fleet.start("resources.azure.com/*")
-        assert not [w for w in fleet.api.writes[writes:] if "CustomResource" in w], "what is installed already is not written again"
+        assert not [w for w in fleet.api.writes[writes:] if "CustomResource" in w], (
+            "what is installed already is not written again"
+        )
 
     run(test, tmp_path)
 

@@ -15,7 +15,9 @@ CLUSTER_CHART = ROOT / "charts" / "podinfocluster"
 Object = dict[str, Any]
 
 
-def render(chart: Path, values: Object | None = None, release: str = "podinfo-prod", namespace: str = "clusters") -> list[Object]:
+def render(
+    chart: Path, values: Object | None = None, release: str = "podinfo-prod", namespace: str = "clusters"
+) -> list[Object]:
     """The objects of a release, in the order of the files. Raises Helm's error."""
     with helm_python.Chart.load(str(chart)) as loaded:
         loaded.validate_schema(values or {})

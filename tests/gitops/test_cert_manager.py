@@ -55,17 +55,25 @@ def test_a_self_signed_certificate() -> None:
         await cluster.settle()
         assert _ready(cluster, "Issuer", "own") == ("True", "IsReady", "")
         assert _ready(cluster, "Certificate", "serving") == ("True", "Ready", "Certificate is up to date and has not expired")
-        assert _ready(cluster, "CertificateRequest", "serving-1") == ("True", "Issued", "Certificate fetched from issuer successfully")
+        assert _ready(cluster, "CertificateRequest", "serving-1") == (
+            "True",
+            "Issued",
+            "Certificate fetched from issuer successfully",
+        )
         secret = cluster.get("Secret", "serving-tls")
         assert secret["type"] == "kubernetes.io/tls" and set(secret["data"]) == {"ca.crt", "tls.crt", "tls.key"}
         leaf = _leaf(cluster)
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.DNSName) == ["a.example.invalid"]
         leaf.verify_directly_issued_by(leaf)
-        assert certmanager_pki.same_key(base64.b64decode(secret["data"]["tls.crt"]), base64.b64decode(secret["data"]["tls.key"]))
+        assert certmanager_pki.same_key(
+            base64.b64decode(secret["data"]["tls.crt"]), base64.b64decode(secret["data"]["tls.key"])
+        )
         status = cluster.get("Certificate", "serving")["status"]
         assert status["revision"] == 1 and status["notAfter"] > status["renewalTime"] > status["notBefore"]
-        assert [name for kind, _, name in cluster.api.objects if kind == "Secret"] == ["serving-tls"], "the next key's Secret is gone"
+        assert [name for kind, _, name in cluster.api.objects if kind == "Secret"] == ["serving-tls"], (
+            "the next key's Secret is gone"
+        )
         writes = len(cluster.api.writes)
         await cluster.advance(86_400)
         assert cluster.api.writes[writes:] == [], "a settled certificate is not written"

@@ -33,7 +33,10 @@ def test_flux_belongs_to_its_cluster_and_is_called_the_same_on_each() -> None:
     objects = render(CLUSTER_CHART, {"clusterCount": 2})
     for number in range(2):
         owned = [obj for obj in objects if obj["spec"]["owner"]["name"] == cluster_name("podinfo-prod", number)]
-        assert {obj["kind"]: obj["spec"]["azureName"] for obj in owned} == {"Extension": "flux", "FluxConfiguration": "cluster-config"}
+        assert {obj["kind"]: obj["spec"]["azureName"] for obj in owned} == {
+            "Extension": "flux",
+            "FluxConfiguration": "cluster-config",
+        }
         assert all(obj["spec"]["owner"]["kind"] == "ManagedCluster" for obj in owned)
     assert {o["spec"]["owner"]["name"] for o in objects if o["kind"] == "ManagedCluster"} == {"myfleet-rg"}
 
@@ -65,12 +68,19 @@ def test_values_reach_the_cluster() -> None:
     cluster, _, flux = render(CLUSTER_CHART, values)
     spec, pool = cluster["spec"], cluster["spec"]["agentPoolProfiles"][0]
     assert (spec["location"], spec["owner"]["name"], spec["kubernetesVersion"]) == ("westeurope", "other-rg", "1.34")
-    assert (pool["minCount"], pool["maxCount"], pool["vmSize"], pool["orchestratorVersion"]) == (2, 7, "Standard_D4as_v5", "1.34")
+    assert (pool["minCount"], pool["maxCount"], pool["vmSize"], pool["orchestratorVersion"]) == (
+        2,
+        7,
+        "Standard_D4as_v5",
+        "1.34",
+    )
     assert "count" not in pool and spec["dnsPrefix"] == "shop-0"
     assert spec["tags"] == {"environment": "podinfo-prod", "cost": "42"}, "the environment is the release's, not a tag's"
     git = flux["spec"]["gitRepository"]
     assert (git["url"], git["repositoryRef"]["branch"]) == ("https://example.invalid/w", "b")
-    assert flux["spec"]["kustomizations"]["apps"]["path"] == "./x" and flux["spec"]["kustomizations"]["apps"]["dependsOn"] == ["infra"]
+    assert flux["spec"]["kustomizations"]["apps"]["path"] == "./x" and flux["spec"]["kustomizations"]["apps"]["dependsOn"] == [
+        "infra"
+    ]
 
 
 @pytest.mark.parametrize(

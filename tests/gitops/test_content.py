@@ -17,7 +17,13 @@ from fleetlib.sandbox.sources import stand_ins
 
 DEFAULTS = Parameters.check({})
 KUSTOMIZE = ROOT / "tools" / "kustomize" / "bin" / "kustomize"
-FOLDERS = ("flux/controlplane", "flux/clusters", "workloads/infrastructure", "workloads/apps/staging", "workloads/apps/production")
+FOLDERS = (
+    "flux/controlplane",
+    "flux/clusters",
+    "workloads/infrastructure",
+    "workloads/apps/staging",
+    "workloads/apps/production",
+)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

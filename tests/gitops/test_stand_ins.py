@@ -48,7 +48,9 @@ def test_cert_manager() -> None:
 
 
 def test_azure_service_operator() -> None:
-    objects = stand_in("azure-service-operator", {**ASO, "useWorkloadIdentityAuth": True}, "aso2", "azureserviceoperator-system")
+    objects = stand_in(
+        "azure-service-operator", {**ASO, "useWorkloadIdentityAuth": True}, "aso2", "azureserviceoperator-system"
+    )
     deployment = named(objects, "Deployment", "azureserviceoperator-controller-manager")
     pod = deployment["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "azureserviceoperator-default"
@@ -112,7 +114,9 @@ def test_redis_as_the_public_workloads_ask_for_it_and_as_ours_do() -> None:
     assert _names(public, "Service") == {"redis-headless", "redis-master", "redis-replicas"}
     assert _images(public) == {"docker.io/bitnamilegacy/redis:7.4.3"}, "no init container without a volume"
     assert _names(public, "Secret") == {"redis"}
-    ours = stand_in("redis", {"architecture": "standalone", "auth": {"enabled": False}, "master": {"persistence": {"enabled": False}}})
+    ours = stand_in(
+        "redis", {"architecture": "standalone", "auth": {"enabled": False}, "master": {"persistence": {"enabled": False}}}
+    )
     assert _names(ours, "StatefulSet") == {"redis-master"} and not _names(ours, "Secret")
     kept = named(stand_in("redis", {"architecture": "standalone"}), "StatefulSet", "redis-master")["spec"]
     assert kept["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] == "8Gi"

@@ -7,14 +7,12 @@ after its backoff. May import the `aso_*` modules.
 
 from __future__ import annotations
 
-import base64
 import json
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 from fleetlib.sandbox.clock import Clock
-from fleetlib.sandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from fleetlib.sandbox.machine.client import KubeClient, Object
 from fleetlib.sandbox.machine.controller import Key
 from fleetlib.sandbox.machine.images import aso_convert, aso_objects
 from fleetlib.sandbox.machine.images.aso_azure import (
@@ -30,14 +28,13 @@ from fleetlib.sandbox.machine.images.aso_azure import (
 from fleetlib.sandbox.machine.images.aso_credentials import Credentials
 from fleetlib.sandbox.machine.images.aso_kinds import KINDS, Kind
 from fleetlib.sandbox.machine.images.aso_objects import FINALIZER, POLL_ID, POLL_TOKEN, Writer, draft, marks_of, set_ready
+from fleetlib.sandbox.machine.images.aso_references import References, owner_reference
 from fleetlib.sandbox.wire import Unreachable
 
 POLICIES = ("manage", "skip", "detach-on-delete")
 CREATE_POLLER, DELETE_POLLER = "GenericClient.CreateOrUpdate", "GenericClient.DeleteByID"
 LONGEST = {FAST: 30.0, SLOW: 180.0}
 SETTLED_STATES = ("succeeded", "failed", "canceled")
-
-_BY_KIND = {(kind.group, kind.kind): kind for kind in KINDS}
 
 
 class Reconciler:
@@ -117,6 +114,10 @@ class _Turn:
         self.obj, self.work = obj, draft(obj)
         self._kube, self._clock = parent._kube, parent._clock
 
+    @property
+    def _references(self) -> References:
+        return References(self._kube, self.kind, self.obj)
+
     def log(self, message: str, **values: str) -> None:
         self._parent._log(message, self.obj, **values)
 
@@ -156,7 +157,7 @@ class _Turn:
 
     async def _claim(self) -> None:
         """Once: owner, name in Azure, finalizer, before anything is sent."""
-        owner_id = await self._owner_id()
+        owner_id = await self._references.owner_id()
         if FINALIZER in (self.obj["metadata"].get("finalizers") or ()):
             self._check_unmoved(owner_id)
             return
@@ -170,9 +171,9 @@ class _Turn:
         marks[aso_objects.RESOURCE_ID] = aso_convert.resource_id(self.kind, name, owner_id, subscription)
         metadata.setdefault("labels", {})[aso_objects.LAST_VERSION] = self._parent._version
         metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
-        owner = await self._owner_object()
+        owner = await self._references.owner()
         if owner is not None:
-            metadata["ownerReferences"] = [*(metadata.get("ownerReferences") or ()), _owner_reference(owner)]
+            metadata["ownerReferences"] = [*(metadata.get("ownerReferences") or ()), owner_reference(owner)]
         self.log("adding finalizer")
         await self.commit()
 
@@ -185,7 +186,9 @@ class _Turn:
         expected = aso_convert.resource_id(self.kind, name, owner_id, stored.split("/")[2])
         if stored.lower() == expected.lower():
             return
-        member = "spec.azureName" if stored.rpartition("/")[0].lower() == expected.rpartition("/")[0].lower() else "spec.owner.name"
+        member = (
+            "spec.azureName" if stored.rpartition("/")[0].lower() == expected.rpartition("/")[0].lower() else "spec.owner.name"
+        )
         what = f"{self.kind.group}/{self.kind.kind} : {self.obj['metadata']['name']}"
         raise ReadyError("Error", "Failed", f"updating '{member}' is not allowed for '{what}'")
 
@@ -207,7 +210,9 @@ class _Turn:
 
     async def _send(self, arm: Arm) -> float | None:
         await self._check_idle(arm)
-        body = await aso_convert.to_arm(self.kind, self.obj, self.obj["spec"]["azureName"], self._reference, self._lookup)
+        body = await aso_convert.to_arm(
+            self.kind, self.obj, self.obj["spec"]["azureName"], self._references.resolve, self._references.look_up
+        )
         self._condition("False", "Info", "Reconciling", aso_objects.RECONCILING)
         self.log("About to send resource to Azure")
         answer = await self._put(arm, body)
@@ -244,7 +249,7 @@ class _Turn:
     async def _created(self, arm: Arm) -> float | None:
         self.log("Resource successfully created/updated", resourceID=self._id)
         resource = await self._refresh(arm, "")
-        await self._export(arm, resource)
+        await self._references.export(arm, resource)
         return await self._succeed()
 
     async def _succeed(self) -> float | None:
@@ -337,127 +342,6 @@ class _Turn:
         await self.commit()
         return None
 
-    # --- owners, references, secrets ---------------------------------------------------------------------------------
-
     @property
     def _id(self) -> str:
         return marks_of(self.obj)[aso_objects.RESOURCE_ID]
-
-    def _owner(self) -> tuple[str, str, Object]:
-        """(group, kind, reference) of the owner."""
-        reference = self.obj["spec"].get("owner") or {}
-        group, kind = self.kind.owner or ("", "")
-        return group or reference.get("group", ""), kind or reference.get("kind", ""), reference
-
-    async def _owner_id(self) -> str:
-        """The owner's ARM id. Raises `ReadyError` while it is not there or not ready."""
-        if self.kind.owner is None:
-            return ""
-        group, kind, reference = self._owner()
-        if reference.get("armId"):
-            return str(reference["armId"])
-        owner = await self._owner_object()
-        claimed = FINALIZER in (self.obj["metadata"].get("finalizers") or ())
-        if owner is None or (not aso_objects.is_ready(owner) and not claimed):
-            shown = f"{reference.get('name', '')}, Group/Kind: {group}/{kind}"
-            text = f"Owner {json.dumps(shown)} cannot be found. Progress is blocked until the owner is created."
-            raise ReadyError("Warning", "WaitingForOwner", text, FAST)
-        return owner["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")  # type: ignore[no-any-return]
-
-    async def _owner_object(self) -> Object | None:
-        group, kind, reference = self._owner()
-        if self.kind.owner is None or reference.get("armId") or not reference.get("name"):
-            return None
-        return await self._find(group, kind, reference["name"])
-
-    async def _find(self, group: str, kind: str, name: str) -> Object | None:
-        known = _BY_KIND.get((group, kind))
-        if known is None:
-            return None
-        try:
-            found = await self._kube.find(known.api_version, kind, name, self.obj["metadata"]["namespace"])
-        except NoMatch:
-            return None
-        return None if found is None else {**found, "apiVersion": known.api_version, "kind": kind}
-
-    async def _reference(self, reference: Object) -> str:
-        """The ARM id that a reference stands for. Raises `ReadyError`."""
-        if reference.get("armId"):
-            return str(reference["armId"])
-        if reference.get("wellKnownName"):
-            return self._role(reference["wellKnownName"])
-        group, kind, name = (reference.get(key, "") for key in ("group", "kind", "name"))
-        found = await self._find(group, kind, name)
-        resource_id = (found or {"metadata": {}})["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")
-        if not resource_id:
-            namespace = self.obj["metadata"]["namespace"]
-            cause = f'{kind}.{group} "{name}" not found' if found is None else f'{kind}.{group} "{name}" has no resource id yet'
-            raise ReadyError("Warning", "ReferenceNotFound", f"{namespace}/{name} does not exist ({cause})", FAST)
-        return str(resource_id)
-
-    def _role(self, name: str) -> str:
-        role = aso_convert.ROLES.get(name)
-        if role is None:
-            text = f"the sandbox knows no role with the well-known name {name!r}: use armId, or one of "
-            raise ReadyError("Error", "Failed", text + ", ".join(aso_convert.ROLES))
-        return f"/subscriptions/{self._id.split('/')[2]}/providers/Microsoft.Authorization/roleDefinitions/{role}"
-
-    async def _lookup(self, source: str, reference: Object) -> Any:
-        """A value from a Secret or ConfigMap in the object's namespace. Raises `ReadyError`."""
-        kind, reason = ("ConfigMap", "ConfigMapNotFound") if source == "config" else ("Secret", "SecretNotFound")
-        namespace, name, key = self.obj["metadata"]["namespace"], reference["name"], reference.get("key", "")
-        found = await self._kube.find("v1", kind, name, namespace)
-        if found is None:
-            raise ReadyError("Warning", reason, f'{namespace}/{name} does not exist ({kind} "{name}" not found)', FAST)
-        data = found.get("data") or {}
-        if source == "secrets":
-            return {item: base64.b64decode(value).decode() for item, value in data.items()}
-        if key not in data:
-            cause = f'{kind} "{namespace}/{name}" does not contain key "{key}"'
-            raise ReadyError("Warning", reason, f"{namespace}/{name} does not exist ({cause})", FAST)
-        return data[key] if source == "config" else base64.b64decode(data[key]).decode()
-
-    # --- exports -----------------------------------------------------------------------------------------------------
-
-    async def _export(self, arm: Arm, resource: Object) -> None:
-        """Write what `operatorSpec` asks for into Secrets and ConfigMaps that the object owns."""
-        wanted = self.obj["spec"].get("operatorSpec") or {}
-        for refused in ("configMapExpressions", "secretExpressions"):
-            if wanted.get(refused):
-                text = f"operatorSpec.{refused} is not part of the sandbox: use configMaps or secrets"
-                raise ReadyError("Error", "Failed", text)
-        values: dict[tuple[str, str], dict[str, str]] = {}
-        for name, target in (wanted.get("configMaps") or {}).items():
-            value = aso_convert.value_at(resource, self.kind.config_maps[name])
-            if value is not None:
-                values.setdefault(("ConfigMap", target["name"]), {})[target["key"]] = str(value)
-        for name, target in (wanted.get("secrets") or {}).items():
-            listed = await arm.post(self._id, self.kind.secrets[name], self.kind.arm_api_version)
-            values.setdefault(("Secret", target["name"]), {})[target["key"]] = listed["kubeconfigs"][0]["value"]
-        for (kind, name), data in values.items():
-            await self._write_export(kind, name, data)
-
-    async def _write_export(self, kind: str, name: str, data: dict[str, str]) -> None:
-        metadata = self.obj["metadata"]
-        current = await self._kube.find("v1", kind, name, metadata["namespace"])
-        owners = [] if current is None else current["metadata"].get("ownerReferences") or []
-        if current is not None and not any(reference["uid"] == metadata["uid"] for reference in owners):
-            text = f"cannot overwrite {kind} {metadata['namespace']}/{name} which is not owned by "
-            raise ReadyError("Error", "FailedWritingAdditionalKubernetesObjects", text + f"{self.kind.kind}/{metadata['name']}")
-        if current is not None and all((current.get("data") or {}).get(key) == value for key, value in data.items()):
-            return
-        wanted = {
-            "apiVersion": "v1", "kind": kind, "data": data,
-            "metadata": {"name": name, "namespace": metadata["namespace"], "ownerReferences": [_owner_reference(self.obj)]},
-        }  # fmt: skip
-        try:
-            await (self._kube.create(wanted) if current is None else self._kube.patch(wanted, {"data": data}))
-        except ApiError as error:
-            raise ReadyError("Warning", "FailedWritingAdditionalKubernetesObjects", str(error)) from None
-
-
-
-
-def _owner_reference(owner: Object) -> Object:
-    metadata = owner["metadata"]
-    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}

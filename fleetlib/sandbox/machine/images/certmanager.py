@@ -37,7 +37,9 @@ Violation = tuple[str, str]
 @image("quay.io/jetstack/cert-manager-controller")
 async def controller(pod: Pod) -> None:
     """The controller's container."""
-    pod.log(f'I{pod.clock.now():%m%d %H:%M:%S.%f}       1 controller.go:284] "starting controller" logger="cert-manager.controller"')
+    pod.log(
+        f'I{pod.clock.now():%m%d %H:%M:%S.%f}       1 controller.go:284] "starting controller" logger="cert-manager.controller"'
+    )
     informers = Informers(pod.kube, pod.clock, pod.log)
     work = Controller("cert-manager", informers, pod.clock, pod.log, backoff=(1.0, 60.0))
     manager = CertManager(pod)
@@ -113,7 +115,8 @@ def _requests_for(issuer: Object, requests: Any) -> list[Key]:
     return [
         Key("CertificateRequest", r["metadata"]["namespace"], r["metadata"]["name"])
         for r in requests
-        if r["spec"]["issuerRef"]["name"] == metadata["name"] and metadata.get("namespace") in (None, r["metadata"]["namespace"])
+        if r["spec"]["issuerRef"]["name"] == metadata["name"]
+        and metadata.get("namespace") in (None, r["metadata"]["namespace"])
     ]
 
 
@@ -204,7 +207,11 @@ class CertManager:
         if found is not None:
             return found
         key = await self._next_key(certificate, secret, next_key)
-        marks = {"certificate-name": metadata["name"], "certificate-revision": str(revision), "private-key-secret-name": next_key}
+        marks = {
+            "certificate-name": metadata["name"],
+            "certificate-revision": str(revision),
+            "private-key-secret-name": next_key,
+        }
         optional = {key: spec[key] for key in ("duration", "isCA", "usages") if key in spec}
         self._log(f'"Created new CertificateRequest resource" certificate="{namespace}/{metadata["name"]}" request="{name}"')
         return await self._kube.create({
