@@ -220,3 +220,27 @@ async def test_status_holds_only_what_its_schema_has(hub: Hub) -> None:
     found = await hub.kube.get("helm.toolkit.fluxcd.io/v2", "HelmRelease", "app", NAMESPACE)
     snapshot = found["status"]["history"][0]
     assert snapshot["digest"].startswith("sha256:") and snapshot["ociDigest"] == f"sha256:{DIGEST}", json.dumps(found["status"])
+
+
+@on_a_hub
+async def test_the_real_helm_reads_and_rolls_back_what_was_released(hub: Hub) -> None:
+    import socket
+
+    import helm_python
+    import uvicorn
+
+    await hub.source("OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart())
+    await hub.release("app", values={"count": 4})
+    await hub.settle()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(hub.world.wire.app or "", log_level="critical", lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/clusters/hub"
+    token = str(hub.kube._token)
+    config = helm_python.Config(kube_apiserver=address, kube_token=token, namespace=NAMESPACE)
+    try:
+        print(await asyncio.to_thread(config.list))
+        print(await asyncio.to_thread(config.history, "app"))
+    finally:
+        server.should_exit = True
+        await serving

@@ -15,6 +15,7 @@ from typing import Any
 
 from fleetlib.sandbox.kubernetes import errors, tables, tokens, writing
 from fleetlib.sandbox.kubernetes.objects import Object, dump
+from fleetlib.sandbox.kubernetes.patch import json_patch, merge_patch
 from fleetlib.sandbox.kubernetes.reading import chunks
 from fleetlib.sandbox.kubernetes.request import Request, decode
 from fleetlib.sandbox.kubernetes.resources import Resource
@@ -92,9 +93,9 @@ def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes
     changes = json.loads(data)
     current = scale_of(resource, old)
     if request.content_type == writing.PATCHES[0]:
-        found = writing.json_patch(current, changes)
+        found = json_patch(current, changes)
     elif request.content_type in writing.PATCHES[1:3]:
-        found = writing.merge_patch(current, changes)
+        found = merge_patch(current, changes)
     else:
         raise errors.unsupported_media_type(writing.PATCHES[:3])
     return dict(found)

@@ -330,14 +330,19 @@ def furnish(cluster: Cluster, namespace: str) -> None:
 
 
 def aggregate(cluster: Cluster, resource: Resource) -> None:
-    """Bring the rules of aggregated ClusterRoles up to date."""
-    roles = cluster.objects.all(resource.prefix)
-    for role in roles:
-        rules = rbac.aggregated_rules(role, roles)
-        if rules is not None and rules != (role.get("rules") or []):
-            key = resource.key("", role["metadata"]["name"])
-            new = copy.deepcopy(role) | {"rules": rules}
-            cluster.objects.put(resource, key, new, role, int(role["metadata"]["resourceVersion"]))
+    """Bring the rules of aggregated ClusterRoles up to date; they may gather each other, so until nothing changes."""
+    changed = True
+    while changed:
+        changed = False
+        roles = cluster.objects.all(resource.prefix)
+        for role in roles:
+            rules = rbac.aggregated_rules(role, roles)
+            if rules is not None and rules != (role.get("rules") or []):
+                key = resource.key("", role["metadata"]["name"])
+                new = copy.deepcopy(role) | {"rules": rules}
+                cluster.objects.put(resource, key, new, role, int(role["metadata"]["resourceVersion"]))
+                changed = True
+                break
 
 
 # --- update ----------------------------------------------------------------------------------------------------------

@@ -52,10 +52,16 @@ class Cache:
     def list(self, namespace: str | None = None) -> Iterator[Object]:
         return (obj for (ns, _), obj in list(self.objects.items()) if namespace is None or ns == namespace)
 
+    def put(self, obj: Object) -> None:
+        """Take up what a write has returned, ahead of the watch, so that the next decision knows of it."""
+        self._set(obj)
+
     def _set(self, obj: Object) -> None:
         metadata = obj["metadata"]
         key = (metadata.get("namespace", ""), metadata["name"])
         old = self.objects.get(key)
+        if old is not None and _is_newer(old["metadata"], metadata):
+            return
         self.objects[key] = obj
         if old is None or old["metadata"].get("resourceVersion") != metadata.get("resourceVersion"):
             self._tell(obj, old)
@@ -139,6 +145,11 @@ class Informers:
             spec = crd.get("spec", {})
             if spec.get("group") == group and spec.get("names", {}).get("kind") == cache.kind and _established(crd):
                 return
+
+
+def _is_newer(known: Object, seen: Object) -> bool:
+    """Whether a watch tells what a write has told already, or less."""
+    return known.get("uid") == seen.get("uid") and int(known["resourceVersion"]) > int(seen["resourceVersion"])
 
 
 def _established(crd: Object) -> bool:
