@@ -15,7 +15,7 @@ from typing import Any
 from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.fabric import ClusterGoal
-from fleetlib.sandbox.kubernetes import crds, rbac, tokens
+from fleetlib.sandbox.kubernetes import builtin, crds, rbac, tokens
 from fleetlib.sandbox.kubernetes.objects import Object, Objects
 from fleetlib.sandbox.kubernetes.resources import Registry, Resource
 from fleetlib.sandbox.kubernetes.schema import Schema
@@ -163,4 +163,6 @@ def clusters(sandbox: Sandbox) -> dict[str, Cluster]:
 
 
 def _builtin_schema(resource: Resource) -> Schema:
-    return Schema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})  # until the built-in schemas are there
+    found = builtin.schema_for(resource.group, resource.version, resource.kind)
+    assert found is not None, f"{resource.api_version} {resource.kind} has no schema"
+    return found

@@ -9,6 +9,7 @@ import hashlib
 import json
 from typing import Any
 
+from fleetlib.sandbox.kubernetes import builtin
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.resources import Resource
 
@@ -32,8 +33,6 @@ def group_version(cluster: Cluster, group: str, version: str) -> Document | None
     if not found:
         return None
     if all(item.custom is None for item in found):
-        from fleetlib.sandbox.kubernetes import builtin
-
         return builtin.openapi_v3(group, version, [item.kind for item in found])
     schemas: Document = {}
     paths: Document = {}
@@ -49,8 +48,6 @@ def group_version(cluster: Cluster, group: str, version: str) -> Document | None
 
 def v2(cluster: Cluster) -> Document:
     """`/openapi/v2`: the built-in kinds; kubectl reads those of CRDs from v3."""
-    from fleetlib.sandbox.kubernetes import builtin
-
     return builtin.openapi_v2()
 
 
