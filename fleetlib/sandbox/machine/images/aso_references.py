@@ -40,6 +40,11 @@ class References:
             return str(reference["armId"])
         owner = await self.owner()
         claimed = FINALIZER in (self.obj["metadata"].get("finalizers") or ())
+        if owner is None and claimed:
+            name = reference.get("name", "")
+            cause = f'{kind}.{group} "{name}" not found'
+            text = f"{self.obj['metadata']['namespace']}/{name} does not exist ({cause})"
+            raise ReadyError("Warning", "ReferenceNotFound", text, FAST)
         if owner is None or (not aso_objects.is_ready(owner) and not claimed):
             shown = f"{reference.get('name', '')}, Group/Kind: {group}/{kind}"
             text = f"Owner {json.dumps(shown)} cannot be found. Progress is blocked until the owner is created."
