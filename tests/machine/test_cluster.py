@@ -1,0 +1,152 @@
+"""A cluster comes up from its goal: nodes, system Pods, workloads; and a settled one writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from harness import World
+
+from fleetlib.sandbox import fabric
+from fleetlib.sandbox.fabric import ClusterGoal
+from fleetlib.sandbox.machine.client import KubeClient
+
+ID = "c1"
+POOL = {
+    "name": "system", "count": 1, "vm_size": "Standard_D2as_v6", "vcpus": 2, "memory_gb": 8, "mode": "System",
+    "os_sku": "AzureLinux", "version": "1.33.3", "node_image": "AKSAzureLinux-V3gen2-202510.1.0", "labels": {}, "taints": [], "zones": [],
+}  # fmt: skip
+Body = Callable[[World, KubeClient], Awaitable[None]]
+
+
+def goal(**changes: Any) -> ClusterGoal:
+    base: dict[str, Any] = {
+        "cluster_id": ID, "cluster_name": "one-aks", "location": "eastus2", "version": "1.33.3",
+        "node_resource_group": "MC_rg_one-aks_eastus2", "pools": [POOL],
+    }  # fmt: skip
+    return ClusterGoal(**{**base, **changes})
+
+
+async def until(world: World, done: Callable[[], Awaitable[bool]], seconds: float = 300) -> None:
+    """Let time pass, in steps, until it is so."""
+    for _ in range(int(seconds)):
+        if await done():
+            return
+        await world.clock.advance(1)
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come to that")
+
+
+def run(tmp_path: Path, body: Body, **changes: Any) -> None:
+    async def main() -> None:
+        async with World.open(tmp_path, ("kubernetes", "machine")) as world:
+            fabric.put_goal(world.sandbox.store, goal(**changes))
+
+            async def up() -> bool:
+                report = fabric.get_report(world.sandbox.store, "cluster", ID, "", "nodes")
+                return report is not None and report.state == "Succeeded"
+
+            await until(world, up)
+            credentials = fabric.get_cluster_report(world.sandbox.store, ID)
+            assert credentials is not None
+            await body(world, KubeClient(world.wire, world.url(f"/clusters/{ID}"), credentials.credentials["component"]["token"]))
+
+    asyncio.run(main())
+
+
+def deployment(name: str, image: str, replicas: int = 1, **spec: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image, **spec}]}},
+        },
+    }  # fmt: skip
+
+
+async def available(kube: KubeClient, name: str, namespace: str = "default") -> int:
+    found = await kube.get("apps/v1", "Deployment", name, namespace)
+    return int((found.get("status") or {}).get("availableReplicas", 0))
+
+
+def test_nodes_and_system_pods_run(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        (node,) = await kube.list("v1", "Node")
+        assert node["metadata"]["name"].startswith("aks-system-") and node["metadata"]["name"].endswith("-vmss000000")
+
+        async def running() -> bool:
+            return await available(kube, "coredns", "kube-system") == 1
+
+        await until(world, running)
+
+    run(tmp_path, body)
+
+
+def test_a_deployment_runs_and_a_settled_cluster_writes_nothing(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        await kube.create(deployment("podinfo", "ghcr.io/stefanprodan/podinfo:6.9.0", 2))
+
+        async def running() -> bool:
+            return await available(kube, "podinfo") == 2
+
+        await until(world, running)
+        await world.clock.advance(60)
+        store = world.sandbox.store
+        before = {name: store.revision(name) for name in (f"cluster:{ID}", "fabric", "machine")}
+        await world.clock.advance(3600)
+        assert {name: store.revision(name) for name in before} == before
+        found = await kube.get("apps/v1", "Deployment", "podinfo", "default")
+        reasons = {c["type"]: c["reason"] for c in found["status"]["conditions"]}
+        assert reasons == {"Progressing": "NewReplicaSetAvailable", "Available": "MinimumReplicasAvailable"}
+
+    run(tmp_path, body)
+
+
+def test_a_missing_secret_and_an_unknown_image_are_said_as_a_kubelet_says_them(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "absent", "key": "k"}}}]
+        await kube.create(deployment("needy", "nginx", env=env))
+        await kube.create(deployment("unknown", "example.com/none:1"))
+
+        async def waiting(name: str) -> str:
+            pods = await kube.list("v1", "Pod", "default", labels=f"app={name}")
+            states = [s["state"] for p in pods for s in (p.get("status") or {}).get("containerStatuses") or ()]
+            return str((states or [{}])[0].get("waiting", {}).get("reason", ""))
+
+        async def both() -> bool:
+            return (await waiting("needy"), await waiting("unknown")) == ("CreateContainerConfigError", "ImagePullBackOff")
+
+        await until(world, both)
+        events = {e["message"] for e in await kube.list("v1", "Event", "default")}
+        assert 'Error: secret "absent" not found' in events
+        await kube.create({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "absent", "namespace": "default"}, "stringData": {"k": "v"},
+        })  # fmt: skip
+
+        async def running() -> bool:
+            return await available(kube, "needy") == 1
+
+        await until(world, running)
+
+    run(tmp_path, body)
+
+
+def test_what_does_not_fit_is_not_scheduled(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        await kube.create(deployment("large", "nginx", resources={"requests": {"cpu": "4"}}))
+
+        async def refused() -> bool:
+            events = await kube.list("v1", "Event", "default")
+            return any(e["reason"] == "FailedScheduling" for e in events)
+
+        await until(world, refused)
+        (event,) = [e for e in await kube.list("v1", "Event", "default") if e["reason"] == "FailedScheduling"]
+        assert event["message"] == (
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod."
+        )
+
+    run(tmp_path, body)
