@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import helm_python
+import uvicorn
 from harness import World
 from test_helm_release import chart
 
-from fleetlib.sandbox import fabric
+from fleetlib.sandbox import fabric, pki
 from fleetlib.sandbox.machine.client import KubeClient
 from fleetlib.sandbox.machine.images import artifacts, flux_helm, flux_kustomize
 from fleetlib.sandbox.machine.images.flux_crds import flux_crds
@@ -222,25 +225,46 @@ async def test_status_holds_only_what_its_schema_has(hub: Hub) -> None:
     assert snapshot["digest"].startswith("sha256:") and snapshot["ociDigest"] == f"sha256:{DIGEST}", json.dumps(found["status"])
 
 
+@asynccontextmanager
+async def listening(hub: Hub) -> AsyncIterator[helm_python.Config]:
+    """The hub on a port of the loopback interface, and the real Helm as its administrator."""
+    state = hub.world.sandbox.state
+    certificate, key = pki.authority(state).issue("tests", hosts=("127.0.0.1",))
+    (state / "tls.pem").write_text(certificate)
+    pki.write_private(state / "tls.key", key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    settings = uvicorn.Config(
+        hub.world.wire.app or "", log_level="critical", lifespan="off",
+        ssl_certfile=str(state / "tls.pem"), ssl_keyfile=str(state / "tls.key"), timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(settings)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    address = f"https://127.0.0.1:{listener.getsockname()[1]}/clusters/hub"
+    token = hub.kube.headers()["authorization"].removeprefix("Bearer ")
+    config = helm_python.Config(
+        kube_apiserver=address, kube_token=token, kube_ca_file=str(state / "ca.pem"), namespace=NAMESPACE
+    )
+    try:
+        yield config
+    finally:
+        config.close()
+        server.should_exit = True
+        await serving
+
+
 @on_a_hub
-async def test_the_real_helm_reads_and_rolls_back_what_was_released(hub: Hub) -> None:
-    import socket
-
-    import helm_python
-    import uvicorn
-
+async def test_the_real_helm_reads_the_stored_releases(hub: Hub) -> None:
     await hub.source("OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart())
     await hub.release("app", values={"count": 4})
     await hub.settle()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(hub.world.wire.app or "", log_level="critical", lifespan="off"))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}/clusters/hub"
-    token = str(hub.kube._token)
-    config = helm_python.Config(kube_apiserver=address, kube_token=token, namespace=NAMESPACE)
-    try:
-        print(await asyncio.to_thread(config.list))
-        print(await asyncio.to_thread(config.history, "app"))
-    finally:
-        server.should_exit = True
-        await serving
+    found = await hub.kube.get("helm.toolkit.fluxcd.io/v2", "HelmRelease", "app", NAMESPACE)
+    await hub.kube.patch({**found, "kind": "HelmRelease"}, {"spec": {"values": {"count": 5}}})
+    await hub.settle()
+    async with listening(hub) as helm:
+        listed = await asyncio.to_thread(helm.list)
+        assert [(r["name"], r["revision"], r["status"], r["app_version"]) for r in listed] == [("app", 2, "deployed", "7")]
+        assert await asyncio.to_thread(helm.get_values, "app") == {"count": 5}
+        history = await asyncio.to_thread(helm.history, "app")
+        everything = await asyncio.to_thread(helm.get_all, "app")
+    assert sorted((r["revision"], r["status"]) for r in history) == [(1, "superseded"), (2, "deployed")]
+    assert "# Source: demo/templates/config.yaml" in json.dumps(everything)
