@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aso_world import Fleet, cluster, configuration, extension, group, run
+from aso_world import Fleet, cluster, configuration, extension, group, owned, run
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 
@@ -175,5 +175,19 @@ def test_a_second_operator_stands_by_until_the_first_is_gone(tmp_path: Path) -> 
         await fleet.create(group())
         assert fleet.ready("ResourceGroup", "myfleet-rg") == SUCCEEDED
         fleet.task = second
+
+    run(test, tmp_path)
+
+
+def test_an_extension_as_asos_sample_for_aks_writes_it(tmp_path: Path) -> None:
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        spec = {"identity": {"type": "SystemAssigned"}, "scope": {"cluster": {"releaseNamespace": "kube-system"}}}
+        sample = owned(
+            "Extension", "prod-0-gitops", {"autoUpgradeMinorVersion": True, "extensionType": "microsoft.flux", **spec}
+        )
+        await fleet.create(group(), cluster(), sample)
+        await fleet.advance(3600)
+        assert fleet.ready("Extension", "prod-0-gitops") == SUCCEEDED
 
     run(test, tmp_path)

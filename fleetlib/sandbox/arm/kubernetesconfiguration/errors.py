@@ -67,15 +67,6 @@ def service_principal_cluster() -> ArmError:
     )
 
 
-def identity_not_supported() -> ArmError:
-    """An extension of an AKS cluster must not ask for an identity of its own."""
-    message = (
-        "Failed to perform resource identity operation. Status: 'BadRequest'. Response: "
-        """'{"error":{"code":"BadRequest","message":""}}'."""
-    )
-    return ArmError(400, "FailedIdentityOperation", message)
-
-
 def type_not_found(extension_type: str) -> ArmError:
     """The sentence is the sandbox's: no public report shows the service's."""
     return ArmError(

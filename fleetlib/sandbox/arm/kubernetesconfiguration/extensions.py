@@ -29,7 +29,8 @@ def prepare(write: Write) -> None:
         wanted = flux.merged(write.before, body.get("properties") or {})
     else:
         wanted = {key: value for key, value in flux.without_nulls(write.properties).items() if key not in READ_ONLY}
-        _check_identity(write)
+        # `identity` is for Arc clusters; on AKS it is taken and has no effect (as ASO's sample for AKS shows).
+        write.document.pop("identity", None)
     properties = {**copy.deepcopy(data.EXTENSION), **wanted}
     _check_type(write, cluster, properties)
     version = _version(properties)
@@ -39,12 +40,6 @@ def prepare(write: Write) -> None:
     properties["aksAssignedIdentity"] = {"type": "SystemAssigned"}
     write.document["properties"] = properties
     write.private["version"] = version
-
-
-def _check_identity(write: Write) -> None:
-    identity = write.document.pop("identity", None) or {}
-    if identity.get("type") not in (None, "None"):
-        raise errors.identity_not_supported()
 
 
 def _check_type(write: Write, cluster: Resource, properties: Document) -> None:
