@@ -573,7 +573,8 @@ def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namesp
         text = "\n".join(f".{path}: field not declared in schema" for path in unknown)
         text = text if len(unknown) == 1 else f"errors:\n  {text}".replace("\n.", "\n  .")
         raise errors.plain(
-            500, f"failed to create typed patch object ({where}; {resource.api_version}, Kind={resource.kind}): {text}"
+            500,
+            f"failed to create typed patch object ({where}; {resource.group}/{resource.version}, Kind={resource.kind}): {text}",
         )
 
 
