@@ -105,7 +105,7 @@ class _Rollout:
         selector = copy.deepcopy(self.spec["selector"])
         selector.setdefault("matchLabels", {})[HASH] = mark
         metadata = self.deployment["metadata"]
-        obj = {
+        obj: Object = {
             "apiVersion": APPS, "kind": "ReplicaSet",
             "metadata": {
                 "name": f"{metadata['name']}-{mark}", "namespace": metadata["namespace"], "labels": labels,

@@ -261,7 +261,7 @@ class Worker:
 
     async def _retry(self, seconds: float) -> None:
         """Until something changed, or for so long."""
-        timer = asyncio.create_task(self.clock.wait(seconds))  # type: ignore[arg-type]
+        timer = asyncio.create_task(self.clock.wait(seconds))
         change = asyncio.create_task(self._changed.wait())
         try:
             await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)

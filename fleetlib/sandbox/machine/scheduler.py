@@ -66,7 +66,7 @@ def _filter(cluster: Cluster, pod: Object, nodes: list[Object], assumed: dict[st
         placed = [p for p in placed if (p.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
         used: Counter[str] = Counter()
         for other in placed:
-            used.update(requests(other["spec"]))  # type: ignore[arg-type]
+            used.update(requests(other["spec"]))
         why = _why_not(pod, node, wanted, room, used, len(placed))
         if why:
             reasons.update(why)

@@ -18,7 +18,7 @@ def matches(selector: Object | None, labels: Mapping[str, str]) -> bool:
 
 
 def _requirement(item: Object, labels: Mapping[str, str]) -> bool:
-    found, values = labels.get(item["key"]), item.get("values") or ()
+    found, values = labels.get(item["key"]), list(item.get("values") or ())
     match item["operator"]:
         case "In":
             return found in values

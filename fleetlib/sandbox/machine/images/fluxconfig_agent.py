@@ -215,10 +215,10 @@ def compliance(obj: Object) -> str:
     if (obj.get("spec") or {}).get("suspend"):
         return "Suspended"
     status = obj.get("status") or {}
-    if status.get("observedGeneration", -1) < obj["metadata"].get("generation", 0) and status.get("observedGeneration") is not None:
-        return "Pending"
     ready = next((item for item in status.get("conditions") or () if item["type"] == "Ready"), None)
     if ready is None or ready["status"] == "Unknown":
+        return "Pending"
+    if ready.get("observedGeneration", 0) < obj["metadata"].get("generation", 0) and "observedGeneration" in ready:
         return "Pending"
     if ready["status"] == "True":
         return "Compliant"

@@ -1,0 +1,80 @@
+"""The extension is installed for real, and a flux configuration becomes Flux objects whose state is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import World
+from machine_world import ID, run, until
+
+from fleetlib.sandbox import fabric
+from fleetlib.sandbox.fabric import ExtensionGoal, FluxConfigurationGoal
+from fleetlib.sandbox.machine.client import KubeClient
+
+PROPERTIES = {
+    "namespace": "cluster-config", "scope": "cluster", "sourceKind": "GitRepository", "suspend": False,
+    "gitRepository": {
+        "url": "https://github.com/contoso/nowhere", "syncIntervalInSeconds": 600, "timeoutInSeconds": 600,
+        "repositoryRef": {"branch": "main", "tag": None},
+    },
+    "kustomizations": {
+        "infra": {"path": "./infra", "prune": True, "syncIntervalInSeconds": 90, "timeoutInSeconds": 600, "dependsOn": []},
+        "apps": {"path": "./apps", "prune": True, "syncIntervalInSeconds": 600, "timeoutInSeconds": 600, "dependsOn": ["infra"]},
+    },
+}  # fmt: skip
+
+
+def extension(**changes: object) -> ExtensionGoal:
+    return ExtensionGoal(**{"cluster_id": ID, "name": "flux", "extension_type": "microsoft.flux", "version": "1.19.5", **changes})  # type: ignore[arg-type]
+
+
+async def settled(world: World, kind: str, name: str, *states: str) -> fabric.Report:
+    async def done() -> bool:
+        report = fabric.get_report(world.sandbox.store, kind, ID, name)
+        return report is not None and report.state in states
+
+    await until(world, done)
+    found = fabric.get_report(world.sandbox.store, kind, ID, name)
+    assert found is not None
+    return found
+
+
+def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        store = world.sandbox.store
+        fabric.put_goal(store, extension())
+        report = await settled(world, "extension", "flux", "Succeeded", "Failed")
+        assert (report.state, report.details) == ("Succeeded", {"version": "1.19.5"})
+        pods = {p["metadata"]["labels"]["app"]: p["status"]["phase"] for p in await kube.list("v1", "Pod", "flux-system")}
+        assert pods == dict.fromkeys(
+            ("source-controller", "kustomize-controller", "helm-controller", "notification-controller", "fluxconfig-agent",
+             "fluxconfig-controller"),
+            "Running",
+        )  # fmt: skip
+        goal = FluxConfigurationGoal(cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES)
+        fabric.put_goal(store, goal)
+        report = await settled(world, "flux", "fleet", "Failed")
+        states = {(s["kind"], s["name"]): s["complianceState"] for s in report.details["statuses"]}
+        assert report.details["complianceState"] == "Non-Compliant"
+        assert states[("GitRepository", "fleet")] == "Non-Compliant"
+        assert report.error is not None and "no such host" in report.error["message"]
+        apps = await kube.get("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "fleet-apps", "cluster-config")
+        assert apps["spec"]["dependsOn"] == [{"name": "fleet-infra"}]
+        assert apps["spec"]["serviceAccountName"] == "flux-applier"
+        infra = await kube.get("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "fleet-infra", "cluster-config")
+        assert infra["spec"]["interval"] == "1m30s"
+        goal.deleted = True
+        fabric.put_goal(store, goal)
+        await settled(world, "flux", "fleet", "Deleted")
+        assert await kube.list("source.toolkit.fluxcd.io/v1", "GitRepository", "cluster-config") == []
+
+    run(tmp_path, body)
+
+
+def test_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
+    async def body(world: World, kube: KubeClient) -> None:
+        fabric.put_goal(world.sandbox.store, extension(version="0.1.0"))
+        report = await settled(world, "extension", "flux", "Failed")
+        assert report.error is not None and "1.19.5" in report.error["message"]
+
+    run(tmp_path, body)
