@@ -289,7 +289,9 @@ async def test_render_schema_and_kind_errors_are_helms(cluster: Cluster) -> None
 async def test_an_api_refusal_fails_the_install_and_retries_are_counted(cluster: Cluster) -> None:
     publish(cluster, chart())
     problem = ".spec.x: field not declared in schema"
-    cluster.api.refuse = lambda verb, key, obj: (422, "Invalid", problem) if (verb, key[2]) == ("APPLY", "app-settings") else None
+    cluster.api.refuse = lambda verb, key, obj: (
+        (422, "Invalid", problem) if (verb, key[2]) == ("APPLY", "app-settings") else None
+    )
     cluster.create(release(install={"remediation": {"retries": 1}}))
     await cluster.settle()
     found = cluster.get("HelmRelease", "app")
@@ -414,7 +416,7 @@ async def test_ownership_is_respected_if_asked_for(cluster: Cluster) -> None:
     message = conditions(cluster.get("HelmRelease", "app"))["Ready"][2]
     assert message.endswith(
         f'unable to continue with install: ConfigMap "app-settings" in namespace "{NAMESPACE}" exists and cannot be imported '
-        'into the current release: invalid ownership metadata; label validation error: missing key '
+        "into the current release: invalid ownership metadata; label validation error: missing key "
         '"app.kubernetes.io/managed-by": must be set to "Helm"; annotation validation error: missing key '
         '"meta.helm.sh/release-name": must be set to "app"; annotation validation error: missing key '
         f'"meta.helm.sh/release-namespace": must be set to "{NAMESPACE}"'

@@ -69,7 +69,9 @@ class Hub:
             "lastUpdateTime": "2026-01-01T00:00:00Z",
         }  # fmt: skip
         await self.kube.patch(
-            {**obj, "metadata": found["metadata"]}, {"status": {"artifact": artifact, "observedGeneration": 1}}, subresource="status"
+            {**obj, "metadata": found["metadata"]},
+            {"status": {"artifact": artifact, "observedGeneration": 1}},
+            subresource="status",
         )
 
     async def release(self, name: str, **spec: Any) -> None:
@@ -117,7 +119,8 @@ async def hub(folder: Path) -> AsyncIterator[Hub]:
         )  # fmt: skip
         found = Hub(world, kube, storage, log)
         with artifacts.serving(pod, storage):
-            tasks = [asyncio.create_task(program(pod)) for program in (flux_kustomize.program, flux_helm.program)]
+            tasks: list[asyncio.Future[None]]
+            tasks = [asyncio.ensure_future(program(pod)) for program in (flux_kustomize.program, flux_helm.program)]
             await found.settle()
             try:
                 yield found
@@ -135,7 +138,7 @@ def on_a_hub(test: Callable[[Hub], Awaitable[None]]) -> Callable[[Path], None]:
 
         asyncio.run(inside())
 
-    runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+    runs.__name__, runs.__doc__ = test.__name__, test.__doc__
     return runs
 
 
@@ -152,7 +155,9 @@ async def test_both_controllers_settle_and_write_no_more(hub: Hub) -> None:
     secret = f"apiVersion: v1\nkind: Secret\nmetadata: {{name: x, namespace: {NAMESPACE}}}\nstringData: {{k: v}}\n"
     widget = f"apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: w, namespace: {NAMESPACE}}}\nspec: {{size: 1}}\n"
     await hub.source("GitRepository", "fleet", "main@sha1:" + "1" * 40, git(s=service, x=secret, w=widget))
-    await hub.source("OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart(templates__s_dot_yaml=service.replace("s,", "h,")))
+    await hub.source(
+        "OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart(templates__s_dot_yaml=service.replace("s,", "h,"))
+    )
     await hub.kustomization("apps", wait=True)
     await hub.release("app")
     await hub.settle()
@@ -171,7 +176,9 @@ async def test_an_unknown_field_is_refused_in_the_apis_words(hub: Hub) -> None:
     await hub.kustomization("apps")
     await hub.release("app")
     await hub.settle()
-    typed = f"failed to create typed patch object ({NAMESPACE}/w; example.org/v1, Kind=Widget): .spec.colour: field not declared"
+    typed = (
+        f"failed to create typed patch object ({NAMESPACE}/w; example.org/v1, Kind=Widget): .spec.colour: field not declared"
+    )
     status, reason, message = await hub.ready("Kustomization", "apps")
     assert (status, reason) == ("False", "ReconciliationFailed")
     assert message.startswith(f"Widget/{NAMESPACE}/w dry-run failed") and typed in message

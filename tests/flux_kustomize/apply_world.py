@@ -105,7 +105,7 @@ async def running(program: Program, *arguments: str) -> AsyncIterator[Cluster]:
     cluster = Cluster(api, pod, clock, storage, lines)
     cluster.namespace(NAMESPACE)
     with artifacts.serving(pod, storage):
-        task = asyncio.create_task(program(pod))
+        task: asyncio.Future[None] = asyncio.ensure_future(program(pod))
         await cluster.settle()
         try:
             yield cluster
@@ -131,7 +131,7 @@ def with_program(program: Program, *arguments: str) -> Callable[[Test], Callable
 
             asyncio.run(inside())
 
-        runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+        runs.__name__, runs.__doc__ = test.__name__, test.__doc__
         return runs
 
     return decorate

@@ -446,9 +446,7 @@ class Helm:
             if key not in found:
                 problems.append(f'{what} validation error: missing key "{key}": must be set to "{value}"')
             elif found[key] != value:
-                problems.append(
-                    f'{what} validation error: key "{key}" must equal "{value}": current value is "{found[key]}"'
-                )
+                problems.append(f'{what} validation error: key "{key}" must equal "{value}": current value is "{found[key]}"')
         return problems
 
 

@@ -287,9 +287,7 @@ class ResourceManager:
 
     # --- wait --------------------------------------------------------------------------------------------------------
 
-    async def wait(
-        self, refs: Iterable[Ref], versions: Mapping[Ref, str], timeout: float, *, fail_fast: bool = False
-    ) -> None:
+    async def wait(self, refs: Iterable[Ref], versions: Mapping[Ref, str], timeout: float, *, fail_fast: bool = False) -> None:
         """Until all are Current. Raises `ApplyError` when all that is left has failed (with `fail_fast`: any), or too late."""
         await _Wait(self.kube, self.clock, {ref: versions.get(ref, "") for ref in refs}, fail_fast).run(timeout)
 

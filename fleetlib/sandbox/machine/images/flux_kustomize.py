@@ -425,9 +425,7 @@ class KustomizationController:
             self.pod.log(f"{_name(run.obj)}: garbage collection completed: {text}")
             await self._event(run, "Normal", text)
 
-    async def _check_health(
-        self, run: _Run, manager: ResourceManager, entries: list[Entry], drifted: bool, limit: str
-    ) -> None:
+    async def _check_health(self, run: _Run, manager: ResourceManager, entries: list[Entry], drifted: bool, limit: str) -> None:
         refs = _to_check(run, entries)
         if not refs:
             flux.delete_condition(run.obj, HEALTHY)

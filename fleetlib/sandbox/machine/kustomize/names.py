@@ -99,9 +99,7 @@ def _reachable(referrer: Resource, target: Resource) -> bool:
     return any(known.namespace in namespaces for known in target.ids)
 
 
-def _followed(
-    referrer: Resource, kind: str, holder: Any, field: str, targets: list[Resource], path: tuple[str, ...]
-) -> Any:
+def _followed(referrer: Resource, kind: str, holder: Any, field: str, targets: list[Resource], path: tuple[str, ...]) -> Any:
     value = holder[field]
     if isinstance(value, str):
         if "roleRef" in path and holder.get("kind") != kind:
