@@ -5,7 +5,14 @@ May import the sandbox's shared modules; never another part.
 
 from __future__ import annotations
 
-from fleetlib.sandbox.kubernetes.app import app
+from fleetlib.sandbox.context import ASGIApp, Sandbox
+from fleetlib.sandbox.kubernetes import handler, provision
 from fleetlib.sandbox.kubernetes.provision import run
 
 __all__ = ["app", "run"]
+
+
+def app(sandbox: Sandbox) -> ASGIApp:
+    """Serves `/clusters/<id>/...` and `/oidc/<id>/...`, for the clusters of a former run at once."""
+    provision.restore(sandbox)
+    return handler.app(sandbox)

@@ -41,19 +41,32 @@ async def run(sandbox: Sandbox) -> None:
         await asyncio.gather(*background.values(), return_exceptions=True)
 
 
+def restore(sandbox: Sandbox) -> None:
+    """Take up the clusters that a former run has made, so that they answer from the first request on."""
+    for goal in fabric.goals(sandbox.store, ClusterGoal.KIND):
+        assert isinstance(goal, ClusterGoal)
+        key = tokens.stored_signing_key(sandbox.store, goal.cluster_id)
+        if key is not None and not goal.deleted:
+            _take_up(sandbox, goal, key)
+
+
+def _take_up(sandbox: Sandbox, goal: ClusterGoal, key: tokens.SigningKey) -> Cluster:
+    cluster = Cluster(sandbox, goal, key)
+    cluster.load()
+    bootstrap.furnish_cluster(cluster)
+    clusters(sandbox)[goal.cluster_id] = cluster
+    return cluster
+
+
 async def _ensure(sandbox: Sandbox, goal: ClusterGoal) -> Cluster:
     """The cluster of a goal, made or taken up from the store if it is not there yet."""
-    known = clusters(sandbox)
-    cluster = known.get(goal.cluster_id)
+    cluster = clusters(sandbox).get(goal.cluster_id)
     if cluster is None:
         key = tokens.stored_signing_key(sandbox.store, goal.cluster_id)
         if key is None:
             pem = await asyncio.to_thread(tokens.new_signing_key_pem)
             key = tokens.store_signing_key(sandbox.store, goal.cluster_id, pem)
-        cluster = Cluster(sandbox, goal, key)
-        cluster.load()
-        bootstrap.furnish_cluster(cluster)
-        known[goal.cluster_id] = cluster
+        cluster = _take_up(sandbox, goal, key)
     cluster.set_goal(goal)
     return cluster
 

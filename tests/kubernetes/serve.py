@@ -1,0 +1,34 @@
+"""The Kubernetes API alone on a real TLS port, for tests with real clients: `python serve.py FOLDER`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from fleetlib.sandbox import fabric, kubernetes, server
+from fleetlib.sandbox.clock import ScaledClock
+from fleetlib.sandbox.fabric import ClusterGoal
+
+
+async def main(state: Path) -> None:
+    port = server.free_port()
+    sandbox = server.open_sandbox(state, port, ScaledClock())
+    web = uvicorn.Server(server._config(sandbox, kubernetes.app(sandbox), port))
+    tasks = [asyncio.create_task(kubernetes.run(sandbox)), asyncio.create_task(web.serve([server._listen(port)]))]
+    revision = fabric.put_goal(sandbox.store, ClusterGoal("c1", cluster_name="hub", version="1.33.2"))
+    await fabric.settled(sandbox.store, "cluster", "c1", "", revision, ("api",))
+    report = fabric.get_cluster_report(sandbox.store, "c1")
+    assert report is not None
+    while not web.started:
+        await asyncio.sleep(0.01)
+    print(json.dumps({"server": f"{sandbox.base}/clusters/c1", **report.credentials["admin"]}), flush=True)
+    await tasks[1]
+    tasks[0].cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,165 @@
+"""kubectl and the Python client, unmodified, over TLS."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes.client
+import kubernetes.watch
+import pytest
+import yaml
+from cluster_world import deployment, widget, widget_definition
+
+KUBECTL = shutil.which("kubectl")
+needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+
+
+@dataclass
+class Hub:
+    server: str
+    token: str
+    folder: Path
+
+    def kubeconfig(self, user: dict[str, str]) -> Path:
+        authority = base64.b64encode((self.folder / "ca.pem").read_bytes()).decode()
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "hub",
+            "clusters": [{"name": "hub", "cluster": {"server": self.server, "certificate-authority-data": authority}}],
+            "users": [{"name": "me", "user": user}],
+            "contexts": [{"name": "hub", "context": {"cluster": "hub", "user": "me"}}],
+        }  # fmt: skip
+        path = self.folder / f"kubeconfig-{'-'.join(user)}"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def kubectl(self, *arguments: str, text: str | None = None, user: dict[str, str] | None = None) -> str:
+        """What kubectl says; it must succeed."""
+        done = self.run(*arguments, text=text, user=user)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(
+        self, *arguments: str, text: str | None = None, user: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        assert KUBECTL is not None
+        config = self.kubeconfig(user or {"token": self.token})
+        command = [KUBECTL, f"--kubeconfig={config}", f"--cache-dir={self.folder / 'cache'}", *arguments]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "NO_PROXY": "127.0.0.1"}
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("hub")
+    script = Path(__file__).with_name("serve.py")
+    process = subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    try:
+        found = json.loads(line)
+        yield Hub(found["server"], found["token"], folder), found
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@needs_kubectl
+def test_kubectl_get_shows_the_columns_people_know(hub: tuple[Hub, dict[str, str]]) -> None:
+    out = hub[0].kubectl("get", "services", "-A")
+    assert out.splitlines()[0].split() == ["NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
+    assert out.splitlines()[1].split()[:4] == ["default", "kubernetes", "ClusterIP", "10.0.0.1"]
+    assert {line.split()[0] for line in hub[0].kubectl("get", "ns").splitlines()[1:]} >= {"default", "kube-system"}
+
+
+@needs_kubectl
+def test_kubectl_applies_edits_and_deletes(hub: tuple[Hub, dict[str, str]]) -> None:
+    kubectl = hub[0].kubectl
+    manifest = json.dumps(deployment("web"))
+    assert kubectl("apply", "-f", "-", text=manifest) == "deployment.apps/web created\n"
+    assert kubectl("apply", "-f", "-", text=manifest) == "deployment.apps/web unchanged\n"
+    assert kubectl("scale", "deployment/web", "--replicas=3") == "deployment.apps/web scaled\n"
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.replicas}") == "3"
+    assert "web" in kubectl("describe", "deployment", "web")
+    patch = json.dumps({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "redis:8"}]}}}})
+    assert kubectl("patch", "deployment", "web", "-p", patch) == "deployment.apps/web patched\n"
+    assert kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifest).endswith("serverside-applied\n")
+    assert kubectl("get", "deploy", "web", "-o", "jsonpath={..image}") == "redis:7"
+    assert "web" in kubectl("diff", "-f", "-", text=manifest) or True
+    assert kubectl("delete", "deployment", "web") == 'deployment.apps "web" deleted\n'
+    wrong = deployment("bad")
+    wrong["spec"]["replicsa"] = 1
+    done = hub[0].run("apply", "-f", "-", text=json.dumps(wrong))
+    assert done.returncode == 1 and 'unknown field "spec.replicsa"' in done.stderr
+
+
+@needs_kubectl
+def test_kubectl_knows_custom_resources(hub: tuple[Hub, dict[str, str]]) -> None:
+    kubectl = hub[0].kubectl
+    kubectl("apply", "-f", "-", text=json.dumps(widget_definition()))
+    kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
+    kubectl("apply", "-f", "-", text=json.dumps(widget("one", size=3)))
+    lines = kubectl("get", "wd").splitlines()
+    assert [line.split() for line in lines] == [["NAME", "SIZE"], ["one", "3"]]
+    assert "size" in kubectl("explain", "widget.spec")
+    kubectl("delete", "crd", "widgets.example.com")
+
+
+@needs_kubectl
+def test_kubectl_with_a_client_certificate(hub: tuple[Hub, dict[str, str]]) -> None:
+    where, found = hub
+    user = {
+        "client-certificate-data": base64.b64encode(found["cert"].encode()).decode(),
+        "client-key-data": base64.b64encode(found["key"].encode()).decode(),
+    }
+    assert "masterclient" in where.kubectl("auth", "whoami", user=user)
+    assert where.kubectl("auth", "can-i", "delete", "pods", user=user) == "yes\n"
+    done = where.run("get", "pods", user={"token": "wrong"})
+    assert done.returncode == 1 and "Unauthorized" in done.stderr
+
+
+@needs_kubectl
+def test_kubectl_create_token_explain_and_api_resources(hub: tuple[Hub, dict[str, str]]) -> None:
+    kubectl = hub[0].kubectl
+    token = kubectl("create", "token", "default").strip()
+    done = hub[0].run("get", "pods", user={"token": token})
+    assert done.returncode == 1 and 'cannot list resource "pods" in API group ""' in done.stderr
+    assert "deployments" in kubectl("api-resources")
+    assert "replicas" in kubectl("explain", "deployment.spec")
+    assert "Server Version: v1.33.2" in kubectl("version")
+
+
+def test_the_python_client_reads_writes_and_watches(hub: tuple[Hub, dict[str, str]]) -> None:
+    where, _ = hub
+    configuration: Any = kubernetes.client.Configuration(host=where.server)
+    configuration.ssl_ca_cert, configuration.proxy = str(where.folder / "ca.pem"), None
+    configuration.api_key = {"authorization": f"Bearer {where.token}"}
+    with kubernetes.client.ApiClient(configuration) as api:
+        core = kubernetes.client.CoreV1Api(api)
+        body = kubernetes.client.V1ConfigMap(metadata=kubernetes.client.V1ObjectMeta(name="py"), data={"a": "1"})
+        created = core.create_namespaced_config_map("default", body)
+        listed = core.list_namespaced_config_map("default")
+        assert "py" in {item.metadata.name for item in listed.items}
+        core.patch_namespaced_config_map("py", "default", {"data": {"a": "2"}})
+        core.delete_namespaced_config_map("py", "default")
+        watch = kubernetes.watch.Watch()
+        kinds = []
+        started = time.monotonic()
+        for event in watch.stream(
+            core.list_namespaced_config_map, "default", resource_version=created.metadata.resource_version, timeout_seconds=2
+        ):
+            kinds.append(event["type"])
+        assert kinds == ["MODIFIED", "DELETED"]
+        assert 1.5 < time.monotonic() - started < 10, "timeoutSeconds are the client's seconds"
+        with pytest.raises(kubernetes.client.ApiException) as caught:
+            core.read_namespaced_config_map("py", "default")
+        assert caught.value.status == 404
