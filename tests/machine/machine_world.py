@@ -39,9 +39,9 @@ async def until(world: World, done: Callable[[], Awaitable[bool]], seconds: floa
     raise AssertionError("it did not come to that")
 
 
-def run(tmp_path: Path, body: Body, **changes: Any) -> None:
+def run(tmp_path: Path, body: Body, parts: tuple[str, ...] = ("kubernetes", "machine"), **changes: Any) -> None:
     async def main() -> None:
-        async with World.open(tmp_path, ("kubernetes", "machine")) as world:
+        async with World.open(tmp_path, parts) as world:
             fabric.put_goal(world.sandbox.store, goal(**changes))
 
             async def up() -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness import World
 from machine_world import ID, run, until
 
-from fleetlib.sandbox import fabric
+from fleetlib.sandbox import fabric, sources
 from fleetlib.sandbox.fabric import ExtensionGoal, FluxConfigurationGoal
 from fleetlib.sandbox.machine.client import KubeClient
 
@@ -78,3 +78,29 @@ def test_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
         assert report.error is not None and "1.19.5" in report.error["message"]
 
     run(tmp_path, body)
+
+
+def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned(tmp_path: Path) -> None:
+    files = {"infra": "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
+             "apps": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {x: '1'}\n"}  # fmt: skip
+    for folder, text in files.items():
+        (tmp_path / "tree" / folder).mkdir(parents=True)
+        (tmp_path / "tree" / folder / "objects.yaml").write_text(text)
+
+    async def body(world: World, kube: KubeClient) -> None:
+        store, url = world.sandbox.store, PROPERTIES["gitRepository"]["url"]  # type: ignore[index]
+        sources.seed_repository(world.sandbox.state, url, tmp_path / "tree")
+        sources.mirror(world.sandbox, url, "git")
+        fabric.put_goal(store, extension())
+        goal = FluxConfigurationGoal(cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES)
+        fabric.put_goal(store, goal)
+        report = await settled(world, "flux", "fleet", "Succeeded")
+        assert report.details["complianceState"] == "Compliant"
+        assert report.details["sourceSyncedCommitId"].startswith("main@sha1:")
+        assert (await kube.get("v1", "ConfigMap", "a", "shop"))["data"] == {"x": "1"}
+        goal.deleted = True
+        fabric.put_goal(store, goal)
+        await settled(world, "flux", "fleet", "Deleted")
+        assert await kube.find("v1", "ConfigMap", "a", "shop") is None
+
+    run(tmp_path, body, ("kubernetes", "machine", "sources"))
