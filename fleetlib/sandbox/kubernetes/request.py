@@ -14,7 +14,7 @@ import yaml
 
 from fleetlib.sandbox.context import Receive, Scope, Send
 from fleetlib.sandbox.http import read_body
-from fleetlib.sandbox.kubernetes import errors
+from fleetlib.sandbox.kubernetes import errors, protobuf
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.tokens import User
@@ -85,6 +85,11 @@ class Request:
         if not data:
             return {}
         kind = self.content_type
+        if kind == protobuf.MEDIA_TYPE:
+            try:
+                return protobuf.decode(data)
+            except protobuf.ProtobufError as error:
+                raise errors.bad_request(str(error)) from None
         if kind not in ("", JSON, "*/*", *YAML):
             raise errors.unsupported_media_type((JSON, YAML[0]))
         return decode(data, as_yaml=kind in YAML)
