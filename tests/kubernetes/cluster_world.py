@@ -22,7 +22,7 @@ ISSUER = "https://127.0.0.1:8443/oidc/c1/"
 
 
 def goal(**changes: Any) -> ClusterGoal:
-    wanted = {
+    wanted: dict[str, Any] = {
         "cluster_id": CLUSTER,
         "cluster_name": "hub",
         "version": "1.33.2",
