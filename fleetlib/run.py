@@ -120,6 +120,7 @@ def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
                 cwd=str(path.parent),
                 progress_bar=False,
                 log_output=False,
+                extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's own remarks are not the stage's
             )
     except PapermillExecutionError as error:
         result.status, result.error = "failed", f"{error.evalue}"

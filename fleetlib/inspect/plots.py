@@ -29,7 +29,8 @@ def environments(clusters: pandas.DataFrame) -> Any:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(COLOURS), frameon=False)
+    plt.close(figure)  # shown once, as the value of the cell, not again by the inline backend
     return figure
 
 
