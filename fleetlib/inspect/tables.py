@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fleetlib import environments
@@ -81,14 +82,14 @@ def sources(session: Session) -> pandas.DataFrame:
                 or (state.get("artifact") or {}).get("revision")
                 or state.get("lastAttemptedRevision")
             )
-            rows.append((obj["metadata"]["name"], kind[1], status == "True", _short(revision or ""), reason, message))
+            rows.append((obj["metadata"]["name"], kind[1], status == "True", _short(revision or ""), reason, _short(message)))
     frame = pandas.DataFrame(rows, columns=["name", "kind", "ready", "revision", "reason", "message"])
     return frame.set_index("name")
 
 
-def _short(revision: str) -> str:
-    head, colon, tail = revision.rpartition(":")
-    return f"{head}:{tail[:8]}" if colon and len(tail) >= 40 else revision
+def _short(text: str) -> str:
+    """Commit ids and digests by their first eight characters."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b", r"\1", text)
 
 
 def environments_table(session: Session) -> pandas.DataFrame:
