@@ -51,7 +51,9 @@ def run(tmp_path: Path, body: Body, parts: tuple[str, ...] = ("kubernetes", "mac
             await until(world, up)
             credentials = fabric.get_cluster_report(world.sandbox.store, ID)
             assert credentials is not None
-            await body(world, KubeClient(world.wire, world.url(f"/clusters/{ID}"), credentials.credentials["component"]["token"]))
+            await body(
+                world, KubeClient(world.wire, world.url(f"/clusters/{ID}"), credentials.credentials["component"]["token"])
+            )
 
     asyncio.run(main())
 

@@ -25,7 +25,9 @@ PROPERTIES = {
 
 
 def extension(**changes: object) -> ExtensionGoal:
-    return ExtensionGoal(**{"cluster_id": ID, "name": "flux", "extension_type": "microsoft.flux", "version": "1.19.5", **changes})  # type: ignore[arg-type]
+    return ExtensionGoal(
+        **{"cluster_id": ID, "name": "flux", "extension_type": "microsoft.flux", "version": "1.19.5", **changes}
+    )  # type: ignore[arg-type]
 
 
 async def settled(world: World, kind: str, name: str, *states: str) -> fabric.Report:
@@ -51,7 +53,9 @@ def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path)
              "fluxconfig-controller"),
             "Running",
         )  # fmt: skip
-        goal = FluxConfigurationGoal(cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES)
+        goal = FluxConfigurationGoal(
+            cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES
+        )
         fabric.put_goal(store, goal)
         report = await settled(world, "flux", "fleet", "Failed")
         states = {(s["kind"], s["name"]): s["complianceState"] for s in report.details["statuses"]}
@@ -92,7 +96,9 @@ def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned
         sources.seed_repository(world.sandbox.state, url, tmp_path / "tree")
         sources.mirror(world.sandbox, url, "git")
         fabric.put_goal(store, extension())
-        goal = FluxConfigurationGoal(cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES)
+        goal = FluxConfigurationGoal(
+            cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES
+        )
         fabric.put_goal(store, goal)
         report = await settled(world, "flux", "fleet", "Succeeded")
         assert report.details["complianceState"] == "Compliant"

@@ -25,7 +25,10 @@ def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
             "apiVersion": "v1", "kind": "Service", "metadata": meta("web"),
             "spec": {"type": "LoadBalancer", "selector": {"app": "db"}, "ports": [{"port": 80}]},
         })  # fmt: skip
-        claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+        claim = {
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
         await kube.create({
             "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta("db"),
             "spec": {
@@ -44,7 +47,11 @@ def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
         assert {c["metadata"]["name"]: c["status"]["phase"] for c in claims} == {"data-db-0": "Bound", "data-db-1": "Bound"}
         service = await kube.get("v1", "Service", "web", "default")
         assert service["status"]["loadBalancer"]["ingress"][0]["ip"]
-        slices = [s for s in await kube.list("discovery.k8s.io/v1", "EndpointSlice", "default") if s["metadata"]["name"].startswith("web-")]
+        slices = [
+            s
+            for s in await kube.list("discovery.k8s.io/v1", "EndpointSlice", "default")
+            if s["metadata"]["name"].startswith("web-")
+        ]
         assert [e["conditions"]["ready"] for e in slices[0]["endpoints"]] == [True, True]
 
     run(tmp_path, body)
@@ -63,7 +70,9 @@ def test_jobs_complete_or_exceed_their_limit(tmp_path: Path) -> None:
         async def ended() -> bool:
             jobs = await kube.list("batch/v1", "Job", "default")
             ends = {
-                j["metadata"]["name"]: [c["type"] for c in (j.get("status") or {}).get("conditions") or () if c["type"] in ("Complete", "Failed")]
+                j["metadata"]["name"]: [
+                    c["type"] for c in (j.get("status") or {}).get("conditions") or () if c["type"] in ("Complete", "Failed")
+                ]
                 for j in jobs
             }
             return ends == {"good": ["Complete"], "bad": ["Failed"]}
@@ -83,7 +92,9 @@ def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
         async def looping() -> bool:
             pods = await kube.list("v1", "Pod", "default")
             states = [s for p in pods for s in (p.get("status") or {}).get("containerStatuses") or ()]
-            return any(s["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" and s["restartCount"] >= 2 for s in states)
+            return any(
+                s["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" and s["restartCount"] >= 2 for s in states
+            )
 
         await until(world, looping)
 

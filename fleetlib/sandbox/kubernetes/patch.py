@@ -76,7 +76,9 @@ def _index(part: str, length: int, op: Mapping[str, Any], *, inserting: bool) ->
         raise PatchError(f"{op['op']} operation does not apply: value was not a proper array index: '{part}'")
     index = int(part)
     if index > length or (index == length and not inserting):
-        raise PatchError(f"{op['op']} operation does not apply: Unable to access invalid index: {index}: invalid index referenced")
+        raise PatchError(
+            f"{op['op']} operation does not apply: Unable to access invalid index: {index}: invalid index referenced"
+        )
     return index
 
 
@@ -307,9 +309,7 @@ def _check_order(wanted: list[Any], order: list[Any], merge_key: str) -> None:
         while position < len(order) and _identity(order[position], merge_key) != identity:
             position += 1
         if position == len(order):
-            raise PatchError(
-                f"The order in patch list:\n{_go(wanted)}\n doesn't match $setElementOrder list:\n{_go(order)}\n"
-            )
+            raise PatchError(f"The order in patch list:\n{_go(wanted)}\n doesn't match $setElementOrder list:\n{_go(order)}\n")
         position += 1
 
 

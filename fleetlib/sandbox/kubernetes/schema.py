@@ -23,10 +23,7 @@ _REF = "#/components/schemas/"
 OBJECT_META: dict[str, Any] = {
     "type": "object",
     "properties": {
-        **{
-            name: {"type": "string"}
-            for name in ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion")
-        },
+        **{name: {"type": "string"} for name in ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion")},
         "generation": {"type": "integer", "format": "int64"},
         "creationTimestamp": {"type": "string", "format": "date-time", "nullable": True},
         "deletionTimestamp": {"type": "string", "format": "date-time", "nullable": True},
@@ -62,8 +59,7 @@ OBJECT_META: dict[str, Any] = {
                 "type": "object",
                 "properties": {
                     **{
-                        name: {"type": "string"}
-                        for name in ("apiVersion", "fieldsType", "manager", "operation", "subresource")
+                        name: {"type": "string"} for name in ("apiVersion", "fieldsType", "manager", "operation", "subresource")
                     },
                     "time": {"type": "string", "format": "date-time"},
                     "fieldsV1": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
@@ -165,7 +161,9 @@ class Node:
         items = raw.get("items")
         self.items: Node | None = definitions.node(items) if isinstance(items, Mapping) else None
         additional = raw.get("additionalProperties")
-        self.additional: Node | None = definitions.node(additional if isinstance(additional, Mapping) else _ANYTHING) if additional else None
+        self.additional: Node | None = (
+            definitions.node(additional if isinstance(additional, Mapping) else _ANYTHING) if additional else None
+        )
         if fields is None:
             declared = raw.get("properties", {})
             if self.embedded:
@@ -185,9 +183,7 @@ class Schema:
 
     __slots__ = ("custom", "document", "root")
 
-    def __init__(
-        self, document: Mapping[str, Any], definitions: Definitions | None = None, *, custom: bool = True
-    ) -> None:
+    def __init__(self, document: Mapping[str, Any], definitions: Definitions | None = None, *, custom: bool = True) -> None:
         self.document = document
         self.custom = custom
         known = definitions or Definitions()
@@ -209,7 +205,7 @@ class Schema:
 
     def validate(self, obj: Any, old: Any = None) -> list[Cause]:
         """Why `obj` is not valid, as the API words it; `old` is the object it replaces, for transition rules."""
-        return list(_validate(obj, self.root, ""))+list(cel.check_object(obj, old, self.root))
+        return list(_validate(obj, self.root, "")) + list(cel.check_object(obj, old, self.root))
 
     def problems(self) -> list[Cause]:
         """Why this schema itself cannot be served: CEL rules that do not compile, or that use what is not implemented."""
@@ -282,7 +278,9 @@ def _type_of(value: Any) -> str:
         return "integer" if value.is_integer() else "number"
     if value is None:
         return "null"
-    return {dict: "object", list: "array"}.get(type(value), "string")
+    if isinstance(value, dict):
+        return "object"
+    return "array" if isinstance(value, list) else "string"
 
 
 def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:

@@ -161,7 +161,9 @@ class _Parser:
                     return values
                 expects_value = True
             elif token == "" or token in _SYMBOLS or not expects_value:
-                raise _unable(f"found '{token}', expected: ',' or ')'" if values else f"found '{token}', expected: ',', ')' or identifier")
+                raise _unable(
+                    f"found '{token}', expected: ',' or ')'" if values else f"found '{token}', expected: ',', ')' or identifier"
+                )
             else:
                 values.append(token)
                 expects_value = False
@@ -176,11 +178,13 @@ def _requirement(key: str, operator: str, values: list[str], where: str = "") ->
         problem = label_value_problem(value)
         if problem:
             path = where + "values" + (f"[{at}][{key}]" if not where else f"[{at}]")
-            raise _unable(f'{path}: Invalid value: "{value}": {problem}') if not where else SelectorError(
-                f'{path}: Invalid value: "{value}": {problem}'
+            raise (
+                _unable(f'{path}: Invalid value: "{value}": {problem}')
+                if not where
+                else SelectorError(f'{path}: Invalid value: "{value}": {problem}')
             )
     if operator in ("gt", "lt") and not _INTEGER.fullmatch(values[0]):
-        raise _unable(f'values[0]: Invalid value: "{values[0]}": for \'Gt\', \'Lt\' operators, the value must be an integer')
+        raise _unable(f"values[0]: Invalid value: \"{values[0]}\": for 'Gt', 'Lt' operators, the value must be an integer")
     return Requirement(key, operator, frozenset(values))
 
 
@@ -210,9 +214,7 @@ def qualified_name_problem(key: str) -> str:
     """Why `key` cannot be a label key or an annotation key ("" if it can), as IsQualifiedName words it."""
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
-        return (
-            f"a qualified name {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        )
+        return f"a qualified name {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
     if slash and prefix == "":
         return "prefix part must be non-empty"
     if slash and (len(prefix) > 253 or not _SUBDOMAIN.fullmatch(prefix)):

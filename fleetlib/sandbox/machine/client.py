@@ -95,9 +95,7 @@ class KubeClient:
         """One request; the decoded answer. Raises `ApiError` for any status of 400 or more."""
         query = "?" + urlencode({k: v for k, v in params.items() if v not in (None, "")}) if params else ""
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        response = await self.wire.request(
-            method, self.server + path + query, headers=self.headers(content_type), body=data
-        )
+        response = await self.wire.request(method, self.server + path + query, headers=self.headers(content_type), body=data)
         if response.status >= 400:
             raise ApiError(response)
         return response.json() if response.headers.get("content-type", "").startswith("application/json") else response.text
@@ -155,9 +153,7 @@ class KubeClient:
                 return None
             raise
 
-    async def list(
-        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> Objects:
+    async def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Objects:
         """The objects, each with its apiVersion and kind."""
         path = await self.path(api_version, kind, namespace)
         found = await self.raw("GET", path, params={"labelSelector": labels, "fieldSelector": fields})
@@ -170,9 +166,7 @@ class KubeClient:
     async def update(self, obj: Object, subresource: str = "") -> Object:
         return await self.raw("PUT", await self._path_of(obj, subresource), body=obj)  # type: ignore[no-any-return]
 
-    async def patch(
-        self, obj: Object, patch: Any, *, subresource: str = "", kind: str = "merge", manager: str = ""
-    ) -> Object:
+    async def patch(self, obj: Object, patch: Any, *, subresource: str = "", kind: str = "merge", manager: str = "") -> Object:
         """Patch the object that `obj` names; `kind` is json, merge or strategic."""
         content_type = {
             "json": "application/json-patch+json", "merge": "application/merge-patch+json",

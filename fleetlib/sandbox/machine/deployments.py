@@ -196,7 +196,11 @@ class _Rollout:
     async def _clean_up(self) -> None:
         """Keep as many old ReplicaSets as the history limit says, once the rollout is through."""
         limit = int(self.spec.get("revisionHistoryLimit", 10))
-        idle = [item for item in self.old if not _size(item) and not (item.get("status") or {}).get("replicas") and not is_deleted(item)]
+        idle = [
+            item
+            for item in self.old
+            if not _size(item) and not (item.get("status") or {}).get("replicas") and not is_deleted(item)
+        ]
         for item in sorted(idle, key=_revision)[: max(0, len(idle) - limit)]:
             await self.cluster.delete(item)
             self.sets.remove(item)
@@ -326,7 +330,9 @@ def _progressed(before: Object, status: Object) -> bool:
     def more(name: str) -> bool:
         return bool(status.get(name, 0) > before.get(name, 0))
 
-    fewer_old = status.get("replicas", 0) - status.get("updatedReplicas", 0) < before.get("replicas", 0) - before.get("updatedReplicas", 0)
+    fewer_old = status.get("replicas", 0) - status.get("updatedReplicas", 0) < before.get("replicas", 0) - before.get(
+        "updatedReplicas", 0
+    )
     return more("updatedReplicas") or more("readyReplicas") or more("availableReplicas") or fewer_old
 
 

@@ -131,7 +131,9 @@ def _available(obj: Object) -> bool:
 async def _uninstall(cluster: Cluster, goal: ExtensionGoal) -> None:
     for obj in reversed(objects(goal)):
         if obj["kind"] not in ("CustomResourceDefinition", "Namespace"):
-            await cluster.manager.delete(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", ""))
+            await cluster.manager.delete(
+                obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", "")
+            )
 
 
 # --- what is installed -----------------------------------------------------------------------------------------------
@@ -143,7 +145,13 @@ def objects(goal: ExtensionGoal) -> Objects:
     if versions is None:
         raise Refused(f"microsoft.flux has no version {goal.version}: the sandbox knows {', '.join(VERSIONS)}")
     enabled = [name for name, default in DEFAULTS.items() if _setting(goal, f"{name}.enabled", default)]
-    found: Objects = [{"apiVersion": CORE, "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "flux"}}}]
+    found: Objects = [
+        {
+            "apiVersion": CORE,
+            "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "flux"}},
+        }
+    ]
     found += flux_crds()
     for name in (*DEFAULTS, "fluxconfig-agent", "fluxconfig-controller"):
         found.append({"apiVersion": CORE, "kind": "ServiceAccount", "metadata": _named(name)})
@@ -169,7 +177,11 @@ def _setting(goal: ExtensionGoal, name: str, default: bool) -> bool:
 
 
 def _named(name: str) -> Object:
-    return {"name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/component": name}}
+    return {
+        "name": name,
+        "namespace": NAMESPACE,
+        "labels": {"app.kubernetes.io/part-of": "flux", "app.kubernetes.io/component": name},
+    }
 
 
 def _service(name: str) -> Object:

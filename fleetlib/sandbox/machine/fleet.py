@@ -110,7 +110,10 @@ class Machine:
                 await nodes.reconcile()
                 await system.install(self._cluster)
                 fabric.put_report(
-                    self.sandbox.store, goal, Report(goal.revision, "Succeeded", details={"pools": nodes.report()}), part="nodes"
+                    self.sandbox.store,
+                    goal,
+                    Report(goal.revision, "Succeeded", details={"pools": nodes.report()}),
+                    part="nodes",
                 )
             await self._moved.wait()
 
@@ -159,6 +162,3 @@ class Machine:
                 await anext(watch)
         finally:
             watch.close()
-
-
-

@@ -92,9 +92,7 @@ async def _act(cluster: Cluster, job: Object) -> float | None:
     pods = cluster.owned(CORE, "Pod", job)
     succeeded, failed = len(_in_phase(pods, "Succeeded")), len(_in_phase(pods, "Failed"))
     active = [pod for pod in pods if is_active(pod)]
-    restarts = sum(
-        item["restartCount"] for pod in active for item in (pod.get("status") or {}).get("containerStatuses") or ()
-    )
+    restarts = sum(item["restartCount"] for pod in active for item in (pod.get("status") or {}).get("containerStatuses") or ())
     limit, wanted = int(spec.get("backoffLimit", 6)), int(spec.get("completions") or 1)
     status: Object = {**(job.get("status") or {}), "startTime": (job.get("status") or {}).get("startTime", now)}
     conditions = copy.deepcopy(status.get("conditions") or [])
@@ -103,8 +101,22 @@ async def _act(cluster: Cluster, job: Object) -> float | None:
         active = await _fail(cluster, job, active, conditions)
         failed += 1 if restarts > limit else 0
     elif succeeded >= wanted:
-        set_condition(conditions, now, "SuccessCriteriaMet", "True", reason="CompletionsReached", message="Reached expected number of succeeded pods")
-        set_condition(conditions, now, "Complete", "True", reason="CompletionsReached", message="Reached expected number of succeeded pods")
+        set_condition(
+            conditions,
+            now,
+            "SuccessCriteriaMet",
+            "True",
+            reason="CompletionsReached",
+            message="Reached expected number of succeeded pods",
+        )
+        set_condition(
+            conditions,
+            now,
+            "Complete",
+            "True",
+            reason="CompletionsReached",
+            message="Reached expected number of succeeded pods",
+        )
         status["completionTime"] = now
         await cluster.event(job, "Normal", "Completed", "Job completed", COMPONENT)
     elif not spec.get("suspend"):

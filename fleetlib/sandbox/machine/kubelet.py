@@ -144,7 +144,9 @@ class Worker:
         self.uid = pod["metadata"]["uid"]
         self.tokens = mounts.Tokens()
         spec = pod["spec"]
-        self.inits = [Container(item, True, {"waiting": {"reason": "PodInitializing"}}) for item in spec.get("initContainers") or ()]
+        self.inits = [
+            Container(item, True, {"waiting": {"reason": "PodInitializing"}}) for item in spec.get("initContainers") or ()
+        ]
         self.mains = [Container(item, False) for item in spec["containers"]]
         if self.inits:
             for item in self.mains:
@@ -165,7 +167,10 @@ class Worker:
             return
         self.start_time = status["startTime"]
         self.network = "podIP" in status
-        known = {item["name"]: item for item in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))}
+        known = {
+            item["name"]: item
+            for item in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+        }
         for item in (*self.inits, *self.mains):
             if item.name in known:
                 item.load(known[item.name])
@@ -427,7 +432,9 @@ class Worker:
         await self._event("Normal", "Started", f"Started container {item.name}", item)
 
     async def _execute(self, item: Container, program: Program, environment: dict[str, str]) -> tuple[int, str]:
-        log = logs.Log(self.cluster.sandbox.store, self.clock, logs.prefix(self.cluster.id, self.namespace, self.name, item.name))
+        log = logs.Log(
+            self.cluster.sandbox.store, self.clock, logs.prefix(self.cluster.id, self.namespace, self.name, item.name)
+        )
 
         def ready(value: bool) -> None:
             if item.ready != value and "running" in item.state:
@@ -498,7 +505,12 @@ class Worker:
 
     def status(self, before: Object) -> Object:
         status: Object = {name: value for name, value in before.items() if name not in ("message", "reason")}
-        status |= {"phase": self._phase(), "hostIP": self._host_ip, "hostIPs": [{"ip": self._host_ip}], "startTime": self.start_time}
+        status |= {
+            "phase": self._phase(),
+            "hostIP": self._host_ip,
+            "hostIPs": [{"ip": self._host_ip}],
+            "startTime": self.start_time,
+        }
         if self.network:
             status |= {"podIP": self._ip, "podIPs": [{"ip": self._ip}]}
         status["conditions"] = self._conditions(copy.deepcopy(before.get("conditions") or []), status["phase"])
@@ -525,8 +537,17 @@ class Worker:
         now = self.cluster.now()
         waiting = [item.name for item in self.inits if "terminated" not in item.state or _failed(item)]
         unready = [item.name for item in self.mains if not item.ready]
-        set_condition(conditions, now, "PodReadyToStartContainers", _word(self.network and phase not in ("Succeeded", "Failed")))
-        _set(conditions, now, "Initialized", not waiting, "ContainersNotInitialized", f"containers with incomplete status: [{' '.join(waiting)}]")
+        set_condition(
+            conditions, now, "PodReadyToStartContainers", _word(self.network and phase not in ("Succeeded", "Failed"))
+        )
+        _set(
+            conditions,
+            now,
+            "Initialized",
+            not waiting,
+            "ContainersNotInitialized",
+            f"containers with incomplete status: [{' '.join(waiting)}]",
+        )
         for kind in ("Ready", "ContainersReady"):
             if phase in ("Succeeded", "Failed"):
                 done = "PodCompleted" if phase == "Succeeded" else "PodFailed"
@@ -534,7 +555,14 @@ class Worker:
                 if phase == "Succeeded":
                     set_condition(conditions, now, "Initialized", "True", reason=done)
             else:
-                _set(conditions, now, kind, not unready, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
+                _set(
+                    conditions,
+                    now,
+                    kind,
+                    not unready,
+                    "ContainersNotReady",
+                    f"containers with unready status: [{' '.join(unready)}]",
+                )
         return conditions
 
 
@@ -564,9 +592,10 @@ def _quality(spec: Object) -> str:
     if not any(item.get("requests") or item.get("limits") for item in resources):
         return "BestEffort"
     full = all(
-        all((item.get("limits") or {}).get(name) and (item.get("requests") or {}).get(name) == item["limits"][name] for name in ("cpu", "memory"))
+        all(
+            (item.get("limits") or {}).get(name) and (item.get("requests") or {}).get(name) == item["limits"][name]
+            for name in ("cpu", "memory")
+        )
         for item in resources
     )
     return "Guaranteed" if full else "Burstable"
-
-

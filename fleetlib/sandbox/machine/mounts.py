@@ -212,7 +212,9 @@ def _value(cluster: Cluster, pod: Object, container: Object, item: Object) -> st
         return field(pod, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:
         return _resource(pod, container, source["resourceFieldRef"])
-    kind, reference = ("Secret", source["secretKeyRef"]) if "secretKeyRef" in source else ("ConfigMap", source["configMapKeyRef"])
+    kind, reference = (
+        ("Secret", source["secretKeyRef"]) if "secretKeyRef" in source else ("ConfigMap", source["configMapKeyRef"])
+    )
     namespace, name, key = pod["metadata"]["namespace"], reference["name"], reference["key"]
     obj = cluster.cache(CORE, kind).get(name, namespace)
     if obj is None:

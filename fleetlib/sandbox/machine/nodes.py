@@ -26,7 +26,11 @@ class Nodes:
         self.cache = cluster.cache(CORE, "Node")
 
     def of(self, pool: str) -> Objects:
-        found = [node for node in self.cache.list() if (node["metadata"].get("labels") or {}).get(POOL) == pool and not is_deleted(node)]
+        found = [
+            node
+            for node in self.cache.list()
+            if (node["metadata"].get("labels") or {}).get(POOL) == pool and not is_deleted(node)
+        ]
         return sorted(found, key=lambda node: _index(node["metadata"]["name"]))
 
     async def reconcile(self) -> None:
@@ -91,7 +95,9 @@ class Nodes:
         node = await self.cluster.manager.get(CORE, "Node", name)
         fresh = node_object(self.cluster, pool, _index(name))
         spec = {key: value for key, value in {**node["spec"], **fresh["spec"]}.items() if key not in ("unschedulable",)}
-        node = await self.cluster.update({**node, "metadata": {**node["metadata"], "labels": fresh["metadata"]["labels"]}, "spec": spec})
+        node = await self.cluster.update(
+            {**node, "metadata": {**node["metadata"], "labels": fresh["metadata"]["labels"]}, "spec": spec}
+        )
         await self.cluster.status(node, _status(self.cluster, pool, _index(name)))
         text = f"Successfully reimaged node: {name}"
         await self.cluster.event(node, "Normal", "Upgrade", text, "upgrader")
@@ -187,7 +193,9 @@ def node_object(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
         "topology.kubernetes.io/region": goal.location, "topology.kubernetes.io/zone": zone, **(pool.get("labels") or {}),
     }  # fmt: skip
     provider = f"azure:///subscriptions/{cluster.sandbox.subscription_id}/resourceGroups/{goal.node_resource_group.lower()}"
-    spec: Object = {"providerID": f"{provider}/providers/Microsoft.Compute/virtualMachineScaleSets/{name[:-6]}/virtualMachines/{index}"}
+    spec: Object = {
+        "providerID": f"{provider}/providers/Microsoft.Compute/virtualMachineScaleSets/{name[:-6]}/virtualMachines/{index}"
+    }
     taints = [_taint(text) for text in pool.get("taints") or ()]
     if taints:
         spec["taints"] = taints

@@ -40,7 +40,11 @@ async def run_scheduler(cluster: Cluster) -> None:
             return None
         if pod["spec"].get("schedulerName", SCHEDULER) != SCHEDULER:
             return None
-        for uid in [uid for uid in assumed if not any(p["metadata"]["uid"] == uid and not p["spec"].get("nodeName") for p in pods.list())]:
+        for uid in [
+            uid
+            for uid in assumed
+            if not any(p["metadata"]["uid"] == uid and not p["spec"].get("nodeName") for p in pods.list())
+        ]:
             del assumed[uid]
         places, reasons = _filter(cluster, pod, list(nodes.list()), assumed)
         if not places:
@@ -55,7 +59,9 @@ async def run_scheduler(cluster: Cluster) -> None:
     await controller.run(reconcile, wait_for=(pods, nodes))
 
 
-def _filter(cluster: Cluster, pod: Object, nodes: list[Object], assumed: dict[str, str]) -> tuple[list[tuple[str, float]], Counter[str]]:
+def _filter(
+    cluster: Cluster, pod: Object, nodes: list[Object], assumed: dict[str, str]
+) -> tuple[list[tuple[str, float]], Counter[str]]:
     """The nodes that can take the Pod, with the share of CPU left free there; and why the others cannot."""
     wanted = requests(pod["spec"])
     places: list[tuple[str, float]] = []
@@ -97,11 +103,15 @@ _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedu
 async def _unschedulable(cluster: Cluster, pod: Object, reasons: Counter[str], total: int) -> None:
     if total:
         listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-        helpful = sum(count for reason, count in reasons.items() if reason.startswith("Insufficient") or reason == "Too many pods")
+        helpful = sum(
+            count for reason, count in reasons.items() if reason.startswith("Insufficient") or reason == "Too many pods"
+        )
         useless = max(0, total - helpful)
         parts = [f"{useless} Preemption is not helpful for scheduling"] if useless else []
         parts += [f"{total - useless} No preemption victims found for incoming pod"] if total > useless else []
-        text = f"0/{total} nodes are available: {listed}. preemption: 0/{total} nodes are available: {', '.join(sorted(parts))}."
+        text = (
+            f"0/{total} nodes are available: {listed}. preemption: 0/{total} nodes are available: {', '.join(sorted(parts))}."
+        )
     else:
         text = "no nodes available to schedule pods"
     status = dict(pod.get("status") or {})

@@ -86,7 +86,11 @@ async def _remove(cluster: Cluster, found: Object, pod: Object) -> None:
 async def _create(cluster: Cluster, found: Object, ordinal: int) -> None:
     owner, spec = found["metadata"]["name"], found["spec"]
     name = f"{owner}-{ordinal}"
-    labels = {REVISION: _revision(found), "statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": str(ordinal)}
+    labels = {
+        REVISION: _revision(found),
+        "statefulset.kubernetes.io/pod-name": name,
+        "apps.kubernetes.io/pod-index": str(ordinal),
+    }
     template = copy.deepcopy(spec["template"])
     volumes = template["spec"].setdefault("volumes", [])
     for claim in spec.get("volumeClaimTemplates") or ():

@@ -75,5 +75,3 @@ def _storage_class(name: str, provisioner: str) -> Object:
         "provisioner": provisioner, "allowVolumeExpansion": True, "volumeBindingMode": "Immediate",
         "parameters": {"skuname": "StandardSSD_LRS" if provisioner.startswith("disk") else "Standard_LRS"},
     }  # fmt: skip
-
-

@@ -38,7 +38,11 @@ async def run_claims(cluster: Cluster) -> None:
 
 def _volume(claim: Object, name: str) -> Object:
     metadata, spec = claim["metadata"], claim["spec"]
-    reference = {"apiVersion": CORE, "kind": "PersistentVolumeClaim", **{key: metadata[key] for key in ("name", "namespace", "uid")}}
+    reference = {
+        "apiVersion": CORE,
+        "kind": "PersistentVolumeClaim",
+        **{key: metadata[key] for key in ("name", "namespace", "uid")},
+    }
     return {
         "apiVersion": CORE, "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {
@@ -68,7 +72,11 @@ async def run_budgets(cluster: Cluster) -> None:
         if budget is None or is_deleted(budget):
             return None
         selector = budget["spec"].get("selector")
-        found = [p for p in pods.list(key.namespace) if is_active(p) and selectors.matches(selector, p["metadata"].get("labels") or {})]
+        found = [
+            p
+            for p in pods.list(key.namespace)
+            if is_active(p) and selectors.matches(selector, p["metadata"].get("labels") or {})
+        ]
         await cluster.status(budget, _budget_status(cluster, budget, len(found), sum(is_ready(p) for p in found)))
         return None
 

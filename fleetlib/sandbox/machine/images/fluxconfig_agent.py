@@ -189,7 +189,9 @@ class Agent:
             for obj in cache.list():
                 if obj["metadata"]["uid"] not in known and _applier(obj) in names:
                     found.append(obj)
-        return sorted(found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"])))
+        return sorted(
+            found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"]))
+        )
 
     def _applied_by(self, obj: Object, goal: FluxConfigurationGoal) -> Object | None:
         applier = _applier(obj)
@@ -206,7 +208,9 @@ def _applier(obj: Object) -> tuple[str, str] | None:
 def _contains(actual: Any, wanted: Any) -> bool:
     """Whether everything wanted is there already."""
     if isinstance(wanted, dict):
-        return isinstance(actual, dict) and all(key in actual and _contains(actual[key], value) for key, value in wanted.items())
+        return isinstance(actual, dict) and all(
+            key in actual and _contains(actual[key], value) for key, value in wanted.items()
+        )
     return bool(actual == wanted)
 
 
@@ -361,7 +365,13 @@ def _secret(goal: FluxConfigurationGoal, given: Object) -> Object | None:
         data["known_hosts"] = given["sshKnownHosts"]
     if not data:
         return None
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": _metadata(goal, _secret_name(goal)), "type": "Opaque", "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(goal, _secret_name(goal)),
+        "type": "Opaque",
+        "data": data,
+    }
 
 
 def _base64(text: str) -> str:
@@ -393,7 +403,8 @@ def _post_build(build: Object) -> Object:
         found["substitute"] = build["substitute"]
     if build.get("substituteFrom"):
         found["substituteFrom"] = [
-            {name: item[name] for name in ("kind", "name", "optional") if item.get(name) is not None} for item in build["substituteFrom"]
+            {name: item[name] for name in ("kind", "name", "optional") if item.get(name) is not None}
+            for item in build["substituteFrom"]
         ]
     return found
 
@@ -403,6 +414,3 @@ def duration(seconds: int) -> str:
     hours, rest = divmod(int(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
-
-
-
