@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from harness import OPERATOR_SECRET, World
-from served import Port, sources
+from served_sources import Port, sources
 
 from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
 from fleetlib.sandbox.http import send_bytes

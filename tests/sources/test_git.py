@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from served import OPERATOR, Port, sources
+from served_sources import OPERATOR, Port, sources
 
 from fleetlib.sandbox.sources import (
     RepositoryError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from harness import OPERATOR_SECRET
-from served import OPERATOR, Port, sources
+from served_sources import OPERATOR, Port, sources
 
 from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
 from fleetlib.sandbox.machine.images.flux_source import semver

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from harness import OPERATOR_SECRET
-from served import OPERATOR, Port, sources
+from served_sources import OPERATOR, Port, sources
 
 from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
 from fleetlib.sandbox.sources.oci_store import digest_of
