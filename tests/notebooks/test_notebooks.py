@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -81,6 +82,39 @@ def test_fleet_run_then_again_changes_nothing_and_leaks_nothing(tmp_path: Path) 
         _fleet(home, "sandbox", "down")
 
 
+def _plain_papermill(home: Path, folder: Path) -> None:
+    """Without the command line: any notebook, with a whole parameters file and one parameter besides."""
+    values = {**yaml.safe_load((ROOT / "parameters/sandbox.yaml").read_text()), "staging_cluster_count": 1}
+    (folder / "values.yaml").write_text(yaml.safe_dump(values))
+    command = [
+        str(BIN / "papermill"), "notebooks/08_inspect_fleet.ipynb", str(folder / "out.ipynb"), "-f", str(folder / "values.yaml"),
+        "-p", "location", "eastus2", "--cwd", "notebooks", "--no-progress-bar",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 clusters: declared, provisioned, compliant" in (folder / "out.ipynb").read_text()
+
+
+def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    home, runs = tmp_path / "home", tmp_path / "runs"
+    run = ["run", "00", "01", "--runs", str(runs)]
+    try:
+        assert _fleet(home, "sandbox", "up").returncode == 0
+        assert _fleet(home, "sandbox", "fault", "lro-failed", "--target", "*/managedClusters/asocluster-aks*").returncode == 0
+        failed = _fleet(home, *run)
+        assert failed.returncode == 1, failed.stdout + failed.stderr
+        assert re.search(r"✓ 00_check_prerequisites .*\n✗ 01_create_control_plane", failed.stdout)
+        assert "could not create the cluster asocluster-aks" in failed.stderr
+        resumed = _fleet(home, *run, "--resume")
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        assert re.search(r"- 00_check_prerequisites .*\n✓ 01_create_control_plane", resumed.stdout)
+        other = _fleet(home, *run, "--resume", "-p", "location", "westus3")
+        assert other.returncode == 2
+        assert "the last run had other parameters" in other.stderr
+    finally:
+        _fleet(home, "sandbox", "down")
+
+
 def test_stored_outputs_hold_no_secret_and_no_path_of_a_machine() -> None:
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         text = path.read_text()
@@ -92,11 +126,30 @@ def _assert_no_secrets(home: Path, places: list[Path]) -> None:
     secrets = _secrets(home)
     assert len(secrets) > 10, "the scan must know the secrets it looks for"
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()]
-    assert len(files) > 10
-    for file in files:
-        content = file.read_bytes()
+    texts = {str(file): file.read_bytes() for file in files} | _histories(home) | _pod_logs(home)
+    assert len(texts) > 20
+    for name, content in texts.items():
         found = [secret[:6].decode() + "..." for secret in secrets if secret in content]
-        assert not found, f"{file} holds {found}"
+        assert not found, f"{name} holds {found}"
+
+
+def _histories(home: Path) -> dict[str, bytes]:
+    """Every commit with its changes, of every repository on the sandbox's Git host (objects on disk are compressed)."""
+    repositories = [path.parent for path in (home / "sandbox/git").rglob("HEAD")]
+    assert repositories
+    command = ["git", "log", "--all", "--patch", "--format=fuller"]
+    return {str(path): subprocess.run(command, cwd=path, capture_output=True, check=True).stdout for path in repositories}
+
+
+def _pod_logs(home: Path) -> dict[str, bytes]:
+    """What the programs in the clusters have logged."""
+    from fleetlib.sandbox.store import Store
+
+    store = Store(home / "sandbox/sandbox.db")
+    logs = {record.key: record.value for record in store.list("machine", "log/").records}
+    store.close()
+    assert logs
+    return logs
 
 
 def _secrets(home: Path) -> set[bytes]:
