@@ -266,15 +266,18 @@ def mirror(url: str, path: Path) -> None:
 @click.argument("name", required=False)
 @click.option("--target", default="*", show_default=True, help="Glob over what the fault strikes.")
 @click.option("--times", default=1, show_default=True, help="How often it strikes; -1: until disarmed.")
+@click.option("--detail", default="", help="What some faults take: vcpu-quota a number, or family=number,...")
 @click.option("--disarm", is_flag=True, help="Disarm NAME, or all faults.")
-def fault(name: str | None, target: str, times: int, disarm: bool) -> None:
+def fault(name: str | None, target: str, times: int, detail: str, disarm: bool) -> None:
     """Arm a named fault, or list them."""
     from fleetlib.sandbox import lifecycle
 
     if disarm:
         answer = lifecycle.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
     elif name:
-        answer = lifecycle.ask(_state(), "POST", "/sandbox/faults", {"name": name, "target": target, "times": times})
+        answer = lifecycle.ask(
+            _state(), "POST", "/sandbox/faults", {"name": name, "target": target, "times": times, "detail": detail}
+        )
     else:
         answer = lifecycle.ask(_state(), "GET", "/sandbox/faults")
     click.echo(json.dumps(answer, indent=1))
