@@ -97,9 +97,18 @@ class _Terminal:
 def _bar(title: str) -> _Silent | _Notebook | _Terminal:
     if os.environ.get("FLEET_PROGRESS") == "off":
         return _Silent()
-    if "ipykernel" in sys.modules:
+    if _in_a_kernel():
         return _Notebook(title)
     return _Terminal(title) if sys.stderr.isatty() else _Silent()
+
+
+def _in_a_kernel() -> bool:
+    """Whether this code runs in a notebook's kernel, and not merely beside an import of one."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
 
 
 @contextmanager
