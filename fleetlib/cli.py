@@ -253,13 +253,16 @@ def env() -> None:
 
 @sandbox.command()
 @click.argument("url")
-@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def mirror(url: str, path: Path) -> None:
-    """Serve the local Git repository at PATH as the public URL."""
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+def mirror(url: str, path: Path | None) -> None:
+    """Serve the local Git repository at PATH as the public URL; or, without PATH, stand in for the registry oci://..."""
     from fleetlib.sandbox import lifecycle
 
-    lifecycle.ask(_state(), "POST", "/sandbox/mirrors", {"url": url, "path": str(path.absolute())})
-    click.echo(f"{url} is served from a copy of {path}")
+    if url.startswith("oci://") == (path is not None):
+        raise ParameterError("a Git URL (https://) needs the folder of a clone; a registry (oci://) takes none", target=url)
+    body = {"url": url} | ({"path": str(path.absolute())} if path else {})
+    lifecycle.ask(_state(), "POST", "/sandbox/mirrors", body)
+    click.echo(f"{url} is served from {f'a copy of {path}' if path else 'here: push to it what it shall have'}")
 
 
 @sandbox.command()

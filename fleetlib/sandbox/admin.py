@@ -48,16 +48,20 @@ async def _answer(sandbox: Sandbox, route: tuple[str, str], body: dict[str, Any]
         case ("DELETE", "/sandbox/faults"):
             return 200, {"disarmed": sandbox.faults.disarm(body.get("name"))}
         case ("POST", "/sandbox/mirrors"):
-            return 200, await _mirror(sandbox, body["url"], Path(body["path"]))
+            return 200, await _mirror(sandbox, **body)
     return 404, {"error": f"no such route: {route[0]} {route[1]}"}
 
 
-async def _mirror(sandbox: Sandbox, url: str, path: Path) -> dict[str, Any]:
+async def _mirror(sandbox: Sandbox, url: str, path: str = "") -> dict[str, Any]:
+    """A Git repository, copied from a clone at `path`; or the registry of an `oci://` URL, which starts empty."""
     from fleetlib.sandbox import sources
 
-    await asyncio.to_thread(sources.copy_repository, sandbox.state, url, path)
-    sources.mirror(sandbox, url, "git")  # the store belongs to this thread
-    return {"url": url, "path": str(path)}
+    if url.startswith("oci://"):
+        sources.mirror(sandbox, url, "oci")
+    else:
+        await asyncio.to_thread(sources.copy_repository, sandbox.state, url, Path(path))
+        sources.mirror(sandbox, url, "git")  # the store belongs to this thread
+    return {"url": url, "path": path}
 
 
 def _status(sandbox: Sandbox) -> dict[str, Any]:
