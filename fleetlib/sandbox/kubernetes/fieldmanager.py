@@ -81,7 +81,7 @@ def apply(
     changed, _ = _compare(base, merged, schema.root) if live is not None else ({}, {})
     _check_conflicts(others, changed, mine.fields, force)
     if old is not None:
-        dropped, kept = _difference(old.fields, mine.fields), dict[str, Any]()
+        dropped, kept = _difference(old.fields, mine.fields), mine.fields
         for other in others:
             dropped, kept = _difference(dropped, other.fields), _top(kept, other.fields)
         merged = _remove(merged, dropped, kept, schema.root)
@@ -356,7 +356,7 @@ def _merge_list(live: list[Any], applied: list[Any], node: Node) -> list[Any]:
 
 
 def _remove(value: Any, fields: Trie, kept: Trie, node: Node | None) -> Any:
-    """A copy of `value` without `fields`; what others own (`kept`) stays, with what it stands in."""
+    """A copy of `value` without `fields`; what is still owned (`kept`) stays, with what it stands in."""
     if isinstance(value, dict):
         return _remove_members(value, fields, kept, node)
     if isinstance(value, list) and node is not None:
@@ -372,7 +372,7 @@ def _remove_members(value: dict[str, Any], fields: Trie, kept: Trie, node: Node 
             result[name] = child
         elif below:
             rest = _remove(child, below, kept.get(f"f:{name}", {}), _child(node, name))
-            if rest or not child:
+            if rest or not child or f"f:{name}" in kept:
                 result[name] = rest
         elif f"f:{name}" in kept:
             result[name] = child

@@ -6,7 +6,6 @@ Every write goes through here, so that the caches know of it at once and a write
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +38,7 @@ class Cluster:
             for agent in ("kube-controller-manager", "kubelet", "kube-scheduler")
         )
         self.informers = Informers(self.manager, self.sandbox.clock, self.log)
+        self._stamp = 0
 
     @property
     def id(self) -> str:
@@ -139,7 +139,7 @@ class Cluster:
         source = {"component": component, "host": (about.get("spec") or {}).get("nodeName") if component == "kubelet" else None}
         event = {
             "apiVersion": CORE, "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata.get("namespace") or "default"},
+            "metadata": {"name": f"{metadata['name']}.{self._event_stamp():x}", "namespace": metadata.get("namespace") or "default"},
             "involvedObject": _present(involved), "reason": reason, "message": message, "type": kind, "count": 1,
             "firstTimestamp": now, "lastTimestamp": now, "source": _present(source), "reportingComponent": component,
             "reportingInstance": "",
@@ -154,6 +154,11 @@ class Cluster:
         if len(self._events) > 2000:
             self._events.clear()
         self._events[key] = created
+
+    def _event_stamp(self) -> int:
+        """Nanoseconds, never the same twice: events sort by name as they happened, and so does `kubectl describe`."""
+        self._stamp = max(self._stamp + 1, int(self.clock.now().timestamp() * 1_000_000) * 1000)
+        return self._stamp
 
 
 def _present(fields: Object) -> Object:

@@ -7,6 +7,7 @@ import `machine.base` and the pure helpers.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 from fleetlib.sandbox.machine.addresses import node_ip, number
@@ -16,6 +17,13 @@ from fleetlib.sandbox.machine.client import ApiError, Object, Objects
 POOL = "kubernetes.azure.com/agentpool"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 DRAIN_SECONDS = 60.0
+_SYSTEMS = {
+    "AKSUbuntu-2204": ("Ubuntu 22.04.5 LTS", "5.15.0-1092-azure"),
+    "AKSUbuntu": ("Ubuntu 24.04.3 LTS", "6.8.0-1041-azure"),
+    "AKSAzureLinux": ("Microsoft Azure Linux 3.0", "6.6.104.2-4.azl3"),
+    "": ("Linux", ""),
+}
+"""Node image, by its name's beginning -> its operating system and kernel."""
 
 
 class Nodes:
@@ -231,14 +239,15 @@ def _status(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
         for kind, (reason, text) in good.items()
     ]  # fmt: skip
     address = number(f"{pool['name']}", 200) * 100 + index
-    linux = "Microsoft Azure Linux 3.0" if pool["os_sku"] == "AzureLinux" else "Ubuntu 22.04.5 LTS"
+    system, kernel = next(facts for image, facts in _SYSTEMS.items() if pool["node_image"].startswith(image))
+    machine = uuid.uuid5(uuid.NAMESPACE_URL, f"{cluster.id}/{name}")
     return {
         "capacity": capacity, "allocatable": allocatable, "conditions": conditions,
         "addresses": [{"type": "InternalIP", "address": node_ip(address)}, {"type": "Hostname", "address": name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "nodeInfo": {
-            "architecture": "amd64", "operatingSystem": "linux", "osImage": linux, "kubeletVersion": f"v{pool['version']}",
-            "kubeProxyVersion": "", "containerRuntimeVersion": "containerd://1.7.28-1", "kernelVersion": "5.15.0-1092-azure",
-            "machineID": "", "systemUUID": "", "bootID": "",
+            "architecture": "amd64", "operatingSystem": "linux", "osImage": system, "kubeletVersion": f"v{pool['version']}",
+            "kubeProxyVersion": "", "containerRuntimeVersion": "containerd://1.7.28-1", "kernelVersion": kernel,
+            "machineID": machine.hex, "systemUUID": str(machine), "bootID": str(uuid.uuid5(machine, now)),
         },
     }  # fmt: skip

@@ -8,13 +8,14 @@ May import `machine.client` and `sandbox.clock`.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fleetlib.sandbox.clock import Clock, rfc3339
+from fleetlib.sandbox.clock import Clock, rfc3339, rfc3339_micro
 from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object
 
 FINALIZER = "finalizers.fluxcd.io"
@@ -27,6 +28,28 @@ SUCCEEDED, FAILED, PROGRESSING, RETRYING = "Succeeded", "Failed", "Progressing",
 MAX_MESSAGE = 32_768
 
 _WEIGHTS = {STALLED: 0, RECONCILING: 1, READY: 2}
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def log_line(clock: Clock, api: str, kind: str, namespace: str, name: str, message: str, error: str = "", **more: str) -> str:
+    """A line as the controllers' zap logger writes it about one object (fluxcd/pkg/runtime/logger, controller-runtime)."""
+    line: dict[str, Any] = {
+        "level": "error" if error else "info", "ts": rfc3339_micro(clock.now()), "msg": message, "controller": kind.lower(),
+        "controllerGroup": api.partition("/")[0], "controllerKind": kind, kind: {"name": name, "namespace": namespace},
+        "namespace": namespace, "name": name, **more,
+    }  # fmt: skip
+    return json.dumps(line | ({"error": error} if error else {}))
+
+
+def plain_log(clock: Clock, write: Callable[[str], None]) -> Callable[[str], None]:
+    """Where a controller's machinery writes what is about no single object."""
+
+    def log(text: str) -> None:
+        write(json.dumps({"level": "error", "ts": rfc3339_micro(clock.now()), "msg": text}))
+
+    return log
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ _PROGRESS = "reconciliation in progress"
 )  # fmt: skip
 async def program(pod: Pod) -> None:
     """Run until the Pod goes."""
-    informers = Informers(pod.kube, pod.clock, pod.log)
+    informers = Informers(pod.kube, pod.clock, flux.plain_log(pod.clock, pod.log))
     try:
         controller = HelmReleaseController(pod, informers)
         pod.ready(True)
@@ -142,13 +142,18 @@ class HelmReleaseController:
         self.pod = pod
         self.kube = pod.kube
         self.clock = pod.clock
-        self.recorder = flux.Recorder(pod.kube, pod.clock, MANAGER, pod.log)
+        self.recorder = flux.Recorder(pod.kube, pod.clock, MANAGER, flux.plain_log(pod.clock, pod.log))
         self.identities = Identities(pod)
         self.requeue_dependency = flux.seconds(pod.flag("requeue-dependency", "30s"))
         self.no_cross_namespace = pod.flag("no-cross-namespace-refs", "false") == "true"
         self.default_service_account = pod.flag("default-service-account", "")
         self.controller = Controller(
-            MANAGER, informers, pod.clock, pod.log, workers=int(pod.flag("concurrent", "4")), backoff=(0.75, 900.0)
+            MANAGER,
+            informers,
+            pod.clock,
+            flux.plain_log(pod.clock, pod.log),
+            workers=int(pod.flag("concurrent", "4")),
+            backoff=(0.75, 900.0),
         )
         self.cache = informers.cache(API, KIND)
         self.cache.listeners.append(self._changed)
@@ -192,7 +197,7 @@ class HelmReleaseController:
         if not flux.has_finalizer(before):
             before = {**await flux.add_finalizer(self.kube, before, MANAGER), "apiVersion": API, "kind": KIND}
         if before["spec"].get("suspend"):
-            self.pod.log(f"{_name(before)}: reconciliation is suspended for this object")
+            self._log(before, "reconciliation is suspended for this object")
             return None
         run = _Run(before, flux.draft(before), self.kube)
         return await self._run(run)
@@ -224,7 +229,11 @@ class HelmReleaseController:
     def _not_ready(self, run: _Run, reason: str, message: str, status: str = "False") -> None:
         flux.set_condition(run.obj, flux.READY, status, reason, message, self.clock.now())
         if status == "False":
-            self.pod.log(f"{_name(run.obj)}: {reason}: {message}")
+            self._log(run.obj, message)
+
+    def _log(self, obj: Object, message: str, error: str = "") -> None:
+        metadata = obj["metadata"]
+        self.pod.log(flux.log_line(self.clock, API, KIND, metadata["namespace"], metadata["name"], message, error))
 
     def _resolved(self, run: _Run, *reasons: str) -> None:
         """Ready was False for one of these reasons, which is no longer so."""
@@ -282,13 +291,13 @@ class HelmReleaseController:
         if entry.action in (ssa.CREATED, ssa.CONFIGURED):
             reference = chart["spec"]["sourceRef"]
             source = f"{reference['kind']}/{namespace}/{reference['name']}"
-            self.pod.log(f"{_name(obj)}: {entry} with SourceRef '{source}'")
+            self._log(obj, f"{entry} with SourceRef '{source}'")
         run.status["helmChart"] = wanted
 
     async def _delete_chart(self, run: _Run) -> None:
         namespace, _, name = run.status["helmChart"].partition("/")
         await self.kube.delete(SOURCE_API, "HelmChart", name, namespace)
-        self.pod.log(f"{_name(run.obj)}: deleted HelmChart '{run.status['helmChart']}'")
+        self._log(run.obj, f"deleted HelmChart '{run.status['helmChart']}'")
         del run.status["helmChart"]
 
     def _denied(self, run: _Run, target: str) -> None:
@@ -377,7 +386,7 @@ class HelmReleaseController:
                 raise Retry(str(error)) from error
             problem = str(error)
         if reference.get("optional"):
-            self.pod.log(str(ValuesError(reference, namespace, problem)))
+            self._log(run.obj, str(ValuesError(reference, namespace, problem)))
             return None
         raise ValuesError(reference, namespace, problem)
 
@@ -424,7 +433,7 @@ class HelmReleaseController:
         same = (current["name"], current["namespace"], current["chartName"], stored)
         if same == (run.name, run.namespace, run.chart.name, run.storage_namespace):
             return
-        self.pod.log(f"{_name(run.obj)}: release target configuration changed: running uninstall for current release")
+        self._log(run.obj, "release target configuration changed: running uninstall for current release")
         await self._uninstall(run)
         run.status["history"] = []
         self._clear_failures(run)
@@ -471,7 +480,7 @@ class HelmReleaseController:
             if action.kind == "release":
                 self._not_ready(run, flux.PROGRESSING, message, "Unknown")
             await self._write(run)
-            self.pod.log(f"{_name(run.obj)}: running '{action.name}' action")
+            self._log(run.obj, message[0].lower() + message[1:])
             await getattr(self, f"_do_{action.name}")(run)
             if action.kind == "remediate":
                 if not self._exhausted(run) or self._strategy(run) == "uninstall" and self._is_upgrade(run):
@@ -510,7 +519,7 @@ class HelmReleaseController:
         if not run.history:
             return UPGRADE
         if not _matches(run.history[0], last):
-            self.pod.log(f"{_name(run.obj)}: release not managed by controller: release not observed to be made for object")
+            self._log(run.obj, "release not managed by controller: release not observed to be made for object")
             run.status["history"] = []
             return UPGRADE
         if last.status == releases.FAILED:
@@ -617,7 +626,7 @@ class HelmReleaseController:
         reason, message = f"{action.title()}Succeeded", _succeeded(action, current)
         self._released(run, "True", reason, message)
         self._summarize(run)
-        self.pod.log(f"{_name(run.obj)}: {message}")
+        self._log(run.obj, message)
         await self.recorder.normal(run.obj, reason, message, self._meta(current["chartVersion"], current["configDigest"]))
 
     async def _release_failed(self, run: _Run, action: str, error: HelmFailure, recorded: bool) -> None:
@@ -627,7 +636,7 @@ class HelmReleaseController:
         run.status["failures"] = int(run.status.get("failures", 0)) + 1
         self._released(run, "False", f"{action.title()}Failed", message)
         self._summarize(run)
-        self.pod.log(f"{_name(run.obj)}: {message}")
+        self._log(run.obj, message)
         meta = self._meta(run.version, values_digest(run.values))
         await self.recorder.warning(run.obj, f"{action.title()}Failed", message, meta)
         if not recorded:
@@ -831,7 +840,7 @@ class HelmReleaseController:
                         if not error.not_found:
                             self._not_ready(run, "UninstallFailed", str(error))
                             raise Retry(str(error)) from error
-                        self.pod.log(f"{_name(obj)}: skipping Helm release uninstallation: {error}")
+                        self._log(obj, f"skipping Helm release uninstallation: {error}")
                 if run.status.get("helmChart"):
                     await self._delete_chart(run)
             finally:
@@ -863,13 +872,13 @@ class HelmReleaseController:
             run.status["failures"] = int(run.status.get("failures", 0)) + 1
             self._released(run, "False", "UninstallFailed", message)
             self._summarize(run)
-            self.pod.log(f"{_name(run.obj)}: {message}")
+            self._log(run.obj, message)
             await self.recorder.warning(run.obj, "UninstallFailed", message, meta)
             raise Retry(message) from error
         message = f"Helm uninstall succeeded {called}"
         self._released(run, "False", "UninstallSucceeded", message)
         self._summarize(run)
-        self.pod.log(f"{_name(run.obj)}: {message}")
+        self._log(run.obj, message)
         await self.recorder.normal(run.obj, "UninstallSucceeded", message, meta)
 
 
@@ -1097,7 +1106,3 @@ def _helm_chart(obj: Object, labels: Mapping[str, str]) -> Object:
     if metadata.get("annotations"):
         found["metadata"]["annotations"] = dict(metadata["annotations"])
     return found
-
-
-def _name(obj: Object) -> str:
-    return f"{KIND} {obj['metadata'].get('namespace')}/{obj['metadata']['name']}"

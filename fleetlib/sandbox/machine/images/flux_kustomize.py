@@ -62,7 +62,7 @@ _NEVER_PRUNED = {f"{GROUP}/prune": "disabled", f"{GROUP}/reconcile": "disabled"}
 )  # fmt: skip
 async def program(pod: Pod) -> None:
     """Run until the Pod goes."""
-    informers = Informers(pod.kube, pod.clock, pod.log)
+    informers = Informers(pod.kube, pod.clock, flux.plain_log(pod.clock, pod.log))
     try:
         controller = KustomizationController(pod, informers)
         pod.ready(True)
@@ -137,12 +137,14 @@ class KustomizationController:
         self.pod = pod
         self.kube = pod.kube
         self.clock = pod.clock
-        self.recorder = flux.Recorder(pod.kube, pod.clock, MANAGER, pod.log)
+        self.recorder = flux.Recorder(pod.kube, pod.clock, MANAGER, flux.plain_log(pod.clock, pod.log))
         self.identities = Identities(pod)
         self.requeue_dependency = flux.seconds(pod.flag("requeue-dependency", "30s"))
         self.no_cross_namespace = pod.flag("no-cross-namespace-refs", "false") == "true"
         self.default_service_account = pod.flag("default-service-account", "")
-        self.controller = Controller(MANAGER, informers, pod.clock, pod.log, workers=int(pod.flag("concurrent", "4")))
+        self.controller = Controller(
+            MANAGER, informers, pod.clock, flux.plain_log(pod.clock, pod.log), workers=int(pod.flag("concurrent", "4"))
+        )
         self.cache = informers.cache(API, KIND)
         self.cache.listeners.append(self._changed)
         for kind, api_version in SOURCES.items():
@@ -192,7 +194,7 @@ class KustomizationController:
         if not flux.has_finalizer(before):
             before = {**await flux.add_finalizer(self.kube, before, MANAGER), "apiVersion": API, "kind": KIND}
         if before["spec"].get("suspend"):
-            self.pod.log(f"{key.namespace}/{key.name}: Reconciliation is suspended for this object")
+            self._log(before, "Reconciliation is suspended for this object")
             return None
         return await self._reconcile(before)
 
@@ -223,12 +225,21 @@ class KustomizationController:
         return again
 
     def _fail(self, run: _Run, failure: Failure) -> None:
-        self.pod.log(f"{_name(run.obj)}: {failure.reason}: {failure}")
+        if failure.again is None:
+            took = flux.go_duration(round(self.clock.now().timestamp() - run.started, 3))
+            retry = _canonical(run.spec.get("retryInterval") or run.spec["interval"])
+            self._log(run.obj, f"Reconciliation failed after {took}, next try in {retry}", error=str(failure))
+        else:
+            self._log(run.obj, str(failure))
         flux.set_condition(run.obj, flux.READY, "False", failure.reason, str(failure), self.clock.now())
         reconciling = flux.condition(run.obj, flux.RECONCILING)
         if reconciling is not None:
             now = self.clock.now()
             flux.set_condition(run.obj, flux.RECONCILING, "True", flux.RETRYING, reconciling["message"], now)
+
+    def _log(self, obj: Object, message: str, error: str = "") -> None:
+        metadata = obj["metadata"]
+        self.pod.log(flux.log_line(self.clock, API, KIND, metadata["namespace"], metadata["name"], message, error))
 
     async def _finish(self, run: _Run) -> None:
         obj = run.obj
@@ -240,7 +251,7 @@ class KustomizationController:
         if flux.is_true(obj, flux.READY) and not run.settled:
             took = flux.go_duration(round(self.clock.now().timestamp() - run.started, 3))
             message = f"Reconciliation finished in {took}, next run in {_canonical(run.spec['interval'])}"
-            self.pod.log(f"{_name(obj)}: {message}")
+            self._log(obj, message)
             await self._event(run, "Normal", message, {f"{GROUP}/commit_status": "update"})
 
     async def _write(self, run: _Run) -> None:
@@ -404,7 +415,7 @@ class KustomizationController:
         if error is not None:
             raise Failure("ReconciliationFailed", f"{error}\n" + "".join(f"{change}\n" for change in changes))
         if changes:
-            self.pod.log(f"{_name(run.obj)}: server-side apply completed: {', '.join(changes)}")
+            self._log(run.obj, f"server-side apply completed: {', '.join(changes)}")
             await self._event(run, "Normal", "\n".join(changes))
         stale = _stale(run.before, entries)
         run.obj["status"]["inventory"] = {"entries": [{"id": e.ref.id, "v": e.version} for e in entries]}
@@ -422,7 +433,7 @@ class KustomizationController:
             raise Failure("PruneFailed", str(error))
         if entries:
             text = "\n".join(str(entry) for entry in entries)
-            self.pod.log(f"{_name(run.obj)}: garbage collection completed: {text}")
+            self._log(run.obj, f"garbage collection completed: {text}")
             await self._event(run, "Normal", text)
 
     async def _check_health(self, run: _Run, manager: ResourceManager, entries: list[Entry], drifted: bool, limit: str) -> None:
@@ -481,7 +492,7 @@ class KustomizationController:
             kube = await self.identities.client(obj, self.default_service_account)
         except AccessError as error:
             subjects = "\n".join(ref.subject for ref in refs)
-            self.pod.log(f"{_name(obj)}: skiping pruning, failed to find account to impersonate: {error}")
+            self._log(obj, f"skiping pruning, failed to find account to impersonate: {error}")
             await self._event(run, "Warning", f"unable to prune objects: \n{subjects}")
             return
         manager = ResourceManager(kube, self.clock, MANAGER, GROUP)
@@ -497,7 +508,7 @@ class KustomizationController:
             try:
                 await manager.wait_gone(deleted, run.timeout)
             except ApplyError as late:
-                self.pod.log(f"{_name(obj)}: failed to wait for resources termination: {late}")
+                self._log(obj, f"failed to wait for resources termination: {late}")
                 await self._event(run, "Warning", "failed to wait for resources termination")
 
     async def _event(self, run: _Run, kind: str, message: str, extra: Mapping[str, str] | None = None) -> None:
@@ -587,10 +598,6 @@ def _source_of(obj: Object) -> tuple[str, str, str]:
 
 def _refers_to(obj: Object, source: Object) -> bool:
     return _source_of(obj) == (source["kind"], source["metadata"]["namespace"], source["metadata"]["name"])
-
-
-def _name(obj: Object) -> str:
-    return f"{KIND} {obj['metadata'].get('namespace')}/{obj['metadata']['name']}"
 
 
 def _gvk(obj: Object) -> str:

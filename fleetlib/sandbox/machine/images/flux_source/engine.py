@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleetlib.sandbox.clock import rfc3339, rfc3339_micro
+from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.machine.client import ApiError, Object
 from fleetlib.sandbox.machine.controller import Key
 from fleetlib.sandbox.machine.images import artifacts
@@ -341,14 +340,7 @@ class Engine:
 
     def log(self, kind: Kind, run: Run, message: str, error: str = "", **more: str) -> None:
         """A line as the controller's zap logger writes it."""
-        line: dict[str, Any] = {
-            "level": "error" if error else "info", "ts": rfc3339_micro(self.pod.clock.now()), "msg": message,
-            "controller": kind.name.lower(), "controllerGroup": GROUP, "controllerKind": kind.name,
-            kind.name: {"name": run.name, "namespace": run.namespace}, "namespace": run.namespace, "name": run.name, **more,
-        }  # fmt: skip
-        if error:
-            line["error"] = error
-        self.pod.log(json.dumps(line))
+        self.pod.log(flux.log_line(self.pod.clock, API_VERSION, kind.name, run.namespace, run.name, message, error, **more))
 
 
 def _marks(obj: Object) -> tuple[Any, ...]:
