@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from fleetlib.azure import flux
 from fleetlib.change import Check, Step
 from fleetlib.diagnosis import fix_for
-from fleetlib.kube import condition, ready
+from fleetlib.kube import Object, condition, ready
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.rollout import (
     DEPLOYMENT,
     FLUX_CONFIGURATION,
+    GIT_REPOSITORY,
     HELM_RELEASE,
     KUSTOMIZATION,
     MANAGED_CLUSTER,
     RESOURCE_GROUP,
     await_ready,
+    read_settled,
 )
 from fleetlib.stages.stage import Stage, promise
 
@@ -62,8 +64,10 @@ class BootstrapFlux(Stage):
     def wait(self) -> None:
         """Until Git is applied, cert-manager and ASO are installed, and ASO's deployment is available."""
         session, namespace = self.session, self.parameters.flux_namespace
-        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane applied")
+        await_ready(session, session.hub, GIT_REPOSITORY, namespace, [self.parameters.flux_configuration], "repository fetched")
+        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane applied", _applied)
         await_ready(session, session.hub, HELM_RELEASE, namespace, self.releases(), "cert-manager and ASO installed")
+        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane healthy")
         deployments = [d["metadata"]["name"] for d in session.hub.list(*DEPLOYMENT, ASO_NAMESPACE)]
         await_ready(
             session,
@@ -81,10 +85,11 @@ class BootstrapFlux(Stage):
         state = extension["properties"]["provisioningState"] if extension else "missing"
         yield promise("the extension microsoft.flux is installed", state == "Succeeded", state, "run 03_bootstrap_flux again")
         yield kept(
-            hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace), f"kustomization {self.kustomization} is applied"
+            read_settled(self.session, KUSTOMIZATION, self.kustomization, p.flux_namespace),
+            f"kustomization {self.kustomization} is applied",
         )
         for name in self.releases():
-            yield kept(hub.get(*HELM_RELEASE, name, p.flux_namespace), f"release {name} is installed")
+            yield kept(read_settled(self.session, HELM_RELEASE, name, p.flux_namespace), f"release {name} is installed")
         for deployment in hub.list(*DEPLOYMENT, ASO_NAMESPACE):
             status, reason, message = condition(deployment, "Available")
             name = deployment["metadata"]["name"]
@@ -111,6 +116,11 @@ class BootstrapFlux(Stage):
                 group if found else f"no {plural}.{group}",
                 fix,
             )
+
+
+def _applied(kustomization: Object) -> bool:
+    """Whether the objects are there, healthy or not: what hinders a release is said by the release, not by who waits for it."""
+    return ready(kustomization) or bool((kustomization.get("status") or {}).get("inventory", {}).get("entries"))
 
 
 def kept(obj: dict[str, object] | None, text: str) -> Check:

@@ -21,6 +21,7 @@ from fleetlib.stages.rollout import (
     await_ready,
     compliance,
     follow_commit,
+    read_settled,
 )
 from fleetlib.stages.stage import Stage, promise
 
@@ -105,7 +106,9 @@ class DeployWorkloads(Stage):
         declared = self.environments()
         actual = {item["name"]: item for item in managed_clusters.list_in(session.azure, p.fleet_group)}
         for release, environment in declared.items():
-            yield kept(session.hub.get(*HELM_RELEASE, environment.name, p.flux_namespace), f"release {release} is installed")
+            yield kept(
+                read_settled(session, HELM_RELEASE, environment.name, p.flux_namespace), f"release {release} is installed"
+            )
             for name in environment.clusters():
                 yield self._cluster_kept(name, actual.get(name))
         wanted = {name for environment in declared.values() for name in environment.clusters()}

@@ -9,7 +9,7 @@ from fleetlib.change import Check, Step
 from fleetlib.kube import condition
 from fleetlib.stages.aso_identity import ROLE, AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux, kept
-from fleetlib.stages.rollout import KUSTOMIZATION, RESOURCE_GROUP, await_ready
+from fleetlib.stages.rollout import KUSTOMIZATION, RESOURCE_GROUP, await_ready, read_settled
 from fleetlib.stages.stage import Stage, promise
 
 
@@ -65,7 +65,7 @@ class PrepareFleet(Stage):
         found = roles.find(session.azure, self._scope(), self._principal(), ROLE)
         yield promise(f"ASO's identity is {ROLE} of it", found is not None, fix=again)
         yield kept(
-            session.hub.get(*KUSTOMIZATION, self.kustomization, p.flux_namespace),
+            read_settled(session, KUSTOMIZATION, self.kustomization, p.flux_namespace),
             f"kustomization {self.kustomization} is applied",
         )
         group = session.hub.get(*RESOURCE_GROUP, p.fleet_group, p.cluster_namespace)

@@ -12,7 +12,7 @@ from fleetlib.change import Check, Step
 from fleetlib.gitops import Chart, publish
 from fleetlib.stages.bootstrap_flux import kept
 from fleetlib.stages.prepare_fleet import PrepareFleet
-from fleetlib.stages.rollout import OCI_REPOSITORY, applied, await_ready, reconcile_now
+from fleetlib.stages.rollout import OCI_REPOSITORY, applied, await_ready, read_settled, reconcile_now
 from fleetlib.stages.stage import Stage, promise
 
 CHART = "podinfocluster"
@@ -61,5 +61,5 @@ class PublishChart(Stage):
         digest = self.session.registry.digest(metadata["name"], metadata["version"])
         where = f"{self.parameters.chart_registry}/{metadata['name']}:{metadata['version']}"
         yield promise("the registry has the chart", digest is not None, where, "run 05_publish_cluster_chart again")
-        source = self.session.hub.get(*OCI_REPOSITORY, SOURCE, self.parameters.flux_namespace)
+        source = read_settled(self.session, OCI_REPOSITORY, SOURCE, self.parameters.flux_namespace)
         yield kept(source, f"the control plane has fetched it ({SOURCE})")

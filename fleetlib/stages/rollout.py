@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleetlib.diagnosis import explain
-from fleetlib.errors import VerificationError
-from fleetlib.kube import Kube, Object, condition, ready
+from fleetlib.errors import TimeoutExpired, VerificationError
+from fleetlib.kube import Kube, Object, condition, current, ready
 from fleetlib.progress import Wait, waiting
 from fleetlib.session import Session
 
@@ -55,6 +55,26 @@ def await_ready(
             if wait.elapsed() >= patience:
                 _give_up_on_final_errors(kind, {name: found[name] for name in wanted - done if name in found})
     raise AssertionError("a watch ends only by return or by exception")
+
+
+def read_settled(session: Session, kind: Kind, name: str, namespace: str) -> Object | None:
+    """The object, or None; one that a controller is looking at this moment (Ready is Unknown) is given half a minute."""
+    found = session.hub.get(*kind, name, namespace)
+    if found is None or _decided(found):
+        return found
+    with waiting(f"{kind[1]} {name}", min(30.0, session.timeout)) as wait:
+        try:
+            for objects in session.hub.changes(*kind, wait, namespace):
+                found = objects.get((namespace, name))
+                if found is None or _decided(found):
+                    break
+        except TimeoutExpired:
+            pass  # it is as it is: the promise says so
+    return found
+
+
+def _decided(obj: Object) -> bool:
+    return current(obj) and condition(obj)[0] in ("True", "False")
 
 
 def await_gone(session: Session, kube: Kube, kind: Kind, namespace: str, names: Collection[str], title: str) -> None:

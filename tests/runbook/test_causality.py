@@ -316,10 +316,10 @@ def test_the_region_lacks(fleet: Start, parameters: dict[str, Any], code: str) -
     current = fleet("05").again(**parameters)
     fails(current.stage("00").verify, "available|offered")
     fails(run(current, "06"), code, "00_check_prerequisites")
-    _, _, message = condition(
+    _, reason, message = condition(
         current.session.hub.get(*MANAGED_CLUSTER, "podinfo-staging-0-aks", current.session.parameters.cluster_namespace)
     )
-    assert re.search(code, message)
+    assert re.search(code, f"{reason}: {message}")
 
 
 def test_the_quota_is_too_small(fleet: Start) -> None:
