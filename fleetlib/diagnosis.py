@@ -37,6 +37,8 @@ CAUSES = (
     Cause(r"unable to (read|parse|merge) .*values|could not resolve .* chart values reference|invalid YAML|error converting YAML",
           "the values that a release takes from a Secret or ConfigMap cannot be used",
           "run 02_create_aso_identity again: it writes the Secret's values.yaml"),
+    Cause(r"unable to get '[^']*' dependency: .* not found", "a release depends on one that is not there",
+          "add it to flux/controlplane in Git (cert-manager.yaml for ASO's certificates), commit, and run 03_bootstrap_flux again"),
     Cause(r"dependency '[^']*cert-manager' is not ready", "cert-manager is not ready, and ASO's webhooks need its certificates",
           "look at the HelmRelease cert-manager (flux/controlplane in Git); 03_bootstrap_flux waits for it", final=False),
     Cause(r"no matches for kind \"(ManagedCluster|ResourceGroup|Extension|FluxConfiguration)\"|"
