@@ -124,3 +124,17 @@ def test_a_stored_version_cannot_be_dropped(tmp_path: Path) -> None:
             assert "must appear in spec.versions" in status["message"]
 
     asyncio.run(scenario())
+
+
+def test_definitions_with_validation_rules_are_refused_by_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with cluster(tmp_path) as api:
+            definition = copy.deepcopy(widget_definition())
+            spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+            spec["x-kubernetes-validations"] = [{"rule": "self.size < 10"}]
+            status = await api.fails(422, "POST", CRDS, definition)
+            (found,) = status["details"]["causes"]
+            assert found["field"].endswith("openAPIV3Schema.properties[spec].x-kubernetes-validations")
+            assert "the sandbox does not emulate CEL validation rules" in found["message"]
+
+    asyncio.run(scenario())
