@@ -133,7 +133,7 @@ def test_definitions_with_validation_rules_are_refused_by_name(tmp_path: Path) -
             spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
             spec["x-kubernetes-validations"] = [{"rule": "self.size < 10"}]
             status = await api.fails(422, "POST", CRDS, definition)
-            (found,) = status["details"]["causes"]
+            found = status["details"]["causes"][0]
             assert found["field"].endswith("openAPIV3Schema.properties[spec].x-kubernetes-validations")
             assert "the sandbox does not emulate CEL validation rules" in found["message"]
 
