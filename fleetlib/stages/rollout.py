@@ -58,11 +58,11 @@ def await_ready(
 
 
 def read_settled(session: Session, kind: Kind, name: str, namespace: str) -> Object | None:
-    """The object, or None; one that a controller is looking at this moment (Ready is Unknown) is given half a minute."""
+    """The object, or None; one that its controller has not made up its mind about is given a minute."""
     found = session.hub.get(*kind, name, namespace)
     if found is None or _decided(found):
         return found
-    with waiting(f"{kind[1]} {name}", min(30.0, session.timeout)) as wait:
+    with waiting(f"{kind[1]} {name}", min(60.0, session.timeout)) as wait:
         try:
             for objects in session.hub.changes(*kind, wait, namespace):
                 found = objects.get((namespace, name))
@@ -74,7 +74,10 @@ def read_settled(session: Session, kind: Kind, name: str, namespace: str) -> Obj
 
 
 def _decided(obj: Object) -> bool:
-    return current(obj) and condition(obj)[0] in ("True", "False")
+    """Whether Ready says something lasting. A dependency that is not ready, or a source that has just been restarted, does not last."""
+    status, reason, message = condition(obj)
+    passing = reason == "DependencyNotReady" or "retrying in" in message
+    return current(obj) and (status == "True" or (status == "False" and not passing))
 
 
 def await_gone(session: Session, kube: Kube, kind: Kind, namespace: str, names: Collection[str], title: str) -> None:
