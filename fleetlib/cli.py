@@ -13,7 +13,7 @@ import click
 
 from fleetlib import __version__
 from fleetlib.cloud import fleet_home, project_root
-from fleetlib.errors import FleetError, ParameterError
+from fleetlib.errors import FinalError, FleetError, ParameterError
 from fleetlib.parameters import Parameters, read_file
 
 FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="YAML file of parameters.")
@@ -106,7 +106,7 @@ def run_stages(
             click.echo(f"\n{result.error}", err=True)
     changes = sum(len(r.changes) for r in done.results if r.status == "done")
     if not done.failed:
-        click.echo(f"\n{changes} changes" if changes else "\nNothing changed: everything was as declared.")
+        click.echo(f"\n{changes} change{'s' * (changes != 1)}" if changes else "\nNothing changed: everything was as declared.")
     click.echo(f"report: {os.path.relpath(path)}")
     sys.exit(1 if done.failed else 0)
 
@@ -123,7 +123,16 @@ def _fleet_after(done: Any) -> Any:
 
 
 def _text(frame: Any) -> str:
-    return str(frame.to_string())
+    """The frame for a terminal: texts to the left, numbers to the right, no column of empty texts."""
+    shown = frame.reset_index().fillna("")
+    shown = shown.drop(columns=[name for name in ("message",) if name in shown and not shown[name].astype(bool).any()])
+    columns = []
+    for name in shown.columns:
+        cells = [str(name), *(str(cell) for cell in shown[name])]
+        width = max(map(len, cells))
+        numbers = frame[name].dtype.kind in "iuf" if name in frame else False
+        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def _print(frame: Any, output: str) -> None:
@@ -169,7 +178,15 @@ def kubeconfig(name: str | None, hub: bool, admin: bool, file: Path | None, pair
     session = connect(Parameters.check(_values(file, pairs)))
     p = session.parameters
     group, cluster = (p.controlplane_group, p.controlplane_cluster) if hub else (p.fleet_group, str(name))
-    text = yaml.safe_dump(managed_clusters.kubeconfig(session.azure, group, cluster, admin=admin))
+    try:
+        config = managed_clusters.kubeconfig(session.azure, group, cluster, admin=admin)
+    except FleetError as error:
+        if name and error.what.endswith("does not exist"):
+            error = FinalError(
+                error.what, target=group, fix="`fleet clusters` lists the workload clusters; --hub is the control plane"
+            )
+        raise error from None
+    text = yaml.safe_dump(config)
     path = session.cloud.home / "kubeconfig" / f"{cluster}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file_object:
@@ -258,6 +275,8 @@ def mirror(url: str, path: Path | None) -> None:
     """Serve the local Git repository at PATH as the public URL; or, without PATH, stand in for the registry oci://..."""
     from fleetlib.sandbox import lifecycle
 
+    if not url.startswith(("https://", "oci://")):
+        raise ParameterError("only https:// (Git) and oci:// (a registry) can be mirrored", target=url)
     if url.startswith("oci://") == (path is not None):
         raise ParameterError("a Git URL (https://) needs the folder of a clone; a registry (oci://) takes none", target=url)
     body = {"url": url} | ({"path": str(path.absolute())} if path else {})
