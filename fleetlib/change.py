@@ -97,6 +97,12 @@ class Check:
     kept: bool
     fix: str = ""
 
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.kept else 'FAIL'} {self.promise}: {self.evidence}"
+
+    def _repr_html_(self) -> str:
+        return Checks((self,))._repr_html_()
+
 
 @dataclass(frozen=True)
 class Checks:
@@ -109,7 +115,7 @@ class Checks:
         return tuple(check for check in self.checks if not check.kept)
 
     def __str__(self) -> str:
-        return "\n".join(f"{'ok  ' if c.kept else 'FAIL'} {c.promise}: {c.evidence}" for c in self.checks)
+        return "\n".join(map(str, self.checks))
 
     def _repr_html_(self) -> str:
         rows = [("✓" if c.kept else "✗", c.promise, c.evidence, c.fix if not c.kept else "") for c in self.checks]
