@@ -20,9 +20,8 @@ def write(run: Run, fleet: Any = None) -> Path:
         table = {"columns": [fleet.index.name, *fleet.columns], "rows": rows}
     seconds = [result.seconds for result in run.results]
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
-    text = template.render(
-        run=run, fleet=table, total=sum(seconds), longest=max([*seconds, 0.1]), changes=sum(len(r.changes) for r in run.results)
-    )
+    changes = sum(len(r.changes) for r in run.results if r.status == "done")  # a skipped stage changed things in an earlier run
+    text = template.render(run=run, fleet=table, total=sum(seconds), longest=max([*seconds, 0.1]), changes=changes)
     path = run.folder / "report.html"
     path.write_text(text)
     return path
