@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,9 @@ class StageResult:
             return self.error.splitlines()[0] if self.error else "failed"
         if self.status == "skipped":
             return "done in the run that is resumed"
-        return f"{len(self.changes)} changes" if self.changes else "nothing to change"
+        if not self.changes:
+            return "nothing to change"
+        return "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
 
 
 @dataclass
@@ -108,6 +111,9 @@ def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    logging.getLogger("papermill").setLevel(
+        logging.ERROR
+    )  # names are checked already; a stage may use more than its cell shows
     output, record = run.folder / path.name, run.folder / f"{path.stem}.json"
     result = StageResult(path.stem, "done", output=path.name)
     began = time.monotonic()

@@ -120,9 +120,17 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
         with opener.open(request, timeout=60) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise SandboxError(json.load(error).get("error", str(error))) from None
+        raise SandboxError(_reason(error)) from None
     except urllib.error.URLError as error:
         raise SandboxError(f"the sandbox at {where.base} does not answer: {error.reason}") from None
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """What the operator's interface says of a refusal; its status if it says nothing readable."""
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error}: see `fleet sandbox logs`"
 
 
 def down(state: Path) -> bool:
