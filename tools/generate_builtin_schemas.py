@@ -94,11 +94,14 @@ def main() -> None:
         properties[fact["type"]][fact["field"]] = field(fact, known)
     definitions = {}
     for name, members in sorted(properties.items()):
+        whole = members.pop(".", {})  # what is said of the type itself
         required, texts, text = models.get(model_name(name, models), ([], {}, ""))
         for member, value in members.items():
             if texts.get(member):
                 members[member] = {**value, "description": texts[member][:240]}
         definition: dict[str, Any] = {"type": "object", "properties": members}
+        if whole.get("x-kubernetes-map-type"):
+            definition["x-kubernetes-map-type"] = whole["x-kubernetes-map-type"]
         if text:
             definition["description"] = text
         if [item for item in required if item in members]:

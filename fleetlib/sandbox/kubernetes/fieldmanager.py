@@ -25,6 +25,10 @@ _UNTRACKED = (
 """Members of metadata that no manager owns. Source: apimachinery, `stripMeta`."""
 
 
+_UNMANAGED = "before-first-apply"
+"""Who owns what an object without managedFields holds, once it is applied to."""
+
+
 class ApplyConflict(Exception):
     """Another manager owns a field this apply would change. `causes`: (message, field) pairs worded as the API does."""
 
@@ -50,9 +54,11 @@ class _Manager:
 
     def dump(self) -> dict[str, Any]:
         entry: dict[str, Any] = {
-            "manager": self.name, "operation": self.operation, "apiVersion": self.api_version, "time": self.time,
+            "manager": self.name, "operation": self.operation, "apiVersion": self.api_version,
             "fieldsType": "FieldsV1", "fieldsV1": self.fields,
         }  # fmt: skip
+        if self.time:
+            entry["time"] = self.time
         if self.subresource:
             entry["subresource"] = self.subresource
         return entry
@@ -73,6 +79,8 @@ def apply(
     """
     before = live or {}
     managers = _load(before)
+    if live is not None and not managers:
+        managers = _load(update(None, live, _UNMANAGED, "Update", schema, time, subresource))
     mine = _Manager(manager, "Apply", subresource, applied["apiVersion"], time, _fields_of(applied, schema.root))
     old = managers.get(mine.identity)
     others = [other for identity, other in managers.items() if identity != mine.identity]
@@ -88,8 +96,8 @@ def apply(
     _, removed = _compare(base, merged, schema.root)
     for other in others:
         _shrink(other, removed, time)
-    if old is not None and old.fields == mine.fields and old.api_version == mine.api_version:
-        mine.time = old.time
+    if live is not None and base == merged:
+        mine.time = old.time if old is not None else ""
     entries = [other for other in others if other.fields] + ([mine] if mine.fields else [])
     result = _with_managed(merged, entries)
     if live is not None and _same(live, result):
@@ -116,9 +124,9 @@ def update(
     for other in managers.values():
         _shrink(other, removed, time)
         _shrink(other, changed, time)
-    fields = _difference(_top(mine.fields, changed), removed, whole=True)
-    if fields != mine.fields:
-        mine.fields, mine.time = fields, time
+    mine.fields = _difference(_top(mine.fields, changed), removed, whole=True)
+    if changed:
+        mine.time = time
     entries = [other for other in managers.values() if other.fields] + ([mine] if mine.fields else [])
     return _with_managed(new, entries)
 
@@ -175,9 +183,8 @@ def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force:
             continue
         origin = f'"{other.name}"' + (f' with subresource "{other.subresource}"' if other.subresource else "")
         using = f" using {other.api_version}" if other.operation == "Update" else ""
-        at = f" at {other.time}" if other.operation == "Update" and other.time else ""
         for path in _paths(shared):
-            causes.append((f"conflict with {origin}{using}{at}" if at else f"conflict with {origin}{using}", path))
+            causes.append((f"conflict with {origin}{using}", path))
     if causes:
         raise ApplyConflict(causes)
 
@@ -276,7 +283,7 @@ def _segment(key: str) -> str:
 
 def _fields_of(obj: dict[str, Any], root: Node) -> Trie:
     """The fields that an applied object speaks of."""
-    return _strip(_walk(obj, root, {"apiVersion", "kind"}))
+    return _strip(_walk(obj, root, {"apiVersion", "kind"}) or {})
 
 
 def _strip(fields: Trie) -> Trie:
@@ -289,17 +296,29 @@ def _strip(fields: Trie) -> Trie:
     return {"f:metadata": metadata, **result} if metadata else result
 
 
-def _walk(value: Any, node: Node | None, skip: set[str] | None = None) -> Trie:
-    """All fields of a value as a set whose root is this value."""
+def _walk(value: Any, node: Node | None, skip: set[str] | None = None) -> Trie | None:
+    """All fields of a value as a set whose root is this value; None if there is nothing to own: an empty list of elements.
+
+    Source: structured-merge-diff, `toFieldSetWalker`.
+    """
     if isinstance(value, dict) and not _atomic_map(node):
-        return {f"f:{name}": _walk(child, _child(node, name)) for name, child in value.items() if not skip or name not in skip}
+        fields: Trie = {}
+        for name, member in value.items():
+            if skip and name in skip:
+                continue
+            below = _walk(member, _child(node, name))
+            if node is None or name not in node.fields.declared():
+                fields[f"f:{name}"] = _owned(below)
+            elif below is not None:
+                fields[f"f:{name}"] = below
+        return fields if fields or not value else None
     if isinstance(value, list) and _granular(node):
         assert node is not None
-        return {_element(item, node): _owned(_walk(item, node.items)) for item in value}
+        return {_element(item, node): _owned(_walk(item, node.items)) for item in value} or None
     return {}
 
 
-def _owned(children: Trie) -> Trie:
+def _owned(children: Trie | None) -> Trie:
     """A node that is owned itself, with what is below it."""
     return {MEMBER: {}, **children} if children else {}
 
@@ -345,14 +364,22 @@ def _merge(live: Any, applied: Any, node: Node | None) -> Any:
 
 
 def _merge_list(live: list[Any], applied: list[Any], node: Node) -> list[Any]:
-    """Applied elements in their order, live ones that are not applied where they were."""
+    """Applied elements in their order; live ones that are not applied stay before the next element that both have."""
     wanted = {_element(item, node): item for item in applied}
     present = {_element(item, node): item for item in live}
-    if [key for key in present if key in wanted] == [key for key in wanted if key in present]:
-        kept = [(_merge(item, wanted[key], node.items) if key in wanted else item) for key, item in present.items()]
-        return kept + [item for key, item in wanted.items() if key not in present]
-    first = [_merge(present.get(key), item, node.items) for key, item in wanted.items()]
-    return first + [item for key, item in present.items() if key not in wanted]
+    shared = [key for key in wanted if key in present]
+    rest, result = list(present), []
+    for key, item in wanted.items():
+        while rest and rest[0] != key and (rest[0] not in wanted or shared and rest[0] != shared[0]):
+            passed = rest.pop(0)
+            if passed not in wanted:
+                result.append(present[passed])
+        if rest and (rest[0] == key or not shared):
+            rest.pop(0)
+        if shared and shared[0] == key:
+            shared.pop(0)
+        result.append(_merge(present.get(key), item, node.items))
+    return result + [present[key] for key in rest if key not in wanted]
 
 
 def _remove(value: Any, fields: Trie, kept: Trie, node: Node | None) -> Any:
@@ -398,25 +425,19 @@ def _compare(before: dict[str, Any], after: dict[str, Any], root: Node) -> tuple
 
 
 def _changes(before: Any, after: Any, node: Node | None) -> tuple[Trie, Trie]:
+    """What differs below two values that do; (empty, empty) if they differ as wholes. Source: `compareWalker`."""
     if before is after or before == after:
         return {}, {}
-    if isinstance(before, dict) and isinstance(after, dict) and not _atomic_map(node):
-        left = {f"f:{name}": (value, _child(node, name)) for name, value in before.items()}
-        right = {f"f:{name}": (value, _child(node, name)) for name, value in after.items()}
-    elif isinstance(before, list) and isinstance(after, list) and _granular(node):
-        assert node is not None
-        left = {_element(item, node): (item, node.items) for item in before}
-        right = {_element(item, node): (item, node.items) for item in after}
-    else:
-        return {}, {}
+    left, right = _members(before, node, after), _members(after, node, before)
     changed: Trie = {}
     removed: Trie = {}
     for key, (value, child) in right.items():
         if key not in left:
             changed[key] = _new(value, child)
         elif left[key][0] != value:
-            below, gone = _changes(left[key][0], value, child)
-            if below or not gone and not _composite(left[key][0], value, child):
+            old = left[key][0]
+            below, gone = _changes(old, value, child)
+            if below or not gone and not (_members(old, child, value) or _members(value, child, old)):
                 changed[key] = below
             if gone:
                 removed[key] = gone
@@ -426,14 +447,20 @@ def _changes(before: Any, after: Any, node: Node | None) -> tuple[Trie, Trie]:
     return changed, removed
 
 
-def _composite(before: Any, after: Any, node: Node | None) -> bool:
-    maps = isinstance(before, dict) and isinstance(after, dict) and not _atomic_map(node)
-    return maps or (isinstance(before, list) and isinstance(after, list) and _granular(node))
+def _members(value: Any, node: Node | None, other: Any) -> dict[str, tuple[Any, Node | None]]:
+    """The parts of a value that are owned one by one; none if it or what it is compared to is one whole."""
+    if not _composite(value, node) or not (other is None or _composite(other, node)):
+        return {}
+    if isinstance(value, dict):
+        return {f"f:{name}": (member, _child(node, name)) for name, member in value.items()}
+    assert node is not None
+    return {_element(item, node): (item, node.items) for item in value}
+
+
+def _composite(value: Any, node: Node | None) -> bool:
+    return isinstance(value, dict) and not _atomic_map(node) or isinstance(value, list) and _granular(node)
 
 
 def _new(value: Any, node: Node | None) -> Trie:
-    """All of a value that was added or removed: its leaves, and elements of lists themselves."""
-    children = _walk(value, node)
-    if not children:
-        return {}
-    return _owned(children)
+    """All of a value that was added or removed: it, and everything in it."""
+    return _owned({key: _new(member, child) for key, (member, child) in _members(value, node, None).items()})

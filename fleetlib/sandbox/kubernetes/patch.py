@@ -72,12 +72,14 @@ def _missing(op: Mapping[str, Any], member: str) -> PatchError:
 def _index(part: str, length: int, op: Mapping[str, Any], *, inserting: bool) -> int:
     if inserting and part == "-":
         return length
-    if not part.isascii() or not part.isdigit() or (len(part) > 1 and part[0] == "0"):
+    if not part.isascii() or not part.removeprefix("-").isdigit() or (len(part) > 1 and part[0] == "0"):
         raise PatchError(f"{op['op']} operation does not apply: value was not a proper array index: '{part}'")
     index = int(part)
-    if index > length or (index == length and not inserting):
+    if index < 0:
+        index += length + inserting
+    if index < 0 or index > length or (index == length and not inserting):
         raise PatchError(
-            f"{op['op']} operation does not apply: Unable to access invalid index: {index}: invalid index referenced"
+            f"{op['op']} operation does not apply: Unable to access invalid index: {part}: invalid index referenced"
         )
     return index
 
@@ -93,6 +95,14 @@ def _get(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) -> 
         else:
             raise _missing(op, member)
     return doc
+
+
+def _seen(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) -> Any:
+    """The value at `parts`; null for a map's missing member, as the API server's library sees it."""
+    if not parts:
+        return doc
+    parent = _get(doc, parts[:-1], op, member)
+    return parent.get(parts[-1]) if isinstance(parent, dict) else _get(parent, parts[-1:], op, member)
 
 
 def _insert(doc: Any, parts: Sequence[str], value: Any, op: Mapping[str, Any]) -> Any:
@@ -114,7 +124,7 @@ def _take(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) ->
         raise PatchError(f"{op['op']} operation does not apply: the whole document cannot be removed")
     parent = _get(doc, parts[:-1], op, member)
     _get(parent, parts[-1:], op, member)
-    return parent.pop(parts[-1] if isinstance(parent, dict) else int(parts[-1]))
+    return parent.pop(parts[-1] if isinstance(parent, dict) else _index(parts[-1], len(parent), op, inserting=False))
 
 
 def _add(doc: Any, op: Mapping[str, Any]) -> Any:
@@ -131,8 +141,9 @@ def _replace(doc: Any, op: Mapping[str, Any]) -> Any:
     if not parts:
         return value
     parent = _get(doc, parts[:-1], op, "path")
-    _get(parent, parts[-1:], op, "path")
-    parent[parts[-1] if isinstance(parent, dict) else int(parts[-1])] = value
+    if not isinstance(parent, dict):
+        _get(parent, parts[-1:], op, "path")
+    parent[parts[-1] if isinstance(parent, dict) else _index(parts[-1], len(parent), op, inserting=False)] = value
     return doc
 
 
@@ -147,12 +158,12 @@ def _move(doc: Any, op: Mapping[str, Any]) -> Any:
 
 
 def _copy(doc: Any, op: Mapping[str, Any]) -> Any:
-    value = copy.deepcopy(_get(doc, _pointer(op, "from"), op, "from"))
+    value = copy.deepcopy(_seen(doc, _pointer(op, "from"), op, "from"))
     return _insert(doc, _pointer(op, "path"), value, op)
 
 
 def _test(doc: Any, op: Mapping[str, Any]) -> Any:
-    if not same(_get(doc, _pointer(op, "path"), op, "path"), _value(op)):
+    if not same(_seen(doc, _pointer(op, "path"), op, "path"), _value(op)):
         raise PatchError(f"testing value {op['path']} failed: test failed")
     return doc
 
@@ -175,9 +186,12 @@ def same(left: Any, right: Any) -> bool:
 
 
 def merge_patch(doc: Any, patch: Any) -> Any:
-    """`doc` with the members of `patch` laid over it; null removes a member, a list replaces a list."""
+    """`doc` with the members of `patch` laid over it; null removes a member, a list replaces a list.
+
+    As the API server's library does, and beyond the RFC, maps within lists lose their nulls, unless they replace a map.
+    """
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return patch if isinstance(doc, dict) else _pruned(patch)
     result = dict(doc) if isinstance(doc, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -185,6 +199,12 @@ def merge_patch(doc: Any, patch: Any) -> Any:
         else:
             result[key] = merge_patch(result.get(key), value)
     return result
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _pruned(member) for key, member in value.items() if member is not None}
+    return [_pruned(item) for item in value] if isinstance(value, list) else value
 
 
 # --- strategic merge patch -------------------------------------------------------------------------------------------
@@ -295,6 +315,8 @@ def _merge_ordered_lists(original: dict[str, Any], patch: dict[str, Any], node: 
             merged = _without_directives(wanted)[1]
         else:
             merged = _merge_list(list(live), wanted, child, removing=False)
+        if not merged and not order and wanted is not None:
+            raise PatchError("no elements in any of the given slices")
         original[key] = _ordered(merged, order, live or [], merge_key)
 
 

@@ -1,0 +1,34 @@
+"""The real Kubernetes libraries, asked line by line: the program that `make -C tools/conformance` builds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "tools" / "conformance" / "bin" / "conformance"
+
+needs_real = pytest.mark.skipif(
+    not PROGRAM.exists(), reason="tools/conformance is not built: `make -C tools/conformance` (needs Go) builds it"
+)
+
+
+@cache
+def _process() -> subprocess.Popen[str]:
+    return subprocess.Popen([PROGRAM, "answer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(op: str, **question: Any) -> dict[str, Any]:
+    """`{result}` or `{error, causes}` of the real library; the program ends with this process, when its input does."""
+    process = _process()
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps({"op": op} | {key: value for key, value in question.items() if value is not None}) + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    assert line, f"{PROGRAM} has ended; rebuild it with `make -C tools/conformance`"
+    answer: dict[str, Any] = json.loads(line)
+    return answer
