@@ -15,8 +15,11 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
-_DURATION = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w))*|0")
-_HOST = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*\.?")
+_GO_DURATION = re.compile(r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
+_WORDED = re.compile(
+    r"\d+\s*(ns|us|µs|ms|s|m|h|hr|d|w|wk|nano\w*|micro\w*|milli\w*|sec\w*|min\w*|hour\w*|day\w*|week\w*)(?![^\W\d_])", re.I
+)
+_HOST = re.compile(r"[^\W_](-?[^\W_]{0,62})?|([^\W_]([-A-Za-z0-9]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
 _UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?{version}[0-9a-fA-F]{3}-?{variant}[0-9a-fA-F]{3}-?[0-9a-fA-F]{12}"
 
 
@@ -80,19 +83,29 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "date": _date,
     "date-time": _date_time,
     "datetime": _date_time,
-    "duration": lambda value: _DURATION.fullmatch(value.replace(" ", "")) is not None,
+    "duration": lambda value: bool(_GO_DURATION.fullmatch(value) or _WORDED.search(value)),
     "byte": _byte,
     "uri": _uri,
-    "hostname": lambda value: len(value) <= 255 and _HOST.fullmatch(value) is not None,
+    "hostname": lambda value: (
+        len(value) <= 255 and _HOST.fullmatch(value) is not None and max(map(len, value.split("."))) <= 63
+    ),
     "ipv4": _address(4),
     "ipv6": _address(6),
     "cidr": _cidr,
-    "mac": _full(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}"),
-    "email": _full(r"[^@\s<>]+@[^@\s<>]+"),
+    "mac": _full(
+        "|".join(
+            rf"[0-9A-Fa-f]{{2}}([:-][0-9A-Fa-f]{{2}}){{{n - 1}}}|[0-9A-Fa-f]{{4}}(\.[0-9A-Fa-f]{{4}}){{{n // 2 - 1}}}"
+            for n in (6, 8, 20)
+        )
+    ),
+    "email": _full(r"([^<>@]* )?<[^@\s<>]+@[^@\s<>]+>|[^@\s<>]+@[^@\s<>]+"),
     "uuid": _uuid(),
     "uuid3": _uuid("3"),
     "uuid4": _uuid("4", "[89abAB]"),
     "uuid5": _uuid("5", "[89abAB]"),
+    "bsonobjectid": _full("[0-9a-fA-F]{24}"),
+    "k8s-short-name": _full("(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?"),
+    "k8s-long-name": _full(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"),
     "hexcolor": _full("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
     "rgbcolor": _full(r"rgb\(\s*(25[0-5]|2[0-4]\d|1?\d?\d)(\s*,\s*(25[0-5]|2[0-4]\d|1?\d?\d)){2}\s*\)"),
     "creditcard": _full(r"\d{13,19}"),

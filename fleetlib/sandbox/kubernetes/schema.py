@@ -12,7 +12,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleetlib.sandbox.kubernetes import cel
@@ -249,7 +249,7 @@ def _default(value: Any, node: Node | None) -> None:
             child = node.fields[name]
             if child is None:
                 continue
-            if member is None and not child.nullable and (child.type or child.int_or_string):
+            if member is None and not child.nullable:
                 del value[name]
             elif member.__class__ is dict or member.__class__ is list:
                 _default(member, child)
@@ -290,6 +290,7 @@ def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:
     mistaken = _type_problem(value, node, path)
     if mistaken:
         yield mistaken
+    if value is None:
         return
     yield from _check_enum(value, node, path)
     if isinstance(value, dict):
@@ -299,6 +300,7 @@ def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:
     elif isinstance(value, str):
         yield from _check_string(value, node.raw, path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _check_range(value, node, path)
         yield from _check_number(value, node.raw, path)
     yield from _check_combinations(value, node.raw, path)
 
@@ -313,6 +315,10 @@ def _type_problem(value: Any, node: Node, path: str) -> Cause | None:
         wanted = node.type
         if not wanted or found == wanted or (wanted == "number" and found == "integer"):
             return None
+        if wanted == "string" and found != "null" and FORMATS.get(node.raw.get("format", "")):
+            if found == "array":
+                return None
+            wanted, found = node.raw["format"], {"integer": "int64", "number": "float64"}.get(found, "")
     detail = f'{path or ""} in body must be of type {wanted}: "{found}"'
     return Cause("FieldValueTypeInvalid", f'Invalid value: "{found}": {detail}', path)
 
@@ -330,9 +336,9 @@ def _check_object(value: dict[str, Any], node: Node, path: str) -> Iterator[Caus
         if name not in value:
             yield Cause("FieldValueRequired", "Required value", _join(path, name))
     if "maxProperties" in raw and len(value) > raw["maxProperties"]:
-        yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {raw['maxProperties']} items", path)
+        yield _too_many(len(value), raw["maxProperties"], path)
     if "minProperties" in raw and len(value) < raw["minProperties"]:
-        yield invalid(path, value, f"{path} in body should have at least {raw['minProperties']} properties")
+        yield invalid(path, len(value), f"{path} in body should have at least {raw['minProperties']} properties")
     if node.embedded:
         for name in ("apiVersion", "kind"):
             if not value.get(name):
@@ -343,12 +349,16 @@ def _check_object(value: dict[str, Any], node: Node, path: str) -> Iterator[Caus
             yield from _validate(member, child, _join(path, name))
 
 
+def _too_many(count: int, most: int, path: str) -> Cause:
+    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {most} item{'' if most == 1 else 's'}", path)
+
+
 def _check_array(value: list[Any], node: Node, path: str) -> Iterator[Cause]:
     raw = node.raw
     if "minItems" in raw and len(value) < raw["minItems"]:
         yield invalid(path, len(value), f"{path} in body should have at least {raw['minItems']} items")
     if "maxItems" in raw and len(value) > raw["maxItems"]:
-        yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {raw['maxItems']} items", path)
+        yield _too_many(len(value), raw["maxItems"], path)
     if node.items is not None:
         for at, item in enumerate(value):
             yield from _validate(item, node.items, f"{path}[{at}]")
@@ -378,7 +388,8 @@ def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cau
         yield invalid(path, value, f"{path} in body should match '{raw['pattern']}'")
     known = FORMATS.get(raw.get("format", ""))
     if known is not None and not known(value):
-        yield invalid(path, value, f"{path} in body must be of type {raw['format']}: {quoted(value)}")
+        detail = f"{path} in body must be of type {raw['format']}: {quoted(value)}"
+        yield Cause("FieldValueTypeInvalid", f"Invalid value: {quoted(value)}: {detail}", path)
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -403,6 +414,14 @@ def _to_python(text: str) -> str:
     return "".join(result)
 
 
+def _check_range(value: float, node: Node, path: str) -> Iterator[Cause]:
+    """Whether an integer fits the bits that its format names."""
+    kind, bits = node.raw.get("format", ""), 31 if node.raw.get("format") == "int32" else 63
+    if node.type == "integer" and not (float(value).is_integer() and -(1 << bits) <= value < 1 << bits):
+        named = f"with format {kind}" if kind in ("int32", "int64") else "(default format)"
+        yield _whole(f"Checked value must be of type integer {named} in {path}")
+
+
 def _check_number(value: float, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
     least, most, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
     if most is not None and (value >= most if raw.get("exclusiveMaximum") else value > most):
@@ -419,23 +438,39 @@ def _number(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
+def _whole(detail: str) -> Cause:
+    """A cause that the real server gives without a field, and prints so."""
+    return Cause("FieldValueInvalid", f'Invalid value: "": {detail}', "<nil>")
+
+
 def _check_combinations(value: Any, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    if "allOf" in raw:
-        for one in raw["allOf"]:
-            yield from _validate(value, Node(one, _NO_DEFINITIONS), path)
-    if "anyOf" in raw and not any(_fits(value, one) for one in raw["anyOf"]):
-        yield invalid(path, "", f'"{path}" must validate at least one schema (anyOf)')
+    """allOf, anyOf, oneOf and not. Of alternatives that all fail, the first one's causes are given too."""
+    if "anyOf" in raw:
+        any_of = _alternatives(value, raw["anyOf"], path)
+        if all(any_of):
+            yield _whole(f'"{path}" must validate at least one schema (anyOf)')
+            yield from any_of[0]
     if "oneOf" in raw:
-        count = sum(_fits(value, one) for one in raw["oneOf"])
+        one_of = _alternatives(value, raw["oneOf"], path)
+        count = sum(not causes for causes in one_of)
         if count != 1:
             found = "Found none valid" if count == 0 else f"Found {count} valid alternatives"
-            yield invalid(path, "", f'"{path}" must validate one and only one schema (oneOf). {found}')
-    if "not" in raw and _fits(value, raw["not"]):
-        yield invalid(path, "", f'"{path}" must not validate the schema (not)')
+            yield _whole(f'"{path}" must validate one and only one schema (oneOf). {found}')
+        if count == 0:
+            yield from one_of[0]
+    if "allOf" in raw:
+        all_of = _alternatives(value, raw["allOf"], path)
+        if any(all_of):
+            found = ". None validated" if all(all_of) else ""
+            yield _whole(f'"{path}" must validate all the schemas (allOf){found}')
+            yield from (cause for causes in all_of for cause in causes)
+    if "not" in raw and not _alternatives(value, [raw["not"]], path)[0]:
+        yield _whole(f'"{path}" must not validate the schema (not)')
 
 
 _NO_DEFINITIONS = Definitions()
 
 
-def _fits(value: Any, raw: Mapping[str, Any]) -> bool:
-    return next(_validate(value, Node(raw, _NO_DEFINITIONS), ""), None) is None
+def _alternatives(value: Any, schemas: Sequence[Mapping[str, Any]], path: str) -> list[list[Cause]]:
+    """What is wrong with a value by each of some schemas."""
+    return [list(_validate(value, Node(one, _NO_DEFINITIONS), path)) for one in schemas]
