@@ -6,6 +6,7 @@ of `metav1.LabelSelectorAsSelector`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,9 +81,9 @@ class FieldSelector:
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_TOKEN = re.compile(r"\s*(!=|==|[=!<>(),]|[^\s=!<>(),]+)")
+_TOKEN = re.compile(r"==|!=|[=!<>(),]|[^ \t\r\n=!<>(),]+")
 _SYMBOLS = frozenset(("!=", "==", "=", "!", "<", ">", "(", ")", ","))
-_OPERATORS = "in, notin, =, ==, !=, gt, lt"
+_BINARY = {"in": "in", "notin": "notin", "=": "=", "==": "==", "!=": "!=", ">": "gt", "<": "lt"}
 
 
 def parse_label_selector(text: str) -> Selector:
@@ -91,7 +92,7 @@ def parse_label_selector(text: str) -> Selector:
 
 
 class _Parser:
-    """Reads comma-separated requirements from tokens; `peek` of "" means the end."""
+    """Reads comma-separated requirements from tokens; "" is the end, and stays."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _TOKEN.findall(text)
@@ -107,16 +108,21 @@ class _Parser:
 
     def requirements(self) -> list[Requirement]:
         found: list[Requirement] = []
-        while self._peek():
-            found.append(self._requirement())
+        while (token := self._peek()) != "":
+            if token in _SYMBOLS and token != "!":
+                raise SelectorError(f"found '{token}', expected: !, identifier, or 'end of string'")
+            try:
+                found.append(self._requirement())
+            except SelectorError as error:
+                raise SelectorError(f"unable to parse requirement: {error}") from None
             token = self._next()
             if token == "":
                 break
             if token != ",":
-                raise _unable(f"found '{token}', expected: ',' or 'end of string'")
+                raise SelectorError(f"found '{token}', expected: ',' or 'end of string'")
             following = self._peek()
             if following in _SYMBOLS - {"!"} or following == "":
-                raise _unable(f"found '{following}', expected: identifier after ','")
+                raise SelectorError(f"found '{following}', expected: identifier after ','")
         return found
 
     def _requirement(self) -> Requirement:
@@ -125,73 +131,70 @@ class _Parser:
             self._next()
         key = self._next()
         if key in _SYMBOLS or key == "":
-            raise _unable(f"found '{key}', expected: identifier")
-        _check_key(key)
+            raise SelectorError(f"found '{key}', expected: identifier")
+        problem = qualified_name_problem(key)
+        if problem:
+            raise SelectorError(_invalid("<nil>", key, problem))
         if absent or self._peek() in ("", ","):
             return Requirement(key, "!" if absent else "exists")
         operator = self._next()
-        if operator in ("in", "notin"):
-            return _requirement(key, operator, self._set())
-        if operator in ("=", "==", "!="):
-            return _requirement(key, operator, [self._exact()])
-        if operator in ("<", ">"):
-            return _requirement(key, "lt" if operator == "<" else "gt", [self._exact()])
-        raise _unable(f"found '{operator}', expected: {_OPERATORS}")
+        if operator not in _BINARY:
+            raise SelectorError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+        values = self._set() if operator in ("in", "notin") else [self._exact()]
+        return _requirement(key, _BINARY[operator], values)
 
     def _exact(self) -> str:
         if self._peek() in ("", ","):
             return ""
         token = self._next()
         if token in _SYMBOLS:
-            raise _unable(f"found '{token}', expected: identifier")
+            raise SelectorError(f"found '{token}', expected: identifier")
         return token
 
     def _set(self) -> list[str]:
         token = self._next()
         if token != "(":
-            raise _unable(f"found '{token}' expected: '('")
-        values: list[str] = []
-        expects_value = True
+            raise SelectorError(f"found '{token}' expected: '('")
+        token = self._peek()
+        if token != "," and token != ")" and (token in _SYMBOLS or token == ""):
+            raise SelectorError(f"found '{token}', expected: ',', ')' or identifier")
+        values, last = set[str](), ","
         while True:
             token = self._next()
-            if token in (")", ","):
-                if expects_value:
-                    values.append("")
+            if token in (",", ")"):
+                if last == ",":
+                    values.add("")
                 if token == ")":
-                    return values
-                expects_value = True
-            elif token == "" or token in _SYMBOLS or not expects_value:
-                raise _unable(
-                    f"found '{token}', expected: ',' or ')'" if values else f"found '{token}', expected: ',', ')' or identifier"
-                )
+                    return sorted(values)
+            elif token in _SYMBOLS or token == "" or last != ",":
+                wanted = "',', or identifier" if last == "," else "',' or ')'"
+                raise SelectorError(f"found '{token}', expected: {wanted}")
             else:
-                values.append(token)
-                expects_value = False
+                values.add(token)
+            last = token
 
 
-def _unable(reason: str) -> SelectorError:
-    return SelectorError(f"unable to parse requirement: {reason}")
+def _invalid(path: str, value: str | list[str] | None, detail: str) -> str:
+    return f"{path}: Invalid value: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}: {detail}"
 
 
-def _requirement(key: str, operator: str, values: list[str], where: str = "") -> Requirement:
-    for at, value in enumerate(values):
-        problem = label_value_problem(value)
-        if problem:
-            path = where + "values" + (f"[{at}][{key}]" if not where else f"[{at}]")
-            raise (
-                _unable(f'{path}: Invalid value: "{value}": {problem}')
-                if not where
-                else SelectorError(f'{path}: Invalid value: "{value}": {problem}')
-            )
+def _requirement(key: str, operator: str, values: list[str]) -> Requirement:
+    """A checked requirement; raises SelectorError with everything that is wrong."""
+    problems = []
+    if found := qualified_name_problem(key):
+        problems.append(_invalid("key", key, found))
+    if operator in ("in", "notin") and not values:
+        problems.append(_invalid("values", None, "for 'in', 'notin' operators, values set can't be empty"))
+    if operator in ("exists", "!") and values:
+        problems.append(_invalid("values", values, "values set must be empty for exists and does not exist"))
     if operator in ("gt", "lt") and not _INTEGER.fullmatch(values[0]):
-        raise _unable(f"values[0]: Invalid value: \"{values[0]}\": for 'Gt', 'Lt' operators, the value must be an integer")
+        problems.append(_invalid("values[0]", values[0], "for 'Gt', 'Lt' operators, the value must be an integer"))
+    for at, value in enumerate(values):
+        if found := label_value_problem(value):
+            problems.append(_invalid(f"values[{at}][{key}]", value, found))
+    if problems:
+        raise SelectorError(problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]")
     return Requirement(key, operator, frozenset(values))
-
-
-def _check_key(key: str) -> None:
-    problem = qualified_name_problem(key)
-    if problem:
-        raise _unable(f'key: Invalid value: "{key}": {problem}')
 
 
 _NAME_RULE = (
@@ -214,23 +217,26 @@ def qualified_name_problem(key: str) -> str:
     """Why `key` cannot be a label key or an annotation key ("" if it can), as IsQualifiedName words it."""
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
-        return f"a qualified name {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return f"a valid label key {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+    found = []
     if slash and prefix == "":
-        return "prefix part must be non-empty"
-    if slash and (len(prefix) > 253 or not _SUBDOMAIN.fullmatch(prefix)):
-        return f"prefix part {_SUBDOMAIN_RULE}" if len(prefix) <= 253 else "prefix part must be no more than 253 bytes"
+        found.append("prefix part must be non-empty")
+    elif slash:
+        found += ["prefix part must be no more than 253 bytes"] if len(prefix) > 253 else []
+        found += [] if _SUBDOMAIN.fullmatch(prefix) else [f"prefix part {_SUBDOMAIN_RULE}"]
     if name == "":
-        return f"name part must be non-empty; name part {_NAME_RULE}"
-    if len(name) > 63:
-        return "name part must be no more than 63 bytes"
-    return "" if _NAME.fullmatch(name) else f"name part {_NAME_RULE}"
+        found.append("name part must be non-empty")
+    elif len(name.encode()) > 63:
+        found.append("name part must be no more than 63 bytes")
+    if not _NAME.fullmatch(name):
+        found.append(f"name part {_NAME_RULE}")
+    return "; ".join(found)
 
 
 def label_value_problem(value: str) -> str:
     """Why `value` cannot be a label's value ("" if it can), as IsValidLabelValue words it."""
-    if len(value) > 63:
-        return "must be no more than 63 bytes"
-    return "" if value == "" or _NAME.fullmatch(value) else _VALUE_RULE
+    found = ["must be no more than 63 bytes"] if len(value.encode()) > 63 else []
+    return "; ".join(found if value == "" or _NAME.fullmatch(value) else [*found, _VALUE_RULE])
 
 
 _EXPRESSIONS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
@@ -243,46 +249,41 @@ def label_selector(obj: Mapping[str, Any] | None) -> Selector:
     """
     if obj is None:
         return Selector(nothing=True)
-    found = []
-    for key, value in (obj.get("matchLabels") or {}).items():
-        _check_key(key)
-        found.append(_requirement(key, "in", [value]))
+    found = [_requirement(key, "=", [value]) for key, value in (obj.get("matchLabels") or {}).items()]
     for expression in obj.get("matchExpressions") or ():
-        found.append(_expression(expression))
+        operator = _EXPRESSIONS.get(expression.get("operator", ""))
+        if operator is None:
+            raise SelectorError(f'"{expression.get("operator", "")}" is not a valid label selector operator')
+        found.append(_requirement(expression.get("key", ""), operator, list(expression.get("values") or ())))
     return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
 
 
-def _expression(expression: Mapping[str, Any]) -> Requirement:
-    operator = _EXPRESSIONS.get(expression.get("operator", ""))
-    if operator is None:
-        raise SelectorError(f'"{expression.get("operator", "")}" is not a valid label selector operator')
-    key, values = expression.get("key", ""), list(expression.get("values") or ())
-    _check_key(key)
-    if operator in ("in", "notin") and not values:
-        raise SelectorError("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty")
-    if operator in ("exists", "!") and values:
-        raise SelectorError(f"values: Invalid value: {_quoted(values)}: values set must be empty for exists and does not exist")
-    return _requirement(key, operator, values)
-
-
-def _quoted(values: list[str]) -> str:
-    return "[" + ",".join(f'"{value}"' for value in values) + "]"
+_TERM = re.compile(r"(?:\\.|[^,\\])+\\?|\\$", re.DOTALL)
+_OPERATOR = re.compile("!=|==|=")
 
 
 def parse_field_selector(text: str) -> FieldSelector:
-    """The selector written as in `?fieldSelector=`: terms `field=value`, `==` or `!=`; `\\` escapes , = and itself."""
+    """The selector written as in `?fieldSelector=`: terms `field=value`, `==` or `!=`; `\\` escapes , = and itself in values."""
     found = []
-    for term in re.findall(r"(?:\\.|[^,\\])+", text, re.DOTALL):
-        match = re.match(r"((?:\\.|[^=!\\]|!(?!=))*)(!=|==|=)(.*)", term, re.DOTALL)
-        if match is None:
+    for term in sorted(_TERM.findall(text)):
+        operator = _OPERATOR.search(term)
+        if operator is None:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
-        field, operator, value = match.groups()
-        found.append(FieldRequirement(field, "!=" if operator == "!=" else "=", _unescaped(value)))
+        value = _unescaped(term[operator.end() :])
+        field = term[: operator.start()]
+        if field or value:  # "=" alone asks for nothing
+            found.append(FieldRequirement(field, "!=" if operator.group() == "!=" else "=", value))
     return FieldSelector(tuple(found))
 
 
 def _unescaped(value: str) -> str:
-    bad = re.search(r"\\(?![\\,=])|(?<!\\)(?:\\\\)*=", value)
-    if bad:
-        raise SelectorError(f"invalid field selector: invalid escape sequence or unescaped character in value: {value}")
-    return re.sub(r"\\(.)", r"\1", value)
+    result, characters = "", iter(value)
+    for character in characters:
+        if character == "\\":
+            character = next(characters, "")
+            if character not in ("\\", ",", "="):
+                raise SelectorError(f"invalid field selector: invalid escape sequence: \\{character}")
+        elif character in ",=":
+            raise SelectorError(f"invalid field selector: unescaped character in value: {ord(character)}")
+        result += character
+    return result
