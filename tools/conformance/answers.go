@@ -21,11 +21,11 @@ import (
 
 // question is one line of input. Live is nil where nothing exists yet.
 type question struct {
-	Op          string          `json:"op"` // strategic, json, merge, apply or update
+	Op          string          `json:"op"` // strategic, json, merge, apply, update, labels, fields or validate
 	APIVersion  string          `json:"apiVersion,omitempty"`
 	Kind        string          `json:"kind,omitempty"`
 	Live        json.RawMessage `json:"live,omitempty"`
-	Doc         json.RawMessage `json:"doc"` // the patch, the applied object, or the updated one
+	Doc         json.RawMessage `json:"doc"` // the patch, the applied object, the updated one, a selector, an object to validate
 	Manager     string          `json:"manager,omitempty"`
 	Subresource string          `json:"subresource,omitempty"`
 	Force       bool            `json:"force,omitempty"`
@@ -110,8 +110,21 @@ func (q question) result() ([]byte, error) {
 		return strategicpatch.StrategicMergePatch(q.Live, q.Doc, object)
 	case "apply", "update":
 		return q.managed(kind)
+	case "labels":
+		return encoded(q.selection())
+	case "fields":
+		return encoded(q.terms())
+	case "validate":
+		return encoded(q.validation())
 	}
 	return nil, fmt.Errorf("unknown op %q", q.Op)
+}
+
+func encoded(value any, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
 }
 
 func (q question) managed(kind schema.GroupVersionKind) ([]byte, error) {

@@ -218,23 +218,24 @@ def _join(path: str, name: str) -> str:
 
 
 def _prune(value: Any, node: Node | None, path: str, gone: list[str]) -> None:
-    if node is None:
-        return
+    """Without a node, nothing is known: the members of all maps go."""
     if isinstance(value, dict):
-        fields, keeps = node.fields, node.preserve or node.int_or_string
         for name in list(value):
-            child = fields[name]
+            child = node.fields[name] if node is not None else None
             if child is not None:
                 member = value[name]
                 if member.__class__ is dict or member.__class__ is list:
                     _prune(member, child, _join(path, name), gone)
-            elif not keeps:
+            elif node is None or not node.preserve:
                 del value[name]
                 gone.append(_join(path, name))
     elif isinstance(value, list):
+        items = node.items if node is not None else None
+        if items is None and node is not None and node.preserve:
+            return
         for at, item in enumerate(value):
             if item.__class__ is dict or item.__class__ is list:
-                _prune(item, node.items, f"{path}[{at}]", gone)
+                _prune(item, items, f"{path}[{at}]", gone)
 
 
 def _default(value: Any, node: Node | None) -> None:
@@ -243,19 +244,24 @@ def _default(value: Any, node: Node | None) -> None:
     if isinstance(value, dict):
         for name in node.fields.declared():
             child = node.fields[name]
-            if child is not None and child.has_default and (name not in value or value[name] is None and not child.nullable):
+            if child is not None and child.has_default and name not in value:
                 value[name] = copy.deepcopy(child.default)
         for name, member in list(value.items()):
             child = node.fields[name]
             if child is None:
                 continue
             if member is None and not child.nullable:
-                del value[name]
-            elif member.__class__ is dict or member.__class__ is list:
-                _default(member, child)
-    elif isinstance(value, list):
-        for item in value:
-            _default(item, node.items)
+                if child.has_default:
+                    member = value[name] = copy.deepcopy(child.default)
+                else:
+                    del value[name]
+            _default(member, child)
+    elif isinstance(value, list) and node.items is not None:
+        items = node.items
+        for at, item in enumerate(value):
+            if item is None and items.has_default and not items.nullable:
+                item = value[at] = copy.deepcopy(items.default)
+            _default(item, items)
 
 
 # --- validation ------------------------------------------------------------------------------------------------------
@@ -285,14 +291,11 @@ def _type_of(value: Any) -> str:
 
 
 def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:
-    if value is None and node.nullable:
-        return
-    mistaken = _type_problem(value, node, path)
-    if mistaken:
-        yield mistaken
+    if value is not None or not node.nullable:
+        yield from filter(None, [_type_problem(value, node, path)])
+    yield from _check_enum(value, node, path)
     if value is None:
         return
-    yield from _check_enum(value, node, path)
     if isinstance(value, dict):
         yield from _check_object(value, node, path)
     elif isinstance(value, list):
@@ -315,12 +318,23 @@ def _type_problem(value: Any, node: Node, path: str) -> Cause | None:
         wanted = node.type
         if not wanted or found == wanted or (wanted == "number" and found == "integer"):
             return None
-        if wanted == "string" and found != "null" and FORMATS.get(node.raw.get("format", "")):
-            if found == "array":
-                return None
-            wanted, found = node.raw["format"], {"integer": "int64", "number": "float64"}.get(found, "")
+        form = _checked_format(node)
+        if form and found == "array" and wanted == "string":
+            return None
+        if form and found in ("boolean", "integer", "number", "object"):
+            wanted, found = form, {"integer": "int64", "number": "float64"}.get(found, "")
     detail = f'{path or ""} in body must be of type {wanted}: "{found}"'
     return Cause("FieldValueTypeInvalid", f'Invalid value: "{found}": {detail}', path)
+
+
+_NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
+
+
+def _checked_format(node: Node) -> str:
+    """The format that a value of this type is checked for, or "". A mismatched type is told by it."""
+    form: str = node.raw.get("format", "")
+    known = form in FORMATS if node.type in ("", "string") else form in _NUMBER_FORMATS.get(node.type, ())
+    return form if known else ""
 
 
 def _check_enum(value: Any, node: Node, path: str) -> Iterator[Cause]:
@@ -380,11 +394,12 @@ def _check_duplicates(value: list[Any], node: Node, path: str) -> Iterator[Cause
 
 
 def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """The first of length and pattern that is wrong, and the format."""
     if "maxLength" in raw and len(value) > raw["maxLength"]:
         yield Cause("FieldValueTooLong", f"Too long: may not be more than {raw['maxLength']} bytes", path)
-    if "minLength" in raw and len(value) < raw["minLength"]:
+    elif "minLength" in raw and len(value) < raw["minLength"]:
         yield invalid(path, value, f"{path} in body should be at least {raw['minLength']} chars long")
-    if "pattern" in raw and not pattern(raw["pattern"]).search(value):
+    elif "pattern" in raw and not pattern(raw["pattern"]).search(value):
         yield invalid(path, value, f"{path} in body should match '{raw['pattern']}'")
     known = FORMATS.get(raw.get("format", ""))
     if known is not None and not known(value):
