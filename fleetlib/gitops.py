@@ -24,6 +24,7 @@ import yaml
 from fleetlib.change import Step
 from fleetlib.cloud import Cloud
 from fleetlib.errors import FinalError, RetryableError
+from fleetlib.imports import without_iri_grammars
 
 CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 CHART_CONFIG = "application/vnd.cncf.helm.config.v1+json"
@@ -170,8 +171,9 @@ class ChartRegistry:
     cloud: Cloud
 
     def _client(self) -> tuple[Any, str]:
-        import oras.client
-        import oras.logger
+        with without_iri_grammars():
+            import oras.client
+            import oras.logger
 
         oras.logger.logger.set_level(logging.CRITICAL)  # failures are raised here, and a missing chart is none
         served = urlsplit(self.cloud.mirrored(self.url))

@@ -6,20 +6,23 @@ line a stage, and a page to read afterwards. May import everything but `cli`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fleetlib import kernels
 from fleetlib.errors import ParameterError
+from fleetlib.imports import without_iri_grammars
 from fleetlib.parameters import Parameters
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
 
 NOT_BY_DEFAULT = ("99",)
 """Stages that run only when they are named: nobody tears down by accident."""
@@ -95,42 +98,82 @@ def execute(
     parameters = Parameters.check(values, "the parameters given to fleet run").model_dump()
     done = _done_before(runs, parameters) if resume else {}
     run = Run(_folder(runs), parameters)
-    for path in paths:
-        starting(path.stem)
-        result = done.get(path.stem) or _one(path, run, values)
-        run.results.append(result)
-        run.save()
-        tell(result)
-        if result.status == "failed":
-            break
+    ahead = _Ahead([path for path in paths if path.stem not in done], run.folder)
+    try:
+        for path in paths:
+            starting(path.stem)
+            result = done.get(path.stem) or _one(path, run, values, ahead)
+            run.results.append(result)
+            run.save()
+            tell(result)
+            if result.status == "failed":
+                break
+    finally:
+        ahead.close()
     _point_latest(runs, run.folder)
     return run
 
 
-def _one(path: Path, run: Run, values: dict[str, Any]) -> StageResult:
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+class _Ahead:
+    """The kernels of a run's notebooks, each started while the notebook before it runs."""
+
+    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
+        self._folder = folder
+        self._left = list(paths)
+        self._next: AsyncKernelManager | None = None
+        self._start_next()
+
+    def record(self, path: Path) -> Path:
+        """Where the kernel of this notebook writes what its stage did."""
+        return self._folder / f"{path.stem}.json"
+
+    @contextmanager
+    def kernel(self) -> Iterator[AsyncKernelManager]:
+        """The next notebook's kernel, for as long as the block."""
+        kernel = self._next
+        assert kernel is not None
+        self._start_next()
+        try:
+            yield kernel
+        finally:
+            kernels.stop(kernel)
+
+    def _start_next(self) -> None:
+        self._next = None
+        if self._left:
+            path = self._left.pop(0)
+            self._next = kernels.start(path.parent, {"FLEET_RECORD": str(self.record(path)), "FLEET_PROGRESS": "off"})
+
+    def close(self) -> None:
+        if self._next is not None:
+            kernels.stop(self._next)
+
+
+def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageResult:
+    with without_iri_grammars():
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(
         logging.ERROR
     )  # names are checked already; a stage may use more than its cell shows
-    output, record = run.folder / path.name, run.folder / f"{path.stem}.json"
     result = StageResult(path.stem, "done", output=path.name)
     began = time.monotonic()
     try:
-        with _environment(FLEET_RECORD=str(record), FLEET_PROGRESS="off"):
+        with ahead.kernel() as kernel:
             papermill.execute_notebook(
                 str(path),
-                str(output),
+                str(run.folder / path.name),
                 parameters=_used_by(path, values),
                 cwd=str(path.parent),
                 progress_bar=False,
                 log_output=False,
-                extra_arguments=["--IPKernelApp.log_level=50"],  # the kernel's own remarks are not the stage's
+                km=kernel,
             )
     except PapermillExecutionError as error:
         result.status, result.error = "failed", f"{error.evalue}"
     result.seconds = round(time.monotonic() - began, 2)
+    record = ahead.record(path)
     if record.exists():
         found = json.loads(record.read_text())
         result.changes, result.checks = found["changes"], found["checks"]
@@ -180,20 +223,3 @@ def _point_latest(runs: Path, folder: Path) -> None:
     link = runs / "latest"
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-def fingerprint(path: Path) -> str:
-    """A notebook's sources, without outputs: changes when its code or prose does."""
-    cells = json.loads(path.read_text())["cells"]
-    return hashlib.sha256(json.dumps([cell["source"] for cell in cells]).encode()).hexdigest()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.store import Store
 
 PARTITION = "fabric"
@@ -26,7 +27,7 @@ class _Document:
 
     @classmethod
     def load(cls, data: bytes) -> Self:
-        return cls(**json.loads(data))
+        return cls(**trees.parse(data))
 
 
 @dataclass
@@ -198,7 +199,7 @@ def _read_report(store: Store, key: str) -> Report | None:
     record = store.get(PARTITION, key)
     if record is None:
         return None
-    document = json.loads(record.value)
+    document = trees.parse(record.value)
     return Report(document["observed"], document["state"], document["error"], document.get("details", {}))
 
 

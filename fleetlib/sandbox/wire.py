@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.store import Store
 
 PUBLIC_AZURE = ("https://management.azure.com/", "https://login.microsoftonline.com/")
@@ -34,7 +35,7 @@ class Response:
     body: bytes
 
     def json(self) -> Any:
-        return json.loads(self.body)
+        return trees.parse(self.body)
 
     @property
     def text(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.arm.resource_id import GROUPS, ResourceId
 from fleetlib.sandbox.store import Store
 
@@ -114,5 +115,5 @@ def group(subscription: str, name: str, location: str, tags: dict[str, str], man
 
 
 def _load(value: bytes, revision: int) -> Resource:
-    stored = json.loads(value)
+    stored = trees.parse(value)
     return Resource(ResourceId(stored["document"]["id"]), stored["document"], stored["private"], revision)

@@ -37,6 +37,8 @@ class Cluster:
         self.work: deque[tuple[str, Object | None, Object | None]] = deque()
         self.wake = asyncio.Event()
         self.watches: set[Watch] = set()
+        self.definitions: dict[str, Object] = {}
+        """key -> CustomResourceDefinition, as stored"""
         self._schemas: dict[tuple[str, str], Schema] = {}
         self._tokens: dict[str, tuple[User, float, tuple[str, ...]]] = {}
         self.objects.on_change = self._changed
@@ -59,7 +61,9 @@ class Cluster:
     def load(self) -> None:
         """Take up what is stored."""
         self.objects.load()
-        self.refresh_custom()
+        for definition in self.objects.all(crds.PREFIX):
+            self.definitions[f"{crds.PREFIX}/{definition['metadata']['name']}"] = definition
+        self._serve_definitions()
 
     def set_goal(self, goal: ClusterGoal) -> None:
         """Follow ARM. A cluster that stops hangs up on its watchers."""
@@ -72,10 +76,20 @@ class Cluster:
         for watch in list(self.watches):
             watch.close()
 
-    def refresh_custom(self) -> None:
-        """Serve what the stored CRDs define."""
-        self._schemas.clear()
-        self.registry.set_custom(crds.served(self.objects.all(crds.PREFIX)))
+    def _serve_definitions(self) -> None:
+        """Serve what the stored definitions define."""
+        self.registry.set_custom(crds.served(self.definitions.values()))
+
+    def _define(self, key: str, old: Object | None, new: Object | None) -> None:
+        """Follow one definition's change."""
+        for definition in filter(None, (old, new)):
+            for resource in crds.resources(definition):
+                self._schemas.pop((resource.api_version, resource.kind), None)
+        if new is None:
+            self.definitions.pop(key, None)
+        else:
+            self.definitions[key] = new
+        self._serve_definitions()
 
     def schema(self, resource: Resource) -> Schema:
         """The schema of a resource's objects."""
@@ -139,7 +153,7 @@ class Cluster:
         if key.startswith("/rbac.authorization.k8s.io/"):
             self.policy.invalidate()
         elif key.startswith(crds.PREFIX):
-            self.refresh_custom()
+            self._define(key, old, new)
         self.work.append((key, old, new))
         self.wake.set()
 

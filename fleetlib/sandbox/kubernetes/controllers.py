@@ -6,10 +6,9 @@ finalizer of Kubernetes. May import writing.
 
 from __future__ import annotations
 
-import copy
-import json
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes import crds, writing
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.objects import Gone, Object
@@ -38,7 +37,7 @@ async def run(cluster: Cluster) -> None:
 def settle_all(cluster: Cluster) -> None:
     """Take up what a restart interrupted."""
     for record in cluster.sandbox.store.list(cluster.objects.partition).records:
-        obj = json.loads(record.value)
+        obj = trees.parse(record.value)
         cluster.work.append((record.key, None, obj))
     cluster.wake.set()
 
@@ -74,7 +73,7 @@ def _collect(cluster: Cluster, key: str) -> None:
     record = cluster.objects.get(key)
     if record is None:
         return
-    obj: Object = json.loads(record.value)
+    obj: Object = trees.parse(record.value)
     references = obj["metadata"].get("ownerReferences") or []
     if not references or obj["metadata"].get("deletionTimestamp"):
         return
@@ -84,7 +83,7 @@ def _collect(cluster: Cluster, key: str) -> None:
             _delete(cluster, key, {"propagationPolicy": "Foreground"} if key_has_dependents(cluster, obj) else _BACKGROUND)
         return
     if present:
-        changed = copy.deepcopy(obj)
+        changed = trees.copy(obj)
         changed["metadata"]["ownerReferences"] = present
         cluster.objects.put(_resource(cluster, key), key, changed, obj, record.revision)
     else:
@@ -116,7 +115,7 @@ def _finish(cluster: Cluster, key: str) -> None:
     record = cluster.objects.get(key)
     if record is None:
         return
-    obj: Object = json.loads(record.value)
+    obj: Object = trees.parse(record.value)
     metadata = obj["metadata"]
     finalizers = metadata.get("finalizers") or []
     if not metadata.get("deletionTimestamp"):
@@ -138,8 +137,8 @@ def _orphan(cluster: Cluster, uid: str) -> None:
         record = cluster.objects.get(key)
         if record is None:
             continue
-        obj: Object = json.loads(record.value)
-        changed = copy.deepcopy(obj)
+        obj: Object = trees.parse(record.value)
+        changed = trees.copy(obj)
         left = [item for item in obj["metadata"]["ownerReferences"] if item["uid"] != uid]
         changed["metadata"]["ownerReferences"] = left
         if not left:
@@ -166,8 +165,8 @@ def _drop_finalizer(cluster: Cluster, key: str, finalizer: str) -> None:
     if record is None:
         return
     resource = _resource(cluster, key)
-    obj: Object = json.loads(record.value)
-    changed = copy.deepcopy(obj)
+    obj: Object = trees.parse(record.value)
+    changed = trees.copy(obj)
     left = [item for item in obj["metadata"].get("finalizers") or [] if item != finalizer]
     changed["metadata"]["finalizers"] = left
     if not left:
@@ -213,8 +212,8 @@ def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) ->
     current = cluster.objects.get(key)
     if current is None:
         return
-    obj = json.loads(current.value)
-    changed = copy.deepcopy(obj)
+    obj = trees.parse(current.value)
+    changed = trees.copy(obj)
     if remaining:
         changed["status"] = {"phase": "Terminating", "conditions": _conditions(cluster, remaining, obj)}
         if changed != obj:
@@ -235,7 +234,7 @@ def _delete_contents(cluster: Cluster, namespace: str) -> list[tuple[Resource, O
         if not resource.namespaced:
             continue
         for record in cluster.sandbox.store.list(cluster.objects.partition, f"{resource.prefix}{namespace}/").records:
-            obj: Object = json.loads(record.value)
+            obj: Object = trees.parse(record.value)
             if not obj["metadata"].get("deletionTimestamp"):
                 _delete(cluster, record.key, _BACKGROUND)
             left = cluster.objects.read(record.key)

@@ -11,9 +11,10 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date
 from urllib.parse import urlsplit
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 _GO_DURATION = re.compile(r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
 _WORDED = re.compile(
@@ -33,11 +34,13 @@ def _uuid(version: str = "[0-9a-fA-F]", variant: str = "[0-9a-fA-F]") -> Callabl
 
 
 def _date(value: str) -> bool:
+    if _DATE.fullmatch(value) is None:
+        return False
     try:
-        datetime.strptime(value, "%Y-%m-%d")
+        date.fromisoformat(value)
     except ValueError:
         return False
-    return len(value) == 10
+    return True
 
 
 def _date_time(value: str) -> bool:

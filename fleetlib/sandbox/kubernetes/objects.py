@@ -6,27 +6,25 @@ inside. An index of uids and owner references, kept in memory, serves garbage co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.store import Conflict, Record, Store
 
 Object = dict[str, Any]
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-
 
 def dump(obj: Object) -> bytes:
     """Compact JSON, `apiVersion` and `kind` first."""
-    head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
-    return _encode(head | obj).encode()
+    head: Object = {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
+    return trees.dump(head | obj)
 
 
 def head(api_version: str) -> bytes:
     """How the bytes of every object of an apiVersion begin."""
-    return b'{"apiVersion":' + _encode(api_version).encode() + b","
+    return b'{"apiVersion":' + trees.dump(api_version) + b","
 
 
 class Gone(Exception):
@@ -48,7 +46,7 @@ class Objects:
     def load(self) -> None:
         """Build the index from what is stored."""
         for record in self.store.list(self.partition).records:
-            self._index(record.key, json.loads(record.value))
+            self._index(record.key, trees.parse(record.value))
 
     def get(self, key: str) -> Record | None:
         return self.store.get(self.partition, key)
@@ -56,10 +54,10 @@ class Objects:
     def read(self, key: str) -> Object | None:
         """The decoded object, for the API server's own use."""
         record = self.store.get(self.partition, key)
-        return None if record is None else json.loads(record.value)
+        return None if record is None else trees.parse(record.value)
 
     def all(self, prefix: str) -> list[Object]:
-        return [json.loads(record.value) for record in self.store.list(self.partition, prefix).records]
+        return [trees.parse(record.value) for record in self.store.list(self.partition, prefix).records]
 
     def put(self, resource: Resource, key: str, obj: Object, old: Object | None, expected: int) -> Record:
         """Write the object, whose resourceVersion is set here. `expected`: see the store. Raises `Gone`."""

@@ -9,11 +9,11 @@ Sources: RFC 6902; RFC 7386; Kubernetes' "strategic merge patch" (apimachinery's
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes.schema import Node, Schema
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
@@ -36,7 +36,7 @@ def json_patch(doc: Any, ops: Sequence[Mapping[str, Any]]) -> Any:
         raise PatchError("a JSON patch is a list of operations")
     if len(ops) > MAX_JSON_PATCH_OPERATIONS:
         raise PatchError(f"The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {len(ops)}")
-    result = copy.deepcopy(doc)
+    result = trees.copy(doc)
     for op in ops:
         if not isinstance(op, Mapping):
             raise PatchError("an operation of a JSON patch is an object")
@@ -62,7 +62,7 @@ def _pointer(op: Mapping[str, Any], member: str) -> list[str]:
 def _value(op: Mapping[str, Any]) -> Any:
     if "value" not in op:
         raise PatchError(f"{op['op']} operation has no value: missing value")
-    return copy.deepcopy(op["value"])
+    return trees.copy(op["value"])
 
 
 def _missing(op: Mapping[str, Any], member: str) -> PatchError:
@@ -158,7 +158,7 @@ def _move(doc: Any, op: Mapping[str, Any]) -> Any:
 
 
 def _copy(doc: Any, op: Mapping[str, Any]) -> Any:
-    value = copy.deepcopy(_seen(doc, _pointer(op, "from"), op, "from"))
+    value = trees.copy(_seen(doc, _pointer(op, "from"), op, "from"))
     return _insert(doc, _pointer(op, "path"), value, op)
 
 
@@ -222,7 +222,7 @@ def strategic_merge_patch(doc: dict[str, Any], patch: dict[str, Any], schema: Sc
     """
     if not isinstance(patch, dict):
         raise PatchError("invalid JSON document")
-    return _merge_map(copy.deepcopy(doc), copy.deepcopy(patch), schema.root)
+    return _merge_map(trees.copy(doc), trees.copy(patch), schema.root)
 
 
 def _child(node: Node | None, key: str) -> Node | None:

@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import Clock
 from fleetlib.sandbox.kubernetes import errors, tables
 from fleetlib.sandbox.kubernetes.objects import Object
@@ -113,7 +114,7 @@ class View:
         return b'{"type":"BOOKMARK","object":' + json.dumps(shown, separators=(",", ":")).encode() + b"}\n"
 
     def _load(self, data: bytes) -> Object:
-        obj: Object = json.loads(data)
+        obj: Object = trees.parse(data)
         obj["apiVersion"] = self.resource.api_version
         return obj
 
@@ -180,7 +181,7 @@ class Filter:
     def matches(self, data: bytes) -> bool:
         if self.everything:
             return True
-        obj = json.loads(data)
+        obj = trees.parse(data)
         if self._labels is not None and not self._labels.matches(obj["metadata"].get("labels")):
             return False
         return self._fields is None or self._fields.matches({path: _field(obj, path) for path in self._paths})

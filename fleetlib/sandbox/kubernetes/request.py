@@ -5,13 +5,13 @@ May import errors and resources.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 import yaml
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.context import Receive, Scope, Send
 from fleetlib.sandbox.http import read_body
 from fleetlib.sandbox.kubernetes import errors, protobuf
@@ -98,12 +98,22 @@ class Request:
 def decode(data: bytes, *, as_yaml: bool) -> dict[str, Any]:
     """A JSON object from JSON or YAML text."""
     try:
-        found = yaml.load(data, _Loader) if as_yaml else json.loads(data)
+        found = _parse_yaml(data) if as_yaml else trees.parse(data)
     except (ValueError, yaml.YAMLError) as error:
         raise errors.bad_request(f"the object provided is unrecognized (must be of type runtime.Object): {error}") from None
     if not isinstance(found, dict):
         raise errors.bad_request("the object provided is unrecognized: it is not a JSON object")
     return found
+
+
+def _parse_yaml(data: bytes) -> Any:
+    """YAML; nearly all of it is JSON under YAML's media type, which is read by the faster parser."""
+    if data[:1] == b"{":
+        try:
+            return trees.parse(data)
+        except ValueError:
+            pass  # a flow mapping, or something that YAML's parser explains
+    return yaml.load(data, _Loader)
 
 
 def query(scope: Scope) -> dict[str, str]:

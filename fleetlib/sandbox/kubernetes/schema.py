@@ -13,8 +13,10 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes import cel
 from fleetlib.sandbox.kubernetes.formats import FORMATS
 
@@ -204,8 +206,9 @@ class Schema:
         _default(obj, self.root)
 
     def validate(self, obj: Any, old: Any = None) -> list[Cause]:
-        """Why `obj` is not valid, as the API words it; `old` is the object it replaces."""
-        return list(_validate(obj, self.root, ""))
+        """Why `obj` is not valid, as the API words it; `old` is the object it replaces: what did not change
+        is not validated again (the API server's validation ratcheting)."""
+        return list(_validate(obj, self.root, "", old))
 
     def problems(self) -> list[Cause]:
         """Why this schema itself cannot be served: it has CEL rules, which are refused by name."""
@@ -290,14 +293,17 @@ def _type_of(value: Any) -> str:
     return "array" if isinstance(value, list) else "string"
 
 
-def _validate(value: Any, node: Node, path: str) -> Iterator[Cause]:
+def _validate(value: Any, node: Node, path: str, old: Any = None) -> Iterator[Cause]:
+    """`old`: what was there before, or None."""
+    if old is not None and trees.same(value, old):
+        return
     if value is not None or not node.nullable:
         yield from filter(None, [_type_problem(value, node, path)])
     yield from _check_enum(value, node, path)
     if value is None:
         return
     if isinstance(value, dict):
-        yield from _check_object(value, node, path)
+        yield from _check_object(value, node, path, old if isinstance(old, dict) else {})
     elif isinstance(value, list):
         yield from _check_array(value, node, path)
     elif isinstance(value, str):
@@ -344,7 +350,7 @@ def _check_enum(value: Any, node: Node, path: str) -> Iterator[Cause]:
         yield Cause("FieldValueNotSupported", f"Unsupported value: {quoted(value)}: supported values: {names}", path)
 
 
-def _check_object(value: dict[str, Any], node: Node, path: str) -> Iterator[Cause]:
+def _check_object(value: dict[str, Any], node: Node, path: str, old: dict[str, Any]) -> Iterator[Cause]:
     raw = node.raw
     for name in raw.get("required", ()):
         if name not in value:
@@ -360,7 +366,7 @@ def _check_object(value: dict[str, Any], node: Node, path: str) -> Iterator[Caus
     for name, member in value.items():
         child = node.fields[name]
         if child is not None:
-            yield from _validate(member, child, _join(path, name))
+            yield from _validate(member, child, _join(path, name), old.get(name))
 
 
 def _too_many(count: int, most: int, path: str) -> Cause:
@@ -407,6 +413,7 @@ def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cau
         yield Cause("FieldValueTypeInvalid", f"Invalid value: {quoted(value)}: {detail}", path)
 
 
+@lru_cache(maxsize=1000)
 def pattern(text: str) -> re.Pattern[str]:
     """A Go regular expression as Python's: \\z, and $ that does not match before a final newline."""
     return re.compile(_to_python(text))

@@ -7,12 +7,12 @@ Pod logs are read from partition `machine`, where the machine writes them
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes import errors, tables, tokens, writing
 from fleetlib.sandbox.kubernetes.objects import Object, dump
 from fleetlib.sandbox.kubernetes.patch import json_patch, merge_patch
@@ -74,7 +74,7 @@ async def scale(request: Request, resource: Resource, namespace: str, name: str)
     if not isinstance(replicas, int) or replicas < 0:
         text = f"Invalid value: {json.dumps(replicas)}: must be greater than or equal to 0"
         raise errors.invalid("autoscaling", "Scale", name, [errors.cause("FieldValueInvalid", text, "spec.replicas")])
-    new = copy.deepcopy(old)
+    new = trees.copy(old)
     holder: Object = new
     *parents, last = _paths(resource)[0]
     for part in parents:
@@ -170,7 +170,7 @@ def bind(request: Request, resource: Resource, namespace: str, name: str, body: 
         raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if old["spec"].get("nodeName"):
         raise errors.conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
-    new = copy.deepcopy(old)
+    new = trees.copy(old)
     new["spec"]["nodeName"] = node
     conditions = [item for item in new["status"].get("conditions") or [] if item["type"] != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": request.cluster.now()}
@@ -309,7 +309,7 @@ def finalize(request: Request, resource: Resource, name: str, body: Object) -> b
     cluster = request.cluster
     record = writing.read(cluster, resource, "", name)
     old = writing.load(record, resource)
-    new = copy.deepcopy(old)
+    new = trees.copy(old)
     new["spec"] = {"finalizers": (body.get("spec") or {}).get("finalizers") or []}
     if new["metadata"].get("deletionTimestamp") and not writing.pending_finalizers(resource, new):
         return cluster.objects.remove(record.key, new, record.revision).value

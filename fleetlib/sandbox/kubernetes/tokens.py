@@ -112,7 +112,7 @@ def stored_signing_key(store: Store, cluster_id: str) -> SigningKey | None:
     record = store.get(private(cluster_id), _SIGNING_KEY)
     if record is None:
         return None
-    key = serialization.load_pem_private_key(record.value, None)
+    key = serialization.load_pem_private_key(record.value, None, unsafe_skip_rsa_key_validation=True)  # made here
     assert isinstance(key, rsa.RSAPrivateKey)
     return SigningKey(key)
 

@@ -6,13 +6,13 @@ everything of this package below the request handlers.
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes import admission, allocation, crds, defaults, errors, fieldmanager, rbac, validation
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.objects import Object, dump, head
@@ -54,7 +54,7 @@ def as_version(data: bytes, resource: Resource) -> bytes:
 
 def load(record: Record, resource: Resource) -> Object:
     """The stored object in the resource's version."""
-    obj: Object = json.loads(record.value)
+    obj: Object = trees.parse(record.value)
     obj["apiVersion"] = resource.api_version
     return obj
 
@@ -278,7 +278,7 @@ def _before_write(cluster: Cluster, resource: Resource, key: str, obj: Object, o
     if resource.kind == "Service" and resource.group == "":
         allocation.assign(cluster, key, obj, old)
     elif resource.kind == "CustomResourceDefinition" and not obj["metadata"].get("deletionTimestamp"):
-        crds.accept(obj, cluster.objects.all(crds.PREFIX), cluster.now())
+        crds.accept(obj, cluster.definitions.values(), cluster.now())
 
 
 def after_write(cluster: Cluster, resource: Resource, obj: Object) -> None:
@@ -298,7 +298,7 @@ def put_own(cluster: Cluster, resource: Resource, obj: Object, *, overwrite: boo
     found = cluster.objects.get(key)
     if found is not None and not overwrite:
         return
-    obj = copy.deepcopy(obj) | {"apiVersion": resource.api_version, "kind": resource.kind}
+    obj = trees.copy(obj) | {"apiVersion": resource.api_version, "kind": resource.kind}
     old = None
     if found is None:
         _initialise(cluster, resource, obj)
@@ -339,7 +339,7 @@ def aggregate(cluster: Cluster, resource: Resource) -> None:
             rules = rbac.aggregated_rules(role, roles)
             if rules is not None and rules != (role.get("rules") or []):
                 key = resource.key("", role["metadata"]["name"])
-                new = copy.deepcopy(role) | {"rules": rules}
+                new = trees.copy(role) | {"rules": rules}
                 cluster.objects.put(resource, key, new, role, int(role["metadata"]["resourceVersion"]))
                 changed = True
                 break
@@ -492,10 +492,10 @@ def patch(request: Request, resource: Resource, namespace: str, name: str, subre
 
 def _patched(request: Request, resource: Resource, old: Object, kind: str, data: bytes) -> Object:
     try:
-        changes = json.loads(data)
+        changes = trees.parse(data)
     except ValueError as error:
         raise errors.bad_request(f"error decoding patch: {error}") from None
-    live = copy.deepcopy(old)
+    live = trees.copy(old)
     try:
         if kind == PATCHES[0]:
             if not isinstance(changes, list):
@@ -540,7 +540,7 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
     schema, manager = cluster.schema(resource), request.query["fieldManager"]
     try:
         merged = fieldmanager.apply(
-            copy.deepcopy(live), applied, manager, request.flag("force"), schema, cluster.now(), subresource
+            trees.copy(live), applied, manager, request.flag("force"), schema, cluster.now(), subresource
         )
     except fieldmanager.ApplyConflict as error:
         causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
@@ -567,7 +567,7 @@ def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namesp
     for member in ("creationTimestamp", "uid", "generation", "selfLink"):
         if metadata.get(member) is None:
             metadata.pop(member, None)
-    unknown = cluster.schema(resource).prune(copy.deepcopy(applied))
+    unknown = cluster.schema(resource).prune(trees.copy(applied))
     if unknown:
         where = f"{namespace}/{name}" if namespace else f"/{name}"
         text = "\n".join(f".{path}: field not declared in schema" for path in unknown)
@@ -602,7 +602,7 @@ def delete(request: Request, resource: Resource, record: Record, options: Object
     metadata = obj["metadata"]
     _check_delete(resource, obj, options)
     dry = request.dry_run or options.get("dryRun") == ["All"]
-    old = copy.deepcopy(obj)
+    old = trees.copy(obj)
     if resource.kind == "Job" and resource.group == "batch" and not _policy(options):
         request.warnings.append(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "

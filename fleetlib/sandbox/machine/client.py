@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.wire import Response, Wire
 
 Object = dict[str, Any]
@@ -94,7 +95,7 @@ class KubeClient:
     ) -> Any:  # fmt: skip
         """One request; the decoded answer. Raises `ApiError` for any status of 400 or more."""
         query = "?" + urlencode({k: v for k, v in params.items() if v not in (None, "")}) if params else ""
-        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        data = b"" if body is None else body if isinstance(body, bytes) else trees.dump(body)
         response = await self.wire.request(method, self.server + path + query, headers=self.headers(content_type), body=data)
         if response.status >= 400:
             raise ApiError(response)
@@ -221,7 +222,7 @@ class KubeClient:
                 body = b"".join([chunk async for chunk in stream])
                 raise ApiError(Response(stream.status, stream.headers, body))
             async for line in stream.lines():
-                event = json.loads(line)
+                event = trees.parse(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise ApiError(Response(status.get("code", 500), {}, json.dumps(status).encode()))

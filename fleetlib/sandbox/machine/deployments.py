@@ -5,10 +5,10 @@ Source: Kubernetes `pkg/controller/deployment` and `pkg/controller/replicaset`. 
 
 from __future__ import annotations
 
-import copy
 import json
 from datetime import datetime
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.machine.addresses import safe_hash
 from fleetlib.sandbox.machine.base import (
     APPS,
@@ -98,11 +98,11 @@ class _Rollout:
         if self.new is not None:
             await self._promote(self.new)
             return
-        template = copy.deepcopy(self.spec["template"])
+        template = trees.copy(self.spec["template"])
         mark = safe_hash(json.dumps(template, sort_keys=True))
         template.setdefault("metadata", {}).setdefault("labels", {})[HASH] = mark
         labels = template["metadata"]["labels"]
-        selector = copy.deepcopy(self.spec["selector"])
+        selector = trees.copy(self.spec["selector"])
         selector.setdefault("matchLabels", {})[HASH] = mark
         metadata = self.deployment["metadata"]
         obj: Object = {
@@ -222,7 +222,7 @@ class _Rollout:
                 unavailableReplicas=max(0, sum(_size(item) for item in self.sets) - available),
             ),
         }
-        conditions: Objects = copy.deepcopy(before.get("conditions") or [])
+        conditions: Objects = trees.copy(before.get("conditions") or [])
         again = self._progressing(conditions, before, status)
         self._available_condition(conditions, available)
         self._failure(conditions)
@@ -303,7 +303,7 @@ def _copied(metadata: Object) -> dict[str, str]:
 
 
 def _same_template(found: Object, template: Object) -> bool:
-    mine = copy.deepcopy(found["spec"]["template"])
+    mine = trees.copy(found["spec"]["template"])
     (mine.get("metadata", {}).get("labels") or {}).pop(HASH, None)
     theirs = {**template, "metadata": {k: v for k, v in (template.get("metadata") or {}).items() if k != "creationTimestamp"}}
     mine["metadata"] = {k: v for k, v in (mine.get("metadata") or {}).items() if k != "creationTimestamp"}
@@ -396,7 +396,7 @@ async def _replica_set_status(cluster: Cluster, found: Object, failure: tuple[st
             availableReplicas=sum(wait <= 0 for wait in waits),
         ),
     }  # fmt: skip
-    conditions = copy.deepcopy((found.get("status") or {}).get("conditions") or [])
+    conditions = trees.copy((found.get("status") or {}).get("conditions") or [])
     conditions = [item for item in conditions if failure is not None]
     if failure is not None:
         set_condition(conditions, cluster.now(), "ReplicaFailure", "True", reason=failure[0], message=failure[1])

@@ -8,12 +8,12 @@ sandbox was restarted is taken up where it was. Source of reasons and messages: 
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.machine import logs, mounts
 from fleetlib.sandbox.machine.addresses import node_ip, number, pod_ip
 from fleetlib.sandbox.machine.base import CORE, Cluster, is_deleted, set_condition
@@ -106,7 +106,7 @@ class Container:
         return f"spec.{'initContainers' if self.init else 'containers'}{{{self.name}}}"
 
     def load(self, status: Object) -> None:
-        self.state, self.last = copy.deepcopy(status["state"]), copy.deepcopy(status.get("lastState") or {})
+        self.state, self.last = trees.copy(status["state"]), trees.copy(status.get("lastState") or {})
         self.ready, self.started = status["ready"], bool(status.get("started"))
         self.restarts, self.container_id = status["restartCount"], status.get("containerID", "")
 
@@ -513,10 +513,10 @@ class Worker:
         }
         if self.network:
             status |= {"podIP": self._ip, "podIPs": [{"ip": self._ip}]}
-        status["conditions"] = self._conditions(copy.deepcopy(before.get("conditions") or []), status["phase"])
+        status["conditions"] = self._conditions(trees.copy(before.get("conditions") or []), status["phase"])
         if self.inits:
-            status["initContainerStatuses"] = [copy.deepcopy(item.status()) for item in self.inits]
-        status["containerStatuses"] = [copy.deepcopy(item.status()) for item in self.mains]
+            status["initContainerStatuses"] = [trees.copy(item.status()) for item in self.inits]
+        status["containerStatuses"] = [trees.copy(item.status()) for item in self.mains]
         status.setdefault("qosClass", _quality(self.pod["spec"]))
         return status
 

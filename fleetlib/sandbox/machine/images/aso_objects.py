@@ -5,10 +5,10 @@ Source: `v2/pkg/genruntime/conditions`, `v2/pkg/common/annotations` of Azure/azu
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from datetime import datetime
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import Clock, rfc3339
 from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object
 
@@ -131,4 +131,4 @@ def _gone(obj: Object) -> bool:
 
 
 def draft(obj: Object) -> Object:
-    return copy.deepcopy(obj)
+    return trees.copy(obj)

@@ -7,7 +7,6 @@ May import `machine.client` and `sandbox.clock`.
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import Clock, rfc3339, rfc3339_micro
 from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object
 
@@ -57,7 +57,7 @@ def plain_log(clock: Clock, write: Callable[[str], None]) -> Callable[[str], Non
 
 def draft(obj: Object) -> Object:
     """A copy to work on, with a status and its list of conditions."""
-    copied = copy.deepcopy(obj)
+    copied = trees.copy(obj)
     copied.setdefault("status", {}).setdefault("conditions", [])
     return copied
 

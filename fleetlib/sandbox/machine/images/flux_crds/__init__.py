@@ -13,12 +13,13 @@ Read on demand; may import nothing of the project.
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from fleetlib.sandbox import trees
 
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ COLUMNS = {
 
 def flux_crds() -> list[Json]:
     """The CustomResourceDefinitions (apiextensions.k8s.io/v1) of Flux's four toolkits; yours to change."""
-    return copy.deepcopy(_crds())
+    return trees.copy(_crds())
 
 
 @cache
@@ -101,7 +102,7 @@ def _column(title: str, path: str | None) -> Json:
 
 def _changed(table: Json, changes: Json) -> Json:
     """The fields of a version: those of the stored one without `less`, with `more`."""
-    fields: Json = {part: copy.deepcopy(table[part]) for part in ("spec", "status") if part in table}
+    fields: Json = {part: trees.copy(table[part]) for part in ("spec", "status") if part in table}
     for path in changes.get("less", ()):
         *parents, last = path.split(".")
         parent = fields
@@ -117,7 +118,7 @@ def _merge(into: Json, more: Json) -> None:
         if isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)
         else:
-            into[name] = copy.deepcopy(value)
+            into[name] = trees.copy(value)
 
 
 def schema(notation: Any) -> Json:

@@ -8,11 +8,11 @@ storage, suspension, progress, the summary in Ready, events, and when to look ag
 from __future__ import annotations
 
 import base64
-import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.machine.client import ApiError, Object
 from fleetlib.sandbox.machine.controller import Key
@@ -122,7 +122,7 @@ class Run:
 
     async def write(self) -> None:
         written = await flux.write_status(self.pod.kube, self.before, self.obj, MANAGER)
-        self.before = copy.deepcopy(self.obj)
+        self.before = trees.copy(self.obj)
         self.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
 
     async def secret(self, name: str, prefix: str = "failed to get secret") -> dict[str, bytes]:
