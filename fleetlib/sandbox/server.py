@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import base64
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -181,8 +182,7 @@ def _seed(sandbox: Sandbox, project: Path) -> None:
         (WORKLOADS_REPOSITORY, project / "workloads", ()),
     ):
         if all((tree / folder).is_dir() for folder in (*folders, ".")):
-            sources.seed_repository(sandbox.state, url, tree, folders=folders)
-            sources.mirror(sandbox, url, "git")
+            sources.seed_later(sandbox, url, tree, folders=folders)
     sources.mirror(sandbox, CHART_REGISTRY, "oci")
 
 
@@ -236,6 +236,7 @@ def main() -> None:
     sandbox = open_sandbox(state, port, ScaledClock(arguments.clock))
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
+    gc.set_threshold(100_000, 20, 20)  # documents are trees, freed by counting: looking for cycles among them is most of a read
     _run(serve(sandbox, port, lambda: print("ready", flush=True)))
 
 

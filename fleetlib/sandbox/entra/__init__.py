@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
-from fleetlib.sandbox.entra import discovery, exchange, keys
+from fleetlib.sandbox.entra import discovery, exchange
 from fleetlib.sandbox.entra.errors import EntraError, form_missing, method_wrong, tenant_not_found
 from fleetlib.sandbox.http import header, read_body, send_json
 
@@ -20,7 +20,6 @@ ANY_TENANT = ("common", "organizations", "consumers")
 
 def app(sandbox: Sandbox) -> ASGIApp:
     """Serve every path that starts with a tenant."""
-    keys.ensure(sandbox)
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)

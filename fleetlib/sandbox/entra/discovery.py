@@ -40,7 +40,7 @@ def openid_v1(sandbox: Sandbox, tenant: str) -> Document:
 
 
 def signing_keys(sandbox: Sandbox, tenant: str) -> Document:
-    return keys.published(sandbox.store)
+    return keys.published(sandbox)
 
 
 def instance(sandbox: Sandbox) -> Document:

@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from fleetlib.sandbox.context import Sandbox
-from fleetlib.sandbox.store import Store
 
 PARTITION = "entra"
 _PRIVATE = "private/current"
 
 
-def ensure(sandbox: Sandbox) -> None:
-    """Make the key on the first start."""
+def _ensure(sandbox: Sandbox) -> None:
+    """Make the key when it is first asked for: a start need not wait for it."""
     if sandbox.store.get(PARTITION, _PRIVATE) is not None:
         return
     key = rsa.generate_private_key(65537, 2048)
@@ -40,15 +39,17 @@ def private(sandbox: Sandbox) -> tuple[str, rsa.RSAPrivateKey]:
     """The key's id and the key, read once a process."""
     found: tuple[str, rsa.RSAPrivateKey] | None = sandbox.extras.get("entra.key")
     if found is None:
+        _ensure(sandbox)
         record = sandbox.store.get(PARTITION, _PRIVATE)
-        assert record is not None, "entra.app makes the key"
+        assert record is not None
         stored = json.loads(record.value)
-        key = serialization.load_pem_private_key(stored["pem"].encode(), None)
+        key = serialization.load_pem_private_key(stored["pem"].encode(), None, unsafe_skip_rsa_key_validation=True)  # made here
         assert isinstance(key, rsa.RSAPrivateKey)
         found = sandbox.extras["entra.key"] = (stored["kid"], key)
     return found
 
 
-def published(store: Store) -> dict[str, Any]:
+def published(sandbox: Sandbox) -> dict[str, Any]:
     """The JWKS."""
-    return {"keys": [json.loads(record.value) for record in store.list(PARTITION, "keys/").records]}
+    _ensure(sandbox)
+    return {"keys": [json.loads(record.value) for record in sandbox.store.list(PARTITION, "keys/").records]}

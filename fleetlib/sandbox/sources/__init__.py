@@ -6,6 +6,7 @@ A part of the sandbox: may import its shared modules, no other part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
@@ -17,11 +18,12 @@ from fleetlib.sandbox.sources.helm import HelmHost
 from fleetlib.sandbox.sources.mirrors import mirror, mirrors
 from fleetlib.sandbox.sources.oci_store import OciStore
 from fleetlib.sandbox.sources.registry import Registry
-from fleetlib.sandbox.sources.repositories import RepositoryError, copy_repository, locate, seed_repository
+from fleetlib.sandbox.sources.repositories import RepositoryError, Seeds, copy_repository, locate, seed_repository
 from fleetlib.sandbox.wire import Unreachable
 
 __all__ = [
-    "RepositoryError", "app", "copy_repository", "locate", "mirror", "mirror_repository", "mirrors", "seed_repository",
+    "RepositoryError", "app", "copy_repository", "locate", "mirror", "mirror_repository", "mirrors", "seed_later",
+    "seed_repository",
 ]  # fmt: skip
 
 
@@ -63,6 +65,13 @@ def _mirror_stand_ins(sandbox: Sandbox) -> None:
 def _in_memory(scope: Scope) -> bool:
     """Whether the Wire asks, whose requests have no port."""
     return (scope.get("client") or ("", 1))[1] == 0
+
+
+def seed_later(sandbox: Sandbox, url: str, tree: Path, *, folders: Sequence[str] = ()) -> None:
+    """Serve under `url` a repository made of `tree` (see `seed_repository`) when it is first asked for: a start need not wait."""
+    seeds: Seeds = sandbox.extras.setdefault("sources.seeds", {})
+    seeds[locate(sandbox.state, url)] = lambda: seed_repository(sandbox.state, url, tree, folders=folders)
+    mirror(sandbox, url, "git")
 
 
 def mirror_repository(sandbox: Sandbox, url: str, path: Path) -> Path:

@@ -41,6 +41,7 @@ class GitHost:
         self._sandbox = sandbox
         self._access = access
         self._capabilities: bytes | None = None
+        self._seeds: repositories.Seeds = sandbox.extras.setdefault("sources.seeds", {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = _ROUTE.fullmatch(scope["path"])
@@ -72,6 +73,8 @@ class GitHost:
         except repositories.RepositoryError:
             await _refuse(send, 404, "Repository not found.")
             return
+        if seed := self._seeds.pop(folder, None):
+            seed()
         if pushes and not folder.is_dir():
             repositories.create(folder)
             mirror(self._sandbox, f"https://{repository}", "git")

@@ -77,6 +77,10 @@ def _initialise(folder: Path, branch: str) -> None:
         config.write_to_path()
 
 
+Seeds = dict[Path, Callable[[], str]]
+"""Folder of a repository -> what makes it, when it is first asked for."""
+
+
 def seed_repository(
     state: Path, url: str, tree: Path, branch: str = "main", message: str = "Seed the fleet", *,
     folders: Iterable[str] = (),
