@@ -180,3 +180,49 @@ def test_kubectl_create_sends_protobuf(hub: tuple[Hub, dict[str, str]]) -> None:
     service = json.loads(kubectl("get", "service", "web", "-n", "team", "-o", "json"))
     assert service["spec"]["ports"][0]["targetPort"] == "http" and service["spec"]["selector"] == {"app": "web"}
     kubectl("delete", "namespace", "team")
+
+
+@needs_kubectl
+def test_kubectl_asks_what_it_may_as_itself_and_as_others(hub: tuple[Hub, dict[str, str]]) -> None:
+    where, kubectl = hub[0], hub[0].kubectl
+    kubectl("create", "serviceaccount", "robot")
+    kubectl("create", "role", "reader", "--verb=get", "--verb=list", "--resource=configmaps", "--resource-name=mine")
+    kubectl("create", "rolebinding", "reader", "--role=reader", "--serviceaccount=default:robot")
+    robot = "--as=system:serviceaccount:default:robot"
+    assert kubectl("auth", "can-i", "get", "configmaps/mine", robot) == "yes\n"
+    done = where.run("auth", "can-i", "get", "configmaps", robot)
+    assert (done.returncode, done.stdout) == (1, "no\n")
+    token = kubectl("create", "token", "robot", "--duration=10m").strip()
+    listed = kubectl("auth", "can-i", "--list", user={"token": token})
+    assert any(line.split() == ["configmaps", "[]", "[mine]", "[get", "list]"] for line in listed.splitlines()), listed
+    assert listed == kubectl("auth", "can-i", "--list", robot)
+    assert any(line.split() == ["*.*", "[]", "[]", "[*]"] for line in kubectl("auth", "can-i", "--list").splitlines())
+    done = where.run("get", "pods", "--as=jane", user={"token": token})
+    assert done.returncode == 1
+    assert 'users "jane" is forbidden: User "system:serviceaccount:default:robot" cannot impersonate resource' in done.stderr
+    done = where.run("create", "rolebinding", "more", "--clusterrole=edit", "--serviceaccount=default:robot", robot)
+    assert done.returncode == 1 and 'cannot create resource "rolebindings"' in done.stderr
+
+
+def test_the_python_client_is_refused_what_its_account_may_not(hub: tuple[Hub, dict[str, str]]) -> None:
+    where, found = hub
+
+    def client(token: str) -> Any:
+        configuration: Any = kubernetes.client.Configuration(host=where.server)
+        configuration.ssl_ca_cert, configuration.proxy = str(where.folder / "ca.pem"), None
+        configuration.api_key = {"authorization": f"Bearer {token}"}
+        return kubernetes.client.ApiClient(configuration)
+
+    with client(where.token) as admin:
+        core = kubernetes.client.CoreV1Api(admin)
+        spec = {"spec": {"audiences": [], "expirationSeconds": 600}}
+        token = core.create_namespaced_service_account_token("default", "default", spec).status.token
+    with client(token) as robot:
+        review = kubernetes.client.V1SelfSubjectAccessReview(
+            spec={"resourceAttributes": {"verb": "list", "resource": "secrets", "namespace": "default"}}
+        )
+        assert kubernetes.client.AuthorizationV1Api(robot).create_self_subject_access_review(review).status.allowed is False
+        with pytest.raises(kubernetes.client.ApiException) as caught:
+            kubernetes.client.CoreV1Api(robot).list_namespaced_secret("default")
+    status = json.loads(caught.value.body)
+    assert (caught.value.status, status["reason"], status["details"]) == (403, "Forbidden", {"kind": "secrets"})

@@ -162,7 +162,8 @@ def bound_uids(claims: dict[str, object]) -> tuple[str, ...]:
     """The uids of the objects a service-account token is bound to: it ends with any of them."""
     private = claims["kubernetes.io"]
     assert isinstance(private, dict)
-    return tuple(private[kind]["uid"] for kind in ("serviceaccount", "pod", "secret") if kind in private)
+    kinds = ("serviceaccount", "pod", "secret") if "pod" in private else ("serviceaccount", "secret", "node")
+    return tuple(private[kind]["uid"] for kind in kinds if kind in private)
 
 
 def certificate_mark(cluster_id: str) -> str:

@@ -83,8 +83,8 @@ def forbidden(group: str, resource: str, name: str, why: str, causes: Causes | N
     return StatusError(403, "Forbidden", f"{subject} is forbidden: {why}", _details(group, resource, name, **more))
 
 
-def forbidden_path(user: str, verb: str, path: str) -> StatusError:
-    return StatusError(403, "Forbidden", f'forbidden: User "{user}" cannot {verb} path "{path}"', {})
+def forbidden_path(user: str, verb: str, path: str, more: str = "") -> StatusError:
+    return StatusError(403, "Forbidden", f'forbidden: User "{user}" cannot {verb} path "{path}"{more}', {})
 
 
 def unauthorized() -> StatusError:

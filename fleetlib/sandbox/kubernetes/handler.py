@@ -10,7 +10,7 @@ from typing import Any
 
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from fleetlib.sandbox.http import send_json
-from fleetlib.sandbox.kubernetes import discovery, errors, openapi, reading, reviews, subresources, tokens, writing
+from fleetlib.sandbox.kubernetes import discovery, errors, escalation, openapi, reading, reviews, subresources, tokens, writing
 from fleetlib.sandbox.kubernetes.cluster import Cluster, clusters
 from fleetlib.sandbox.kubernetes.objects import Gone, Object, dump
 from fleetlib.sandbox.kubernetes.rbac import Attributes
@@ -98,21 +98,13 @@ def _authenticate(cluster: Cluster, headers: dict[bytes, bytes], scope: Scope) -
         user = cluster.user_of_certificate([tuple(pair) for pair in names]) if names else None
     if user is None:
         raise errors.unauthorized()
-    if any(name.startswith(b"impersonate-") for name in headers):
-        raise errors.not_emulated("impersonation", "use a token of the user or service account itself")
-    return user
+    return escalation.impersonated(cluster.policy, user, scope["headers"])
 
 
 def _authorize(request: Request, asked: Attributes) -> None:
-    user = request.user
-    if request.cluster.policy.allows(user, asked):
-        return
-    if asked.path:
-        raise errors.forbidden_path(user.name, asked.verb, asked.path)
-    what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}'
-    raise errors.forbidden(asked.group, asked.resource, asked.name, why)
+    decision = request.cluster.policy.decide(request.user, asked)
+    if not decision.allowed:
+        raise escalation.refusal(request.user, asked, decision.reason)
 
 
 # --- resources -------------------------------------------------------------------------------------------------------
@@ -121,14 +113,14 @@ def _authorize(request: Request, asked: Attributes) -> None:
 async def _resource(request: Request, wanted: Target) -> None:
     cluster, method = request.cluster, request.method
     resource = served(cluster, wanted)
+    watching = method == "GET" and not wanted.subresource and request.flag("watch")
+    _authorize(request, _attributes(request, wanted, watching))  # first: a stranger does not learn what is served
     if resource is None:
         first = wanted.subresource.split("/")[0]
         if first in _REFUSED and cluster.registry.find(wanted.group, wanted.version, wanted.plural):
             raise errors.not_emulated(*_REFUSED[first])
         await _plain(request.send, 404, b"404 page not found\n")
         return
-    watching = method == "GET" and not wanted.subresource and request.flag("watch")
-    _authorize(request, _attributes(request, wanted, watching))
     if wanted.subresource:
         await _subresource(request, resource, wanted)
     elif watching:

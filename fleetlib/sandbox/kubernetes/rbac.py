@@ -32,71 +32,126 @@ class Attributes:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the authorizer says. `reason`: what grants it, or which bindings name a role that does not exist."""
+
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A binding with the rules of its role; `missing` says that the role does not exist."""
+
+    described: str
+    namespace: str
+    subjects: list[Object]
+    rules: list[Rule]
+    missing: str = ""
+
+
 class Policy:
     """The roles and bindings of one cluster, read when first needed after a change."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._loaded = False
-        self._cluster_bindings: list[tuple[list[Rule], list[Object]]] = []
-        self._bindings: dict[str, list[tuple[list[Rule], list[Object]]]] = {}
-        self._rules: dict[tuple[str, tuple[str, ...], str], list[Rule]] = {}
+        self._roles: dict[tuple[str, str, str], list[Rule]] = {}
+        self._cluster_grants: list[Grant] = []
+        self._grants: dict[str, list[Grant]] = {}
+        self._held: dict[tuple[str, tuple[str, ...], str], list[tuple[Grant, Object]]] = {}
 
     def invalidate(self) -> None:
         self._loaded = False
 
     def allows(self, user: User, asked: Attributes) -> bool:
+        return self.decide(user, asked).allowed
+
+    def decide(self, user: User, asked: Attributes) -> Decision:
+        """Whether the user may, and why, in the words of kube-apiserver's authorizer."""
         if MASTERS in user.groups:
-            return True
-        if asked.path:
-            return any(_rule_allows_path(rule, asked) for rule in self.rules(user, ""))
-        return any(_rule_allows(rule, asked) for rule in self.rules(user, asked.namespace))
+            return Decision(True)
+        matches = _rule_allows_path if asked.path else _rule_allows
+        problems = []
+        for grant, subject in self._grants_of(user, "" if asked.path else asked.namespace):
+            if any(matches(rule, asked) for rule in grant.rules):
+                return Decision(True, f"RBAC: allowed by {grant.described} to {_described_subject(subject, grant.namespace)}")
+            if grant.missing:
+                problems.append(grant.missing)
+        return Decision(False, f"RBAC: {_aggregate(problems)}" if problems else "")
 
     def rules(self, user: User, namespace: str) -> list[Rule]:
         """All rules that hold for the user in the namespace ("": those of the whole cluster only)."""
+        return [rule for grant, _ in self._grants_of(user, namespace) for rule in grant.rules]
+
+    def role_rules(self, kind: str, namespace: str, name: str) -> list[Rule] | None:
+        """The rules of a role, or None if it does not exist. `namespace` is that of the binding."""
+        self._load()
+        return self._roles.get((kind, namespace if kind == "Role" else "", name))
+
+    def _grants_of(self, user: User, namespace: str) -> list[tuple[Grant, Object]]:
+        """The bindings that name the user, each with the first subject that does."""
         self._load()
         key = (user.name, user.groups, namespace)
-        found = self._rules.get(key)
+        found = self._held.get(key)
         if found is None:
-            bindings = self._cluster_bindings + (self._bindings.get(namespace, []) if namespace else [])
-            found = [
-                rule for rules, subjects in bindings for rule in rules
-                if any(_is_subject(subject, user) for subject in subjects)
-            ]  # fmt: skip
-            self._rules[key] = found
+            if len(self._held) > 2000:
+                self._held.clear()
+            found = []
+            for grant in self._cluster_grants + (self._grants.get(namespace, []) if namespace else []):
+                subject = next((item for item in grant.subjects if _is_subject(item, user, grant.namespace)), None)
+                if subject is not None:
+                    found.append((grant, subject))
+            self._held[key] = found
         return found
 
     def _load(self) -> None:
         if self._loaded:
             return
-        roles = {
+        self._roles = {
             (kind, item["metadata"].get("namespace", ""), item["metadata"]["name"]): item.get("rules") or []
             for kind, plural in (("ClusterRole", "clusterroles"), ("Role", "roles"))
             for item in self._objects.all(f"/{GROUP}/{plural}/")
         }
-        self._cluster_bindings = [_binding(item, roles, "") for item in self._objects.all(f"/{GROUP}/clusterrolebindings/")]
-        self._bindings = {}
+        self._cluster_grants = [_grant(item, self._roles) for item in self._objects.all(f"/{GROUP}/clusterrolebindings/")]
+        self._grants = {}
         for item in self._objects.all(f"/{GROUP}/rolebindings/"):
-            namespace = item["metadata"]["namespace"]
-            self._bindings.setdefault(namespace, []).append(_binding(item, roles, namespace))
-        self._rules.clear()
+            self._grants.setdefault(item["metadata"]["namespace"], []).append(_grant(item, self._roles))
+        self._held.clear()
         self._loaded = True
 
 
-def _binding(item: Object, roles: dict[tuple[str, str, str], list[Rule]], namespace: str) -> tuple[list[Rule], list[Object]]:
-    reference = item["roleRef"]
-    scope = namespace if reference["kind"] == "Role" else ""
-    subjects = [{"namespace": namespace, **subject} for subject in item.get("subjects") or []]
-    return roles.get((reference["kind"], scope, reference["name"]), []), subjects
+def _grant(item: Object, roles: dict[tuple[str, str, str], list[Rule]]) -> Grant:
+    metadata, reference = item["metadata"], item["roleRef"]
+    namespace, kind, role = metadata.get("namespace", ""), reference["kind"], reference["name"]
+    binding = f'RoleBinding "{metadata["name"]}/{namespace}"' if namespace else f'ClusterRoleBinding "{metadata["name"]}"'
+    rules = roles.get((kind, namespace if kind == "Role" else "", role))
+    missing = "" if rules is not None else f'{kind.lower()}.{GROUP} "{role}" not found'
+    return Grant(f'{binding} of {kind} "{role}"', namespace, item.get("subjects") or [], rules or [], missing)
 
 
-def _is_subject(subject: Object, user: User) -> bool:
+def _is_subject(subject: Object, user: User, namespace: str) -> bool:
     kind, name = subject["kind"], subject["name"]
     if kind == "User":
         return bool(name == user.name)
     if kind == "Group":
         return name in user.groups
-    return kind == "ServiceAccount" and user.name == f"system:serviceaccount:{subject.get('namespace', '')}:{name}"
+    where = subject.get("namespace") or namespace
+    return kind == "ServiceAccount" and bool(where) and user.name == f"system:serviceaccount:{where}:{name}"
+
+
+def _described_subject(subject: Object, namespace: str) -> str:
+    name = subject["name"]
+    if subject["kind"] == "ServiceAccount":
+        name = f"{name}/{subject.get('namespace') or namespace}"
+    return f'{subject["kind"]} "{name}"'
+
+
+def _aggregate(problems: list[str]) -> str:
+    """Several errors as apimachinery's Aggregate prints them."""
+    different = list(dict.fromkeys(problems))
+    return different[0] if len(different) == 1 else f"[{', '.join(different)}]"
 
 
 def _rule_allows(rule: Rule, asked: Attributes) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleetlib.sandbox.kubernetes import errors, tokens
 from fleetlib.sandbox.kubernetes.objects import Object
-from fleetlib.sandbox.kubernetes.rbac import MASTERS, Attributes
+from fleetlib.sandbox.kubernetes.rbac import Attributes
 from fleetlib.sandbox.kubernetes.request import Request
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.tokens import User
@@ -60,7 +60,7 @@ def json_list(items: list[str]) -> str:
     return "[" + " ".join(f'"{item}"' for item in items) + "]"
 
 
-def _attributes(spec: Object, namespace: str = "") -> Attributes:
+def _attributes(spec: Object) -> Attributes:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (other is None):
         text = "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -71,17 +71,29 @@ def _attributes(spec: Object, namespace: str = "") -> Attributes:
         return Attributes(other.get("verb", ""), path=other.get("path", ""))
     return Attributes(
         resource.get("verb", ""), resource.get("group", ""), resource.get("resource", ""), resource.get("subresource", ""),
-        namespace or resource.get("namespace", ""), resource.get("name", ""),
+        resource.get("namespace", ""), resource.get("name", ""),
     )  # fmt: skip
 
 
 def _self_access(request: Request, spec: Object, namespace: str) -> Object:
-    return {"allowed": request.cluster.policy.allows(request.user, _attributes(spec))}
+    return _decided(request, request.user, _attributes(spec))
 
 
 def _access(request: Request, spec: Object, namespace: str) -> Object:
-    user = User(spec.get("user") or "", tuple(spec.get("groups") or ()))
-    return {"allowed": request.cluster.policy.allows(user, _attributes(spec, namespace))}
+    asked = _attributes(spec)
+    if not spec.get("user") and not spec.get("groups"):
+        text = 'Invalid value: "": at least one of user or group must be specified'
+        raise errors.invalid(
+            "authorization.k8s.io", "SubjectAccessReview", "", [errors.cause("FieldValueInvalid", text, "spec.user")]
+        )
+    if namespace and asked.namespace != namespace:
+        raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
+    return _decided(request, User(spec.get("user") or "", tuple(spec.get("groups") or ())), asked)
+
+
+def _decided(request: Request, user: User, asked: Attributes) -> Object:
+    decision = request.cluster.policy.decide(user, asked)
+    return {"allowed": decision.allowed} | ({"reason": decision.reason} if decision.reason else {})
 
 
 def _self_rules(request: Request, spec: Object, namespace: str) -> Object:
@@ -90,9 +102,6 @@ def _self_rules(request: Request, spec: Object, namespace: str) -> Object:
     if not wanted:
         raise errors.bad_request("no namespace on request")
     rules = list(request.cluster.policy.rules(request.user, wanted))
-    if MASTERS in request.user.groups:
-        rules.append({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
-        rules.append({"verbs": ["*"], "nonResourceURLs": ["*"]})
     resource = [{k: v for k, v in rule.items() if k != "nonResourceURLs"} for rule in rules if rule.get("resources")]
     other = [
         {"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]} for rule in rules if rule.get("nonResourceURLs")

@@ -111,8 +111,9 @@ def token(request: Request, namespace: str, name: str, body: Object) -> Object:
     if account is None:
         raise errors.not_found("", "serviceaccounts", name)
     seconds = spec.get("expirationSeconds", 3600)
-    if seconds < 600:
-        text = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+    if seconds < 600 or seconds > 1 << 32:
+        bound_by = "less than 10 minutes" if seconds < 600 else "larger than 2^32 seconds"
+        text = f"Invalid value: {seconds}: may not specify a duration {bound_by}"
         raise errors.invalid(
             "authentication.k8s.io", "TokenRequest", "", [errors.cause("FieldValueInvalid", text, "spec.expirationSeconds")]
         )
@@ -135,9 +136,10 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
     if not reference:
         return {}
     kind, name = reference.get("kind", ""), reference.get("name", "")
-    if kind not in ("Pod", "Secret"):
-        raise errors.bad_request(f'cannot bind token for serviceaccount "{account}" to type {kind}')
-    found = request.cluster.objects.read(f"//{kind.lower()}s/{namespace}/{name}")
+    if reference.get("apiVersion") != "v1" or kind not in ("Pod", "Secret", "Node"):
+        group, _, version = str(reference.get("apiVersion") or "").rpartition("/")
+        raise errors.bad_request(f'cannot bind token for serviceaccount "{account}" to type {group}/{version}, Kind={kind}')
+    found = request.cluster.objects.read(f"//{kind.lower()}s/{'' if kind == 'Node' else namespace}/{name}")
     if found is None:
         raise errors.not_found("", f"{kind.lower()}s", name)
     uid = found["metadata"]["uid"]

@@ -159,6 +159,9 @@ def service_account_user(claims: dict[str, Any]) -> User:
     if "pod" in private_claims:
         extra["authentication.kubernetes.io/pod-name"] = [private_claims["pod"]["name"]]
         extra["authentication.kubernetes.io/pod-uid"] = [private_claims["pod"]["uid"]]
+    if "node" in private_claims:
+        extra["authentication.kubernetes.io/node-name"] = [private_claims["node"]["name"]]
+        extra["authentication.kubernetes.io/node-uid"] = [private_claims["node"]["uid"]]
     return User(f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra)
 
 

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetlib.sandbox import trees
-from fleetlib.sandbox.kubernetes import admission, allocation, crds, defaults, errors, fieldmanager, rbac, validation
+from fleetlib.sandbox.kubernetes import (
+    admission,
+    allocation,
+    crds,
+    defaults,
+    errors,
+    escalation,
+    fieldmanager,
+    rbac,
+    validation,
+)
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.objects import Object, dump, head
 from fleetlib.sandbox.kubernetes.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
@@ -171,6 +181,7 @@ def create(request: Request, resource: Resource, obj: Object, namespace: str, *,
     _fill(cluster, resource, obj)
     admission.on_create(cluster, resource, obj)
     _check(cluster, resource, obj, None)
+    escalation.check(cluster.policy, request.user, resource, obj, None)
     if not managed:
         obj = fieldmanager.update(None, obj, request.manager, "Update", cluster.schema(resource), cluster.now())
     key = resource.key(namespace, metadata["name"])
@@ -366,6 +377,7 @@ def update(
     if not subresource:
         _fill(cluster, resource, new)
     _check(cluster, resource, new, old)
+    escalation.check(cluster.policy, request.user, resource, new, old)
     if not managed:
         new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), cluster.now(), subresource)
     return _replace(request, resource, record, old, new)
@@ -546,10 +558,19 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
         causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
         raise errors.apply_conflict(_conflict_message(causes), causes) from None
     if record is None:
+        _authorize_creation(request, resource, namespace, name)
         return create(request, resource, merged, namespace, managed=True)
     assert live is not None
     merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     return update(request, resource, record, merged, subresource, managed=True)
+
+
+def _authorize_creation(request: Request, resource: Resource, namespace: str, name: str) -> None:
+    """Who may patch may not therefore create."""
+    asked = rbac.Attributes("create", resource.group, resource.plural, "", namespace, name)
+    decision = request.cluster.policy.decide(request.user, asked)
+    if not decision.allowed:
+        raise escalation.refusal(request.user, asked, decision.reason)
 
 
 def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namespace: str, name: str) -> None:
