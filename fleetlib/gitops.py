@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -23,12 +24,17 @@ import yaml
 
 from fleetlib.change import Step
 from fleetlib.cloud import Cloud
-from fleetlib.errors import FinalError, RetryableError
+from fleetlib.errors import FinalError, FleetError, RetryableError
 from fleetlib.imports import without_iri_grammars
 
 CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 CHART_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 """Media types of a Helm chart in an OCI registry (Helm: HIP 6)."""
+
+_UNREACHABLE = re.compile(
+    r"Could not resolve host|Failed to connect|timed out|returned error: 5\d\d|Bad Gateway|Service Unavailable|Gateway Timeout|Max retries exceeded"
+)
+"""How git and oras say that a host does not answer, or answers that it cannot: it may later."""
 
 
 @dataclass
@@ -113,14 +119,11 @@ class Repository:
         )
         if done.returncode:
             said = " ".join(done.stderr.split())
-            kind = (
-                RetryableError
-                if "fetch first" in said or "Could not resolve host" in said or "rejected" in said
-                else FinalError
-            )
-            raise kind(
-                f"git {arguments[0]} failed", target=self.url, said=said, fix="check the repository's URL and your rights to it"
-            )
+            kind = RetryableError if "fetch first" in said or "rejected" in said or _UNREACHABLE.search(said) else FinalError
+            fix = "check the repository's URL and your rights to it"
+            if _UNREACHABLE.search(said):
+                fix = "the Git host does not answer: look at its status page and your network, then run the same notebook again"
+            raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix=fix)
         return done.stdout
 
 
@@ -200,9 +203,7 @@ class ChartRegistry:
                 or "not found" in str(error).lower()
             ):
                 return None
-            raise FinalError(
-                "the registry refused to read the chart", target=f"{self.url}/{name}:{version}", said=str(error)
-            ) from None
+            raise self._failure("the registry refused to read the chart", f"{name}:{version}", error) from None
         layers = [layer["digest"] for layer in manifest["layers"] if layer["mediaType"] == CHART_LAYER]
         return layers[0] if layers else None
 
@@ -218,10 +219,16 @@ class ChartRegistry:
                     disable_path_validation=True, quiet=True,
                 )  # fmt: skip
             except ValueError as error:
-                raise FinalError(
-                    "the registry refused the chart", target=f"{self.url}/{name}:{version}", said=str(error),
-                    fix="sign in to the registry (az acr login) with a role that may push (AcrPush)",
-                ) from None  # fmt: skip
+                fix = "sign in to the registry (az acr login) with a role that may push (AcrPush)"
+                raise self._failure("the registry refused the chart", f"{name}:{version}", error, fix) from None
+
+    def _failure(self, what: str, chart: str, error: ValueError, fix: str = "") -> FleetError:
+        """A registry that does not answer may answer later; any other refusal is final."""
+        said, target = " ".join(str(error).split()), f"{self.url}/{chart}"
+        if _UNREACHABLE.search(said):
+            fix = "the registry does not answer: look at its status and your network, then run 05_publish_cluster_chart again"
+            return RetryableError(what, target=target, said=said, fix=fix)
+        return FinalError(what, target=target, said=said, fix=fix)
 
 
 @dataclass

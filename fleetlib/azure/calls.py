@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from fleetlib.errors import FinalError, from_azure
+from fleetlib.errors import FinalError, azure_code, from_azure
 from fleetlib.progress import waiting
+
+PASSING = {
+    "PrincipalNotFound": "a new principal is not yet known everywhere",
+    "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity": "another credential of the identity is being written",
+    "OperationNotAllowed": "another operation is in progress on the cluster",
+    "AnotherOperationInProgress": "another operation is in progress on the resource",
+}
+"""ARM code -> what a moment's waiting mends. azure-core does not try these again; it does so for 408, 429 and 5xx."""
+
+DELAYS = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Seconds between the tries of a write that meets one of them."""
 
 NOT_THERE = ("ResourceNotFound", "ResourceGroupNotFound", "ParentResourceNotFound", "NotFound")
 
@@ -24,14 +36,24 @@ def read(call: Callable[[], Any], target: str) -> Any:
 
 
 def write(call: Callable[[], Any], what: str, target: str, timeout: float = 3600) -> Any:
-    """The answer; if it is a poller, after it is done. Raises `FinalError`, `RetryableError` or `TimeoutExpired`."""
+    """The answer; if it is a poller, after it is done. What passes by itself (`PASSING`) is tried again. Raises `FinalError`, `RetryableError` or `TimeoutExpired`."""
     from azure.core.exceptions import AzureError
 
-    try:
-        answer = call()
-        return plain(_finish(answer, what, timeout) if hasattr(answer, "polling_method") else answer)
-    except AzureError as error:
-        raise from_azure(error, f"could not {what}", target, _fix(error)) from error
+    for delay in (*DELAYS, None):
+        try:
+            answer = call()
+            return plain(_finish(answer, what, timeout) if hasattr(answer, "polling_method") else answer)
+        except AzureError as error:
+            if delay is None or not _passes(error):
+                raise from_azure(error, f"could not {what}", target, _fix(error)) from error
+            time.sleep(delay)
+    raise AssertionError("the last try returns or raises")
+
+
+def _passes(error: Any) -> bool:
+    """Whether the refusal is one that passes. OperationNotAllowed means something else with a 400."""
+    code = azure_code(error)
+    return code in PASSING and (code == "PrincipalNotFound" or getattr(error, "status_code", None) == 409)
 
 
 def _finish(poller: Any, what: str, timeout: float) -> Any:
@@ -64,6 +86,9 @@ FIXES = {
     "InvalidAuthenticationToken": "sign in again",
     "SkuNotAvailable": "choose a VM size the region offers: notebook 00_check_prerequisites lists them",
     "VMSizeNotSupported": "choose a VM size the region offers: notebook 00_check_prerequisites lists them",
+    "InternalOperationError": "run the same notebook again: the operation is begun anew; if it fails again, its message is Azure's",
+    "ExtensionOperationFailed": "run notebook 03_bootstrap_flux again: it installs the extension anew",
+    "ScopeLocked": "remove the lock (az lock list, az lock delete), then run the same notebook again (99_tear_down deletes)",
     "ExtensionNotInstalled": "install the extension microsoft.flux first: notebook 03_bootstrap_flux",
     "AgentPoolK8sVersionNotSupported": "choose a version the region offers: notebook 00_check_prerequisites lists them",
     "K8sVersionNotSupported": "choose a version the region offers: notebook 00_check_prerequisites lists them",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
 
@@ -10,9 +9,6 @@ from fleetlib.azure.calls import collect, write
 from fleetlib.azure.clients import Azure
 from fleetlib.change import Step
 from fleetlib.errors import RetryableError
-
-REPLICATION = (2, 4, 8, 15, 30, 60)
-"""Seconds between tries while a new principal is not yet known everywhere (PrincipalNotFound)."""
 
 
 def definition_id(azure: Azure, scope: str, role: str) -> str:
@@ -53,14 +49,7 @@ def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
             role_definition_id=definition_id(azure, scope, role), principal_id=principal_id, principal_type="ServicePrincipal"
         )
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope.lower()}|{principal_id}|{role}"))
-        for delay in (*REPLICATION, None):
-            try:
-                write(lambda: azure.authorization.role_assignments.create(scope, name, body), f"assign the role {role}", scope)
-                return
-            except RetryableError as error:
-                if delay is None or "PrincipalNotFound" not in error.said:
-                    raise
-                time.sleep(delay)
+        write(lambda: azure.authorization.role_assignments.create(scope, name, body), f"assign the role {role}", scope)
 
     return Step("role assignment", f"{role} on {_short(scope)}", lambda: find(azure, scope, principal_id, role), create)
 

@@ -28,7 +28,7 @@ KNOWN = {
     "git-unreachable": "the Git host does not answer",
     "registry-unreachable": "the OCI registry does not answer",
     "watch-expired": "the API server ends watches with 410 Gone",
-    "finalizer-stuck": "a controller does not remove its finalizer",
+    "finalizer-stuck": "Azure refuses to delete a resource (a lock), so that ASO keeps its finalizer on the object",
     "cluster-deleted-out-of-band": "the managed cluster is deleted behind the fleet's back",
 }
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, extension, group, owned, run, thing
 
+from fleetlib.diagnosis import explain
+
 SUCCEEDED = ("True", "", "Succeeded", "")
 NAME = "podinfo-prod-0-aks"
 
@@ -240,6 +242,31 @@ def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
         assert fleet.has("ManagedCluster", NAME)
         await fleet.allow(fleet.group_id)
         await fleet.advance(1800)
+        assert not fleet.has("ManagedCluster", NAME)
+
+    run(test, tmp_path)
+
+
+def test_a_locked_resource_keeps_the_finalizer_until_the_lock_is_gone(tmp_path: Path) -> None:
+    """The fault finalizer-stuck: deletion is refused in ARM, so the object stays, and its condition says why."""
+
+    async def test(fleet: Fleet) -> None:
+        await fleet.start()
+        await fleet.create(group(), cluster())
+        await fleet.advance(1800)
+        faults = fleet.world.sandbox.faults
+        faults.arm("finalizer-stuck", f"*/{NAME}", times=-1)
+        await fleet.delete("ManagedCluster", NAME)
+        for _ in range(3):
+            await fleet.advance(600)
+            status, severity, reason, message = fleet.ready("ManagedCluster", NAME)
+            assert (status, severity, reason) == ("False", "Warning", "ScopeLocked"), message
+            assert "cannot perform delete operation because following scope(s) are locked" in message
+            assert fleet.has("ManagedCluster", NAME)
+        cause = explain(f"{reason}: {message}")
+        assert cause is not None and cause.final and "az lock delete" in cause.fix and "99_tear_down" in cause.fix
+        faults.disarm("finalizer-stuck")
+        await fleet.advance(600)
         assert not fleet.has("ManagedCluster", NAME)
 
     run(test, tmp_path)

@@ -152,6 +152,8 @@ def _delete(request: Request) -> Answer:
     deleting = [o for o in operations.active(request.sandbox.store, request.id.key) if o.kind == "delete" and _same(o, current)]
     if deleting:
         return operations.accepted(deleting[0])
+    if request.sandbox.faults.take("finalizer-stuck", str(request.id)) is not None:
+        raise errors.scope_locked(str(request.id))
     given = request.type.check_delete(request, current) if request.type.check_delete else {}
     if "delete" in request.type.runners:
         return operations.accepted(operations.begin(request, "delete", "Deleting", resource=current, **given))

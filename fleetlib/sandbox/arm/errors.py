@@ -47,6 +47,15 @@ def method_not_allowed(method: str, type_name: str) -> ArmError:
     )
 
 
+def scope_locked(scope: str) -> ArmError:
+    """A lock (CanNotDelete) is on the resource."""
+    message = (
+        f"The scope '{scope}' cannot perform delete operation because following scope(s) are locked: '{scope}'. Please remove the "
+        "lock and try again."
+    )
+    return ArmError(409, "ScopeLocked", message)
+
+
 def api_version_missing() -> ArmError:
     return ArmError(
         400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."

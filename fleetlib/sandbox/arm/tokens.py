@@ -6,6 +6,7 @@ May import the context and `arm.errors`.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -87,7 +88,19 @@ class Verifier:
             )
             raise self._refused("InvalidAuthenticationTokenTenant", message)
         if sandbox.faults.take("token-revoked", claims["appid"]) is not None:
-            raise self._refused("RevokedAuthenticationToken", "The access token has been revoked.")
+            raise self._revoked(now)
+
+    def _revoked(self, now: datetime) -> ArmError:
+        """Continuous access evaluation: the claims challenge makes Azure's clients ask Entra for a token issued from now on."""
+        claims = json.dumps({"access_token": {"nbf": {"essential": True, "value": str(int(now.timestamp()))}}})
+        message = (
+            "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
+            "TokenIssuedBeforeRevocationTimestamp"
+        )
+        refused = self._refused("InvalidAuthenticationToken", message)
+        challenge = f'Bearer authorization_uri="{self._sandbox.base}/{self._sandbox.tenant_id}", error="insufficient_claims"'
+        refused.headers["WWW-Authenticate"] = f'{challenge}, claims="{base64.b64encode(claims.encode()).decode()}"'
+        return refused
 
     def _refused(self, code: str, message: str) -> ArmError:
         authority = f"{self._sandbox.base}/{self._sandbox.tenant_id}"
