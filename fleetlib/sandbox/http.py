@@ -8,24 +8,53 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import zlib
 from typing import Any
 
 from fleetlib.sandbox import directory
 from fleetlib.sandbox.context import Receive, Scope, Send
 from fleetlib.sandbox.store import Store
 
+MAX_BODY = 4 << 20
+"""Bytes that a request may carry unless a part says otherwise: ARM's own limit."""
 
-async def read_body(receive: Receive) -> bytes:
-    """The whole body of a request."""
-    chunks = []
+
+class TooLarge(Exception):
+    """A body, or what it decompresses to, is longer than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"limit is {limit}")
+        self.limit = limit
+
+
+async def read_body(receive: Receive, limit: int = MAX_BODY) -> bytes:
+    """The whole body of a request. Raises `TooLarge` as soon as there is more than the limit."""
+    chunks, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             break
         chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise TooLarge(limit)
         if not message.get("more_body"):
             break
     return b"".join(chunks)
+
+
+def gunzip(data: bytes, limit: int) -> bytes:
+    """Decompressed data. Raises `TooLarge` before it holds more than the limit, `zlib.error` or `EOFError` for what is no gzip."""
+    found = b""
+    while data:
+        member = zlib.decompressobj(wbits=31)
+        found += member.decompress(data, limit + 1 - len(found))
+        if len(found) > limit:
+            raise TooLarge(limit)
+        if not member.eof:
+            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+        data = member.unused_data
+    return found
 
 
 def header(scope: Scope, name: str) -> str:

@@ -39,6 +39,7 @@ from fleetlib.sandbox.context import (
     Send,
 )
 from fleetlib.sandbox.faults import Faults
+from fleetlib.sandbox.http import TooLarge, send_json
 from fleetlib.sandbox.store import Store
 from fleetlib.sandbox.wire import Wire
 
@@ -71,7 +72,10 @@ def build(sandbox: Sandbox) -> tuple[ASGIApp, list[Callable[[], Awaitable[None]]
         if scope["type"] != "http":
             return
         first = scope["path"].split("/", 2)[1].lower()
-        await apps[ROUTES.get(first, "entra")](scope, receive, send)
+        try:
+            await apps[ROUTES.get(first, "entra")](scope, receive, send)
+        except TooLarge as error:
+            await send_json(send, 413, {"error": f"the request is too large: {error}"}, {"connection": "close"})
 
     sandbox.wire.app = application
     sandbox.wire.base = sandbox.base

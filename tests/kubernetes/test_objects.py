@@ -189,3 +189,13 @@ def test_unscheduled_pods_go_at_once(tmp_path: Path) -> None:
             await api.fails(404, "GET", f"{pods}/p")
 
     asyncio.run(scenario())
+
+
+def test_a_body_longer_than_three_megabytes_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with cluster(tmp_path) as api:
+            status = await api.fails(413, "POST", MAPS, config_map("big", {"a": "x" * (3 << 20)}))
+            assert status["reason"] == "RequestEntityTooLarge"
+            assert status["message"] == "Request entity too large: limit is 3145728"
+
+    asyncio.run(scenario())

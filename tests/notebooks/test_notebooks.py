@@ -122,6 +122,10 @@ def test_stored_outputs_hold_no_secret_and_no_path_of_a_machine() -> None:
         assert not re.search(r"(/root/|/home/\w+/|/tmp/)", text), path.name
 
 
+SIGNED_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}")
+"""Service-account and Entra tokens are stored nowhere: any that turns up has leaked."""
+
+
 def _assert_no_secrets(home: Path, places: list[Path]) -> None:
     secrets = _secrets(home)
     assert len(secrets) > 10, "the scan must know the secrets it looks for"
@@ -131,6 +135,7 @@ def _assert_no_secrets(home: Path, places: list[Path]) -> None:
     for name, content in texts.items():
         found = [secret[:6].decode() + "..." for secret in secrets if secret in content]
         assert not found, f"{name} holds {found}"
+        assert not SIGNED_TOKEN.search(content), f"{name} holds a token"
 
 
 def _histories(home: Path) -> dict[str, bytes]:

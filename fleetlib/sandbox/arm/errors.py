@@ -47,6 +47,15 @@ def method_not_allowed(method: str, type_name: str) -> ArmError:
     )
 
 
+def too_large() -> ArmError:
+    return ArmError(
+        413,
+        "RequestContentTooLarge",
+        "The request content size exceeds the maximum size of 4 MB.",
+        headers={"connection": "close"},
+    )
+
+
 def scope_locked(scope: str) -> ArmError:
     """A lock (CanNotDelete) is on the resource."""
     message = (

@@ -22,7 +22,7 @@ from fleetlib.sandbox.arm.resource_id import ResourceId
 from fleetlib.sandbox.arm.throttle import Throttle
 from fleetlib.sandbox.arm.tokens import Verifier
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
-from fleetlib.sandbox.http import read_body, send_bytes
+from fleetlib.sandbox.http import TooLarge, read_body, send_bytes
 
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 
@@ -72,9 +72,14 @@ class Arm:
         return self._handle
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(receive)
+        try:
+            body, refused = await read_body(receive), None
+        except TooLarge:
+            body, refused = b"", errors.too_large()
         call = _Call.read(scope, body)
         try:
+            if refused is not None:
+                raise refused
             answer = await self._answer(call)
         except ArmError as error:
             answer = Answer(error.status, {"error": error.body()}, error.headers)

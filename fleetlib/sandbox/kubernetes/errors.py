@@ -124,6 +124,12 @@ def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message, {})
 
 
+def too_large(limit: int) -> StatusError:
+    return StatusError(
+        413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}", headers={"connection": "close"}
+    )
+
+
 def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)
 

@@ -13,11 +13,14 @@ import yaml
 
 from fleetlib.sandbox import trees
 from fleetlib.sandbox.context import Receive, Scope, Send
-from fleetlib.sandbox.http import read_body
+from fleetlib.sandbox.http import TooLarge, read_body
 from fleetlib.sandbox.kubernetes import errors, protobuf
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.tokens import User
+
+MAX_BODY = 3 << 20
+"""Bytes of a request's body, as kube-apiserver limits it."""
 
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -77,7 +80,10 @@ class Request:
         return self.header(b"content-type").split(";", 1)[0].strip().lower()
 
     async def body(self) -> bytes:
-        return await read_body(self.receive)
+        try:
+            return await read_body(self.receive, MAX_BODY)
+        except TooLarge as error:
+            raise errors.too_large(error.limit) from None
 
     async def document(self) -> dict[str, Any]:
         """The body as a JSON object (YAML is read too). {} if there is none."""

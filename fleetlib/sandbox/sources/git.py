@@ -8,7 +8,6 @@ whose credentials are known may fetch. May import the sandbox's shared modules.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 import zlib
 from asyncio.subprocess import PIPE, Process
@@ -21,7 +20,7 @@ from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from fleetlib.sandbox.context import Receive, Sandbox, Scope, Send
-from fleetlib.sandbox.http import header, read_body, send_bytes
+from fleetlib.sandbox.http import TooLarge, gunzip, header, read_body, send_bytes
 from fleetlib.sandbox.sources import repositories
 from fleetlib.sandbox.sources.access import Access, may_push
 from fleetlib.sandbox.sources.mirrors import mirror
@@ -32,6 +31,8 @@ _SERVICES = ("git-upload-pack", "git-receive-pack")
 _PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,256}")
 _NO_CACHE = {"cache-control": "no-cache, max-age=0, must-revalidate", "expires": "Fri, 01 Jan 1980 00:00:00 GMT"}
 _TEXT = "text/plain; charset=utf-8"
+MAX_PACK = 256 << 20
+"""Bytes of a push, packed or not: it is held in memory."""
 
 
 class GitHost:
@@ -108,7 +109,10 @@ class GitHost:
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, folder: Path, service: str) -> None:
         try:
-            body = _plain(await read_body(receive), header(scope, "content-encoding"))
+            body = _plain(await read_body(receive, MAX_PACK), header(scope, "content-encoding"))
+        except TooLarge:
+            await _refuse(send, 413, "The request is too large.", {"connection": "close"})
+            return
         except (OSError, zlib.error, EOFError):
             await _refuse(send, 400, "The request's body cannot be decompressed.")
             return
@@ -163,7 +167,7 @@ async def _feed(stdin: asyncio.StreamWriter, body: bytes) -> None:
 
 
 def _plain(body: bytes, encoding: str) -> bytes:
-    return gzip.decompress(body) if encoding in ("gzip", "x-gzip") else body
+    return gunzip(body, MAX_PACK) if encoding in ("gzip", "x-gzip") else body
 
 
 async def _refuse(send: Send, status: int, text: str, headers: dict[str, str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Releases as Helm stores them: one Secret per revision, readable by the real `helm` and readable from it.
 
-Source: helm.sh/helm/v4/pkg/release/v1 and pkg/storage. May import `machine.client`, `sandbox.clock`.
+Source: helm.sh/helm/v4/pkg/release/v1 and pkg/storage. May import `machine.client`, `sandbox.clock`, `sandbox.http`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from fleetlib.sandbox.clock import Clock, rfc3339_micro
+from fleetlib.sandbox.http import gunzip
 from fleetlib.sandbox.machine.client import ApiError, KubeClient
 
 Object = dict[str, Any]
@@ -100,10 +101,14 @@ def encode(release: Release) -> str:
     return base64.b64encode(base64.b64encode(gzip.compress(data, compresslevel=9, mtime=0))).decode()
 
 
+MAX_RELEASE = 64 << 20
+"""Bytes of a release's JSON: a Secret holds a megabyte, and repetitive text packs fifty-fold."""
+
+
 def decode(text: str) -> Release:
     data = base64.b64decode(base64.b64decode(text))
     if data[:3] == b"\x1f\x8b\x08":
-        data = gzip.decompress(data)
+        data = gunzip(data, MAX_RELEASE)
     return Release(json.loads(data))
 
 

@@ -1,6 +1,6 @@
 """Helm charts as the source-controller builds them: found by version, downloaded or packaged, values files merged in.
 
-May import nothing of the project but the version rules.
+May import nothing of the project but the version rules and `sandbox.http`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import io
 import json
 import posixpath
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from fleetlib.sandbox.http import TooLarge, gunzip
 from fleetlib.sandbox.machine.images.flux_source import semver, sourceignore
 
 REFERENCE = ("InvalidChartReference", "invalid chart reference")
@@ -25,6 +27,9 @@ METADATA = ("MetadataPatchError", "chart metadata patch error")
 VALUES = ("ValuesFilesError", "values files merge error")
 DEPENDENCY = ("DependencyBuildError", "dependency build error")
 PACKAGE = ("ChartPackageError", "chart package error")
+MAX_CHART = 100 << 20
+"""Bytes that a chart may decompress to, as Helm limits it."""
+
 PERSISTENT = {REFERENCE, METADATA, VALUES}
 """What cannot get better by itself."""
 
@@ -97,9 +102,12 @@ def with_metadata(version: str, metadata: str) -> str:
 def unpack(data: bytes) -> dict[str, bytes]:
     """The files of a packaged chart, without the folder that they are in. Raises `BuildError`."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
+        with tarfile.open(fileobj=io.BytesIO(gunzip(data, MAX_CHART)), mode="r:") as tar:
             files = {entry.name.partition("/")[2]: _read(tar, entry) for entry in tar if entry.isfile()}
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError) as error:
+    except TooLarge as error:
+        text = f"failed to load chart: decompressed chart is larger than the maximum size {error.limit} bytes"
+        raise BuildError(PULL, text) from None
+    except (tarfile.TarError, zlib.error, EOFError) as error:
         raise BuildError(PULL, f"failed to load chart metadata from written chart: {error}") from None
     metadata(files, PULL, "failed to load chart metadata from written chart: ")
     return files
