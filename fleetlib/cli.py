@@ -21,6 +21,15 @@ PAIRS = click.option(
     "-p", "--parameter", "pairs", nargs=2, multiple=True, metavar="KEY VALUE", help="One parameter; wins over the file."
 )
 OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+JSON_FILE = click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON there as well."
+)
+JUNIT_FILE = click.option(
+    "--junit",
+    "junit_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the report as JUnit XML there as well.",
+)
 
 
 class _Group(click.Group):
@@ -70,6 +79,8 @@ def _typed(key: str, text: str) -> Any:
 @click.option("--resume", is_flag=True, help="Go on where the last run stopped.")
 @click.option("--notebooks", "folder", type=click.Path(path_type=Path), help="Folder of the notebooks.")
 @click.option("--runs", type=click.Path(path_type=Path), help="Where executed notebooks and reports go.")
+@JSON_FILE
+@JUNIT_FILE
 def run_stages(
     stages: tuple[str, ...],
     file: Path | None,
@@ -77,9 +88,13 @@ def run_stages(
     resume: bool,
     folder: Path | None,
     runs: Path | None,
+    json_file: Path | None,
+    junit_file: Path | None,
 ) -> None:
-    """Run stages (all but the tear-down, if none is named) as notebooks, and write a report."""
+    """Run stages (all but the tear-down, if none is named) as notebooks, and write a report: HTML, JSON, JUnit."""
     from fleetlib import report, run
+    from fleetlib.report import gather
+    from fleetlib.session import connect
 
     values = _values(file, pairs)
     Parameters.check(values, str(file or "-p"))
@@ -97,29 +112,67 @@ def run_stages(
         click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
 
     done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
-    fleet = None if done.failed else _fleet_after(done)
-    path = report.write(done, fleet)
-    if fleet is not None:
-        click.echo("\n" + _text(fleet.drop(columns=["message", "declared"])))
+    written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)))
+    path = report.write(written, done.folder)
+    _copies(done.folder, json_file, junit_file)
+    clusters = written.table("clusters")
+    if clusters is not None and not done.failed:
+        click.echo("\n" + _text(clusters.frame.drop(columns=["message", "declared"])))
     for result in done.results:
         if result.error:
             click.echo(f"\n{result.error}", err=True)
-    changes = sum(len(r.changes) for r in done.results if r.status == "done")
     if not done.failed:
-        click.echo(f"\n{changes} change{'s' * (changes != 1)}" if changes else "\nNothing changed: everything was as declared.")
+        changes = f"{done.changes} change{'s' * (done.changes != 1)}"
+        click.echo(f"\n{changes}" if done.changes else "\nNothing changed: everything was as declared.")
     click.echo(f"report: {os.path.relpath(path)}")
     sys.exit(1 if done.failed else 0)
 
 
-def _fleet_after(done: Any) -> Any:
-    """The fleet table, if the run got as far as having a fleet."""
-    names = {result.notebook[:2] for result in done.results}
-    if not names & {"06", "07", "08"} or "99" in names:
-        return None
-    from fleetlib.inspect import tables
+def _copies(folder: Path, json_file: Path | None, junit_file: Path | None) -> None:
+    """The files for programs once more, where CI looks for them."""
+    import shutil
+
+    for name, target in (("report.json", json_file), ("junit.xml", junit_file)):
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target)
+
+
+@main.command("report")
+@FILE
+@PAIRS
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Folder of a run to report on as well, such as runs/latest."
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path), help="Folder for the files; that of the run, or reports/, if not given."
+)
+@JSON_FILE
+@JUNIT_FILE
+def write_report(
+    file: Path | None, pairs: tuple[tuple[str, str], ...], folder: Path | None, into: Path | None, json_file: Path | None,
+    junit_file: Path | None,
+) -> None:  # fmt: skip
+    """Write a report on the fleet as it is now: HTML, JSON, JUnit. Exit status 1 if it has a finding."""
+    from fleetlib import report
+    from fleetlib.report import gather
+    from fleetlib.run import Run
     from fleetlib.session import connect
 
-    return tables.clusters(connect(Parameters(**done.parameters)))
+    if folder is not None:
+        done = Run.load(folder.resolve())
+        written = gather.of_run(done, lambda: connect(Parameters.check(done.parameters)))
+    else:
+        written = gather.of_fleet(connect(Parameters.check(_values(file, pairs))))
+    target = into or folder or project_root() / "reports"
+    path = report.write(written, target)
+    _copies(target, json_file, junit_file)
+    for finding in written.findings:
+        click.echo(f"✗ {finding.target}: {finding.layer} {finding.message}".rstrip())
+    if written.unread:
+        click.echo(written.unread, err=True)
+    click.echo(f"report: {os.path.relpath(path)}")
+    sys.exit(1 if written.bad else 0)
 
 
 def _text(frame: Any) -> str:

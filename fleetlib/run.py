@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 NOT_BY_DEFAULT = ("99",)
 """Stages that run only when they are named: nobody tears down by accident."""
 
+_ANSI = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
+"""Colours of terminals, which some programs put into their messages."""
+
 
 @dataclass
 class StageResult:
@@ -43,17 +47,20 @@ class StageResult:
     @property
     def sentence(self) -> str:
         if self.status == "failed":
-            return self.error.splitlines()[0] if self.error else "failed"
+            first = self.error.splitlines()[0] if self.error else "failed"
+            return f"{first} (after {_changes(len(self.changes))})" if self.changes else first
         if self.status == "skipped":
             return "done in the run that is resumed"
-        if not self.changes:
-            return "nothing to change"
-        return "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        return _changes(len(self.changes)) if self.changes else "nothing to change"
+
+
+def _changes(count: int) -> str:
+    return f"{count} change{'' if count == 1 else 's'}"
 
 
 @dataclass
 class Run:
-    """A run of some stages: its folder holds the executed notebooks, `run.json` and `report.html`."""
+    """A run of some stages: its folder holds the executed notebooks, `run.json` and the report."""
 
     folder: Path
     parameters: dict[str, Any]
@@ -62,6 +69,25 @@ class Run:
     @property
     def failed(self) -> bool:
         return any(result.status == "failed" for result in self.results)
+
+    @property
+    def changes(self) -> int:
+        """What this run changed, a failed stage's changes among them; a skipped stage changed things in an earlier run."""
+        return sum(len(result.changes) for result in self.results if result.status != "skipped")
+
+    @property
+    def seconds(self) -> float:
+        """How long its stages took; without those it skipped."""
+        return sum(result.seconds for result in self.results if result.status != "skipped")
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """A run from its folder. Raises `ParameterError` if there is none in it."""
+        try:
+            stored = json.loads((folder / "run.json").read_text())
+            return cls(folder, stored["parameters"], [StageResult(**item) for item in stored["results"]])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ParameterError("there is no run in this folder", target=str(folder), said=str(error)) from None
 
     def save(self) -> None:
         text = json.dumps({"parameters": self.parameters, "results": [asdict(result) for result in self.results]}, indent=1)
@@ -171,7 +197,7 @@ def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageRe
                 km=kernel,
             )
     except PapermillExecutionError as error:
-        result.status, result.error = "failed", f"{error.evalue}"
+        result.status, result.error = "failed", _ANSI.sub("", str(error.evalue))
     result.seconds = round(time.monotonic() - began, 2)
     record = ahead.record(path)
     if record.exists():

@@ -72,6 +72,7 @@ class Stage:
         """Do one step, if it is not done yet."""
         change = self.steps()[name]().apply()
         self.applied.append(change)
+        self._record(Checks(()))  # already now: a later step may fail, and what this one changed shall be known
         return change
 
     def apply_all(self) -> Plan:

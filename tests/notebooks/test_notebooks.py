@@ -105,6 +105,10 @@ def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert failed.returncode == 1, failed.stdout + failed.stderr
         assert re.search(r"✓ 00_check_prerequisites .*\n✗ 01_create_control_plane", failed.stdout)
         assert "could not create the cluster asocluster-aks" in failed.stderr
+        assert "could not create the cluster asocluster-aks (after 1 change)" in failed.stdout, "its group was made"
+        stored = json.loads((runs / "latest/report.json").read_text())
+        assert stored["run"]["stages"][1]["changes"][0][:3] == ["resource group", "controlplane-rg", "create"]
+        assert (runs / "latest/junit.xml").exists()
         resumed = _fleet(home, *run, "--resume")
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr
         assert re.search(r"- 00_check_prerequisites .*\n✓ 01_create_control_plane", resumed.stdout)

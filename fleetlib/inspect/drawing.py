@@ -1,0 +1,121 @@
+"""Drawings as SVG text: they go into a page or a notebook as they are, and weigh a few kilobytes. May import nothing of the project.
+
+Text takes the colour of what is around it, so a drawing is legible on white, on black and on paper. Colours are told apart by the
+colour-blind and in grey, since they differ in lightness; and nothing is said by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape, quoteattr
+
+STATES = {"compliant": "#0a5c4a", "provisioned": "#f0b04a", "missing": "#c2410c", "unknown": "#d9dee3"}
+"""How far a cluster has come; with each its own sign, below."""
+SIGNS = {"compliant": "✓", "provisioned": "…", "missing": "✗", "unknown": "?"}
+STEPS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
+"""From first to last of something ordered: samples of cividis, made for the colour-blind, ever lighter."""
+
+WIDTH = 720
+SIZE = 13
+LETTER = 7.2
+"""Width of a letter of the font's size; what a label takes is guessed with it, generously."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its title and what it says in words (`alt`), for those who do not see it."""
+
+    name: str
+    title: str
+    alt: str
+    svg: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return f'<figure style="margin:0;max-width:{WIDTH}px"><figcaption><b>{escape(self.title)}</b></figcaption>{self.svg}</figure>'
+
+    def __repr__(self) -> str:
+        return f"{self.title}: {self.alt}"
+
+
+def plot(name: str, title: str, alt: str, parts: Iterable[str], height: float) -> Plot:
+    """The whole drawing of the parts, `WIDTH` wide and `height` high."""
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label={quoteattr(alt)} '
+        f'font-family="system-ui, Liberation Sans, sans-serif" font-size="{SIZE}" fill="currentColor"><title>{escape(alt)}</title>'
+    )
+    return Plot(name, title, alt, svg + "".join(parts) + "</svg>")
+
+
+def text(
+    x: float, y: float, words: object, *, anchor: str = "start", fill: str = "", bold: bool = False, soft: bool = False
+) -> str:
+    extra = (f' text-anchor="{anchor}"' if anchor != "start" else "") + (f' fill="{fill}"' if fill else "")
+    extra += ' font-weight="600"' if bold else ""
+    extra += ' opacity="0.75"' if soft else ""
+    return f'<text x="{x:g}" y="{y:g}"{extra}>{escape(str(words))}</text>'
+
+
+def rect(x: float, y: float, width: float, height: float, fill: str, title: str = "", *, outline: bool = False) -> str:
+    """A box; `title` is shown by browsers when the pointer rests on it. `outline` draws its edge only.
+
+    A filled box has a faint edge as well, so that its darkest fill is seen on a dark page and its lightest on a white one.
+    """
+    paint = (
+        f'fill="none" stroke="{fill}" stroke-width="1.5"'
+        if outline
+        else f'fill="{fill}" stroke="currentColor" stroke-opacity="0.4" stroke-width="0.8"'
+    )
+    inner = f"<title>{escape(title)}</title>" if title else ""
+    return f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0):g}" height="{height:g}" rx="2" {paint}>{inner}</rect>'
+
+
+def line(
+    x1: float, y1: float, x2: float, y2: float, *, colour: str = "currentColor", width: float = 1, opacity: float = 1
+) -> str:
+    return (
+        f'<path d="M{x1:g} {y1:g}L{x2:g} {y2:g}" stroke="{colour}" stroke-width="{width:g}" opacity="{opacity:g}" fill="none"/>'
+    )
+
+
+def path(points: Sequence[tuple[float, float]], colour: str, width: float = 2) -> str:
+    steps = "L".join(f"{x:g} {y:g}" for x, y in points)
+    return f'<path d="M{steps}" stroke="{colour}" stroke-width="{width:g}" fill="none" stroke-linejoin="round"/>'
+
+
+def ink(colour: str) -> str:
+    """White or black: what is legible on the colour (relative luminance, WCAG 2.2)."""
+    return "#fff" if contrast(colour, "#ffffff") >= contrast(colour, "#000000") else "#000"
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, 1 to 21, as WCAG 2.2 defines it."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def legend(y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
+    """(words, colour) in one row from the left."""
+    parts, x = [], 8.0
+    for words, colour in entries:
+        parts += [rect(x, y - 10, 12, 12, colour), text(x + 18, y, words)]
+        x += 34 + LETTER * len(words)
+    return parts
+
+
+def ticks(most: float, wanted: int = 5) -> list[float]:
+    """Round numbers from 0 that cover `most`."""
+    if most <= 0:
+        return [0.0, 1.0]
+    step = 10.0 ** (len(str(int(most))) - 1)
+    for finer in (step / 10, step / 5, step / 2, step, step * 2):
+        if most / finer <= wanted and (finer >= 1 or most < 1):
+            step = finer
+            break
+    return [step * n for n in range(int(-(-most // step)) + 1)]

@@ -1,0 +1,87 @@
+"""The report as JUnit XML, which GitHub, Azure Pipelines, GitLab and Jenkins show beside a build.
+
+Three suites: the stages (one case each), the promises they verified, and the findings on the fleet. Source of the format: the
+Windy Road schema that Azure Pipelines' PublishTestResults task documents.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fleetlib.report.model import Report
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test case. `failure`: (first line, whole text) if it failed; `skipped`: why it was not run."""
+
+    suite: str
+    name: str
+    seconds: float = 0.0
+    failure: tuple[str, str] | None = None
+    skipped: str = ""
+
+
+def text(report: Report) -> str:
+    cases = [*_stages(report), *_promises(report), *_findings(report)]
+    root = ElementTree.Element("testsuites", name=report.title)
+    for suite in dict.fromkeys(case.suite for case in cases):
+        _suite(root, suite, [case for case in cases if case.suite == suite], report.made.strftime("%Y-%m-%dT%H:%M:%S"))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _stages(report: Report) -> Iterator[Case]:
+    for result in report.run.results if report.run else ():
+        failure = (result.sentence, _clean(result.error)) if result.status == "failed" else None
+        skipped = result.sentence if result.status == "skipped" else ""
+        yield Case("stages", result.notebook, result.seconds, failure, skipped)
+
+
+def _promises(report: Report) -> Iterator[Case]:
+    for result in report.run.results if report.run else ():
+        for promise, evidence, kept, fix in result.checks:
+            failure = None if kept else (str(evidence), "\n".join(filter(None, (str(evidence), str(fix)))))
+            yield Case("promises", f"{result.notebook}: {promise}", failure=failure)
+
+
+def _findings(report: Report) -> Iterator[Case]:
+    """A case a cluster, so that the healthy ones are counted as well."""
+    clusters = report.table("clusters")
+    names = [str(row[0]) for row in clusters.rows] if clusters else []
+    by_target = {name: [f for f in report.findings if f.target == name] for name in names}
+    by_target |= {f.target: [g for g in report.findings if g.target == f.target] for f in report.findings}
+    if report.unread:
+        yield Case("fleet", "the fleet can be read", failure=(report.unread.splitlines()[0], report.unread))
+    for name, found in by_target.items():
+        errors = [f for f in found if f.severity == "error"]
+        whole = "\n".join("\n".join(filter(None, (f"{f.layer} {f.reason}", f.message, f.explanation, f.fix))) for f in errors)
+        yield Case("fleet", name, failure=(f"{errors[0].layer}: {errors[0].message}", whole) if errors else None)
+
+
+def _suite(root: ElementTree.Element, name: str, cases: list[Case], stamp: str) -> None:
+    figures = {
+        "tests": len(cases), "failures": sum(c.failure is not None for c in cases), "errors": 0,
+        "skipped": sum(bool(c.skipped) for c in cases), "time": f"{sum(c.seconds for c in cases):.2f}",
+    }  # fmt: skip
+    attributes = {"name": f"fleet.{name}", "timestamp": stamp, "hostname": "fleet", **{k: str(v) for k, v in figures.items()}}
+    suite = ElementTree.SubElement(root, "testsuite", attributes)
+    for case in cases:
+        element = ElementTree.SubElement(
+            suite, "testcase", classname=f"fleet.{name}", name=_clean(case.name), time=f"{case.seconds:.2f}"
+        )
+        if case.failure:
+            failure = ElementTree.SubElement(element, "failure", message=_clean(case.failure[0]), type="failure")
+            failure.text = _clean(case.failure[1])
+        if case.skipped:
+            ElementTree.SubElement(element, "skipped", message=case.skipped)
+
+
+def _clean(text: str) -> str:
+    """Without terminal colours and what XML cannot hold."""
+    return _NOT_XML.sub("", re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", text))

@@ -1,0 +1,109 @@
+"""The plots: told apart by the colour-blind and in grey, legible, in words as well, and small with 1,000 clusters."""
+
+from __future__ import annotations
+
+import itertools
+import xml.etree.ElementTree as ElementTree
+
+import pandas
+import pytest
+import some_reports
+
+from fleetlib.inspect import plots
+from fleetlib.inspect.drawing import STATES, STEPS, Plot, contrast, ink, luminance
+
+MATRICES = {
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+    "normal": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "grey": ((0.2126, 0.7152, 0.0722),) * 3,
+}
+"""Over linear RGB. Source: Machado, Oliveira and Fernandes 2009, severity 1.0; grey is relative luminance."""
+
+
+def _lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    """CIE L*a*b* (D65) of the colour as seen through the matrix."""
+    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    r, g, b = (min(max(sum(m * c for m, c in zip(row, linear, strict=True)), 0), 1) for row in matrix)
+    xyz = (
+        (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047, 0.2126 * r + 0.7152 * g + 0.0722 * b, (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883,
+    )  # fmt: skip
+    x, y, z = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("sight", MATRICES)
+@pytest.mark.parametrize("palette", [tuple(STATES.values()), STEPS], ids=["states", "steps"])
+def test_colours_of_one_plot_are_told_apart(sight: str, palette: tuple[str, ...]) -> None:
+    """A difference of 10 is seen at a glance (CIE 1976); neighbours in a bar have a gap and a number besides."""
+    for one, other in itertools.combinations(palette, 2):
+        a, b = _lab(one, MATRICES[sight]), _lab(other, MATRICES[sight])
+        assert sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) ** 0.5 >= 10, (sight, one, other)
+
+
+def test_numbers_on_bars_are_legible_and_steps_get_lighter() -> None:
+    assert all(
+        contrast(colour, {"#fff": "#ffffff", "#000": "#000000"}[ink(colour)]) >= 4.5 for colour in (*STATES.values(), *STEPS)
+    )
+    assert [*STEPS] == sorted(STEPS, key=luminance)
+
+
+def _times(count: int) -> pandas.DataFrame:
+    started = pandas.to_datetime("2026-11-23T12:00:00Z") + pandas.to_timedelta([5 * n for n in range(count)], unit="s")
+    finished = (started + pandas.Timedelta(seconds=240)).to_series(index=range(count))
+    finished.iloc[-1] = pandas.NaT
+    frame = some_reports.clusters(count)
+    return pandas.DataFrame(
+        {"environment": frame.environment, "started": started, "finished": finished.to_numpy()}, index=frame.index
+    ).assign(finished=lambda f: pandas.to_datetime(f.finished, utc=True))
+
+
+def _all(count: int) -> list[Plot]:
+    frame = some_reports.clusters(count, (1,))
+    history = pandas.DataFrame({"time": _times(count).started, "compliant": range(count), "clusters": count})
+    return [
+        plots.topology("asocluster-aks", frame, some_reports.sources()), plots.environments(frame), plots.versions(frame),
+        plots.provisioning(_times(count)), plots.compliance(history),
+        plots.nodes(frame.assign(max=3)), plots.cost(frame.assign(monthly=100.0), "2026-11-01"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [3, 60, 1000])
+def test_plots_are_well_formed_named_in_words_and_stay_inside(count: int) -> None:
+    for plot in _all(count):
+        root = ElementTree.fromstring(plot.svg)
+        _, _, width, height = map(float, root.get("viewBox", "").split())
+        assert root.get("role") == "img" and root.get("aria-label") == plot.alt and plot.title in plot._repr_html_()
+        assert len(plot.svg) < 400_000 and height < 1600, plot.name
+        for box in root.iter("{http://www.w3.org/2000/svg}rect"):
+            assert float(box.get("x", 0)) >= 0 and float(box.get("x", 0)) + float(box.get("width", 0)) <= width + 0.5, (
+                plot.name,
+                box.attrib,
+            )
+            assert float(box.get("y", 0)) + float(box.get("height", 0)) <= height + 0.5, (plot.name, box.attrib)
+
+
+def test_what_a_plot_says_is_what_the_frame_holds() -> None:
+    topology, environments, versions, timeline, compliance, nodes, cost = _all(6)
+    assert "podinfo-prod: 1 ✓ compliant, 1 ✗ missing" in environments.alt
+    assert "podinfo-dev: 2 1.33.1" in versions.alt
+    assert "of 6 clusters" in timeline.alt and "the median took 4 min" in timeline.alt and "1 not finished" in timeline.alt
+    assert "from 0 of 6 clusters" in compliance.alt and "to 5 of 6 after 25 s" in compliance.alt
+    assert "podinfo-prod: 3 of at most 6" in nodes.alt
+    assert cost.alt.startswith("Estimate: list prices recorded on 2026-11-01") and "podinfo-dev: 200 USD a month" in cost.alt
+    assert "cluster-config, charts feed the hub asocluster-aks" in topology.alt
+
+
+def test_a_cluster_without_a_price_is_said_not_counted_as_free() -> None:
+    frame = some_reports.clusters(2).assign(monthly=[10.0, float("nan")])
+    assert "0 + 1 without a price" in plots.cost(frame, "2026-11-01").svg
+
+
+def test_nothing_to_show_is_said() -> None:
+    nothing = some_reports.clusters(0)
+    empty = pandas.DataFrame({"environment": [], "started": [], "finished": []})
+    assert "No cluster" in plots.provisioning(empty).alt
+    assert "None" in plots.environments(some_reports.clusters(1).iloc[:0]).alt
+    assert nothing.empty
