@@ -350,9 +350,11 @@ def fault(name: str | None, target: str, times: int, detail: str, disarm: bool) 
     if disarm:
         answer = lifecycle.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
     elif name:
-        answer = lifecycle.ask(
-            _state(), "POST", "/sandbox/faults", {"name": name, "target": target, "times": times, "detail": detail}
-        )
+        body = {"name": name, "target": target, "times": times, "detail": detail}
+        try:
+            answer = lifecycle.ask(_state(), "POST", "/sandbox/faults", body)
+        except lifecycle.Refused as error:
+            raise click.UsageError(str(error)) from None
     else:
         answer = lifecycle.ask(_state(), "GET", "/sandbox/faults")
     click.echo(json.dumps(answer, indent=1))

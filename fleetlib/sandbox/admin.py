@@ -30,7 +30,7 @@ def app(sandbox: Sandbox) -> ASGIApp:
         route = (scope["method"], scope["path"].rstrip("/"))
         try:
             status, document = await _answer(sandbox, route, json.loads(body) if body else {})
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             status, document = 400, {"error": str(error)}
         await send_json(send, status, document)
 

@@ -57,6 +57,8 @@ class Faults:
     def arm(self, name: str, target: str = "*", times: int = 1, detail: str = "") -> Fault:
         if name not in KNOWN:
             raise UnknownFault(f"no fault is named {name!r}: the known ones are {', '.join(KNOWN)}")
+        if times < 1 and times != -1:
+            raise ValueError(f"a fault strikes once or more, or until it is disarmed (-1), not {times} times")
         fault = Fault(name, target, times, detail)
         self._save(fault)
         return fault

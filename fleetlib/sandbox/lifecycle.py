@@ -27,6 +27,10 @@ class SandboxError(Exception):
     """The sandbox could not be started, reached or changed; the text says what to do."""
 
 
+class Refused(SandboxError):
+    """The sandbox runs, and says that the request itself makes no sense."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """How a running sandbox is reached. `mirrors` maps public URL prefixes to where the sandbox serves them."""
@@ -120,7 +124,7 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
         with opener.open(request, timeout=60) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise SandboxError(_reason(error)) from None
+        raise (Refused if error.code == 400 else SandboxError)(_reason(error)) from None
     except urllib.error.URLError as error:
         raise SandboxError(f"the sandbox at {where.base} does not answer: {error.reason}") from None
 

@@ -19,6 +19,7 @@ from fleetlib.azure import flux, groups, identities, managed_clusters, roles
 from fleetlib.errors import FleetError
 from fleetlib.gitops import set_value
 from fleetlib.kube import condition, secret
+from fleetlib.sandbox import lifecycle
 from fleetlib.stages.aso_identity import ROLE, SUBJECT
 from fleetlib.stages.rollout import (
     EXTENSION,
@@ -28,9 +29,11 @@ from fleetlib.stages.rollout import (
     MANAGED_CLUSTER,
     OCI_REPOSITORY,
     RESOURCE_GROUP,
+    await_gone,
     await_ready,
     follow_commit,
 )
+from fleetlib.stages.tear_down import TearDown
 
 pytestmark = pytest.mark.xdist_group("runbook")
 
@@ -323,8 +326,6 @@ def test_the_region_lacks(fleet: Start, parameters: dict[str, Any], code: str) -
 
 
 def test_the_quota_is_too_small(fleet: Start) -> None:
-    from fleetlib.sandbox import lifecycle
-
     current = fleet("05")
     arm = {"name": "vcpu-quota", "times": -1}
     lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", arm)
@@ -385,3 +386,27 @@ def test_extension_objects_follow_their_owner(fleet: Start) -> None:
         "waits",
         lambda obj: condition(obj)[1] == "WaitingForOwner",
     )
+
+
+def test_a_lock_in_azure_keeps_the_cluster_and_its_object(fleet: Start) -> None:
+    """Nobody's finalizer is taken off by hand: the mend is to remove the lock, and then it all goes."""
+    current = fleet("06")
+    hub, p = current.session.hub, current.session.parameters
+    state, name = current.home / "sandbox", "podinfo-prod-0-aks"
+    lock = {"name": "finalizer-stuck", "target": f"*/managedClusters/{name}", "times": -1}
+    lifecycle.ask(state, "POST", "/sandbox/faults", lock)
+    stage = TearDown(current.session)
+    fails(
+        lambda: stage.apply("clusters"),
+        "a lock in Azure",
+        "ScopeLocked",
+        "following scope\\(s\\) are locked",
+        "az lock delete",
+        "99_tear_down",
+    )
+    stuck = hub.get(*MANAGED_CLUSTER, name, p.cluster_namespace)
+    assert stuck["metadata"]["deletionTimestamp"] and stuck["metadata"]["finalizers"]
+    assert managed_clusters.get(current.session.azure, p.fleet_group, name) is not None
+    lifecycle.ask(state, "DELETE", "/sandbox/faults", {"name": "finalizer-stuck"})
+    await_gone(current.session, hub, MANAGED_CLUSTER, p.cluster_namespace, [name], "the object goes")
+    assert managed_clusters.get(current.session.azure, p.fleet_group, name) is None

@@ -59,6 +59,11 @@ def test_until_disarmed() -> None:
     assert faults.take("git-unreachable", "x") is None
 
 
+def test_a_fault_that_never_strikes_is_refused() -> None:
+    with pytest.raises(ValueError, match="strikes once or more, or until it is disarmed"):
+        Faults(Store()).arm("throttled", times=0)
+
+
 def test_unknown_faults_are_refused_by_name() -> None:
     with pytest.raises(UnknownFault, match="no fault is named 'meteor'"):
         Faults(Store()).arm("meteor")
