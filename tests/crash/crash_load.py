@@ -75,11 +75,10 @@ def arm_token(where: Endpoint) -> str:
 
 @dataclass
 class Load:
-    """What all clients share: writers write while `go` is set, the watch runs from the first `watching` on."""
+    """What all clients share: writers write while `go` is set, watches run until `stop` is."""
 
     where: Endpoint
     go: threading.Event = field(default_factory=threading.Event)
-    watching: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     failed: threading.Event = field(default_factory=threading.Event)
     problems: list[str] = field(default_factory=list)
@@ -91,7 +90,6 @@ class Load:
     def end(self) -> None:
         self.stop.set()
         self.go.set()
-        self.watching.set()
 
 
 class Writer(threading.Thread):
