@@ -1,18 +1,20 @@
-"""Kernels started ahead: while one notebook runs, the next one's kernel starts and imports what every stage imports.
+"""Kernels started ahead: while one notebook runs, the next ones' kernels start and import what every stage imports.
 
-Half of a short stage's time is a kernel's start. Used by `run`; may import nothing of the project.
+Most of a short stage's time is a kernel's start. Imported by `run` when it runs; may import nothing of the project.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty
+from typing import Any
 
-if TYPE_CHECKING:
-    from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.manager import AsyncKernelManager
 
 PRELOADED = (
     "fleetlib.session",
@@ -35,11 +37,44 @@ ARGUMENTS = (
 )
 
 
+class _Client(AsyncKernelClient):  # type: ignore[misc]  # jupyter_client is untyped here
+    """Ready as soon as the kernel says so. The library's client listens for another fifth of a second, for every notebook."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Until a request is answered and its "idle" heard, so that nothing of the start is taken for a cell's output."""
+        end = time.monotonic() + (timeout or 60)
+        while time.monotonic() < end:
+            request = self.kernel_info()
+            if await self._answered(request) and await self._heard_idle(request):
+                return
+            if not await self.is_alive():
+                raise RuntimeError("Kernel died before replying to kernel_info")
+        raise RuntimeError(f"Kernel didn't respond in {timeout or 60:.0f} seconds")
+
+    async def _answered(self, request: str) -> bool:
+        return await _arrives(self.get_shell_msg, lambda message: message["msg_type"] == "kernel_info_reply", request, wait=1)
+
+    async def _heard_idle(self, request: str) -> bool:
+        """False if the output channel was not connected yet when the kernel spoke."""
+        return await _arrives(
+            self.get_iopub_msg, lambda message: message["content"].get("execution_state") == "idle", request, wait=0.2
+        )
+
+
+async def _arrives(receive: Callable[..., Awaitable[Any]], wanted: Callable[[Any], bool], request: str, *, wait: float) -> bool:
+    """Whether a wanted message comes in answer to the request before `wait` seconds of silence."""
+    try:
+        while True:
+            message = await receive(timeout=wait)
+            if message["parent_header"].get("msg_id") == request and wanted(message):
+                return True
+    except Empty:
+        return False
+
+
 def start(folder: Path, environment: Mapping[str, str]) -> AsyncKernelManager:
     """A kernel that is starting, in `folder`, with these variables besides the process's own. `stop` it, whatever happens."""
-    from jupyter_client.manager import AsyncKernelManager
-
-    manager = AsyncKernelManager(kernel_name="python3")
+    manager = AsyncKernelManager(kernel_name="python3", client_factory=_Client)
     asyncio.run(manager.start_kernel(extra_arguments=list(ARGUMENTS), cwd=str(folder), env={**os.environ, **environment}))
     return manager
 

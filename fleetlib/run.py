@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -141,13 +142,15 @@ def execute(
 
 
 class _Ahead:
-    """The kernels of a run's notebooks, each started while the notebook before it runs."""
+    """The kernels of a run's notebooks, started while notebooks before them run: a short stage is over before a kernel is up."""
+
+    COUNT = 2
 
     def __init__(self, paths: Sequence[Path], folder: Path) -> None:
         self._folder = folder
-        self._left = list(paths)
-        self._next: AsyncKernelManager | None = None
-        self._start_next()
+        self._left = deque(paths)
+        self._waiting: deque[AsyncKernelManager] = deque()
+        self._start(1)  # the first is waited for: none beside it
 
     def record(self, path: Path) -> Path:
         """Where the kernel of this notebook writes what its stage did."""
@@ -156,23 +159,22 @@ class _Ahead:
     @contextmanager
     def kernel(self) -> Iterator[AsyncKernelManager]:
         """The next notebook's kernel, for as long as the block."""
-        kernel = self._next
-        assert kernel is not None
-        self._start_next()
+        kernel = self._waiting.popleft()
+        self._start(self.COUNT)
         try:
             yield kernel
         finally:
             kernels.stop(kernel)
 
-    def _start_next(self) -> None:
-        self._next = None
-        if self._left:
-            path = self._left.pop(0)
-            self._next = kernels.start(path.parent, {"FLEET_RECORD": str(self.record(path)), "FLEET_PROGRESS": "off"})
+    def _start(self, count: int) -> None:
+        while self._left and len(self._waiting) < count:
+            path = self._left.popleft()
+            environment = {"FLEET_RECORD": str(self.record(path)), "FLEET_PROGRESS": "off"}
+            self._waiting.append(kernels.start(path.parent, environment))
 
     def close(self) -> None:
-        if self._next is not None:
-            kernels.stop(self._next)
+        for kernel in self._waiting:
+            kernels.stop(kernel)
 
 
 def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageResult:
