@@ -1,0 +1,49 @@
+"""Notebook 99: everything goes, in an order in which it can, also when something is gone or broken already; then nothing is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleetlib.azure import groups, managed_clusters
+from fleetlib.stages.tear_down import TearDown
+
+pytestmark = pytest.mark.xdist_group("runbook")
+
+
+def tear_down(session: Any) -> TearDown:
+    stage = TearDown(session)
+    stage.apply_all()
+    stage.verify()
+    return stage
+
+
+def left(session: Any) -> list[str]:
+    return [group["name"] for group in groups.list_all(session.azure)]
+
+
+def test_twice(fleet: Any) -> None:
+    current = fleet("06")
+    inventory = TearDown(current.session).inventory()
+    assert any("managedClusters/podinfo-prod-0-aks" in item for item in inventory["myfleet-rg"])
+    first = tear_down(current.session)
+    assert first.changed and left(current.session) == []
+    second = tear_down(current.again().session)
+    assert not second.changed, second.outcome()
+    assert TearDown(current.again().session).inventory() == {}
+
+
+def test_with_a_cluster_deleted_by_hand_before(fleet: Any) -> None:
+    current = fleet("06")
+    clusters = current.session.azure.containers.managed_clusters
+    clusters.begin_delete("myfleet-rg", "podinfo-prod-0-aks").result()
+    tear_down(current.session)
+    assert left(current.session) == []
+
+
+def test_before_there_were_workload_clusters(fleet: Any) -> None:
+    current = fleet("03")
+    assert managed_clusters.list_in(current.session.azure, "controlplane-rg")
+    tear_down(current.session)
+    assert left(current.session) == []
