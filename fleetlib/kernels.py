@@ -72,13 +72,24 @@ async def _arrives(receive: Callable[..., Awaitable[Any]], wanted: Callable[[Any
         return False
 
 
-def start(folder: Path, environment: Mapping[str, str]) -> AsyncKernelManager:
+class Kernel(AsyncKernelManager):  # type: ignore[misc]
+    """A kernel that remembers who is connected to it, to hang up in the end."""
+
+    _connected: _Client | None = None
+
+    def client(self, **settings: Any) -> _Client:
+        self._connected = super().client(**settings)
+        return self._connected
+
+    def stop(self) -> None:
+        """End it at once: its notebook is executed and saved, or will not be."""
+        if self._connected is not None:
+            self._connected.stop_channels()
+        asyncio.run(self.shutdown_kernel(now=True))
+
+
+def start(folder: Path, environment: Mapping[str, str]) -> Kernel:
     """A kernel that is starting, in `folder`, with these variables besides the process's own. `stop` it, whatever happens."""
-    manager = AsyncKernelManager(kernel_name="python3", client_factory=_Client)
-    asyncio.run(manager.start_kernel(extra_arguments=list(ARGUMENTS), cwd=str(folder), env={**os.environ, **environment}))
-    return manager
-
-
-def stop(kernel: AsyncKernelManager) -> None:
-    """End it at once: its notebook is executed and saved, or will not be."""
-    asyncio.run(kernel.shutdown_kernel(now=True))
+    kernel = Kernel(kernel_name="python3", client_factory=_Client)
+    asyncio.run(kernel.start_kernel(extra_arguments=list(ARGUMENTS), cwd=str(folder), env={**os.environ, **environment}))
+    return kernel

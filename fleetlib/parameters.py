@@ -147,9 +147,15 @@ class Parameters(BaseModel):
     def from_namespace(cls, namespace: Mapping[str, Any]) -> Self:
         """Parameters from a notebook's variables, over the file that `FLEET_PARAMETERS` names, if set."""
         path = os.environ.get("FLEET_PARAMETERS")
-        base = read_file(Path(path)) if path else {}
+        base = read_file(_upwards(Path(path))) if path else {}
         given = {name: namespace[name] for name in cls.model_fields if name in namespace}
         return cls.check({**base, **given}, "the notebook's parameters cell")
+
+
+def _upwards(path: Path) -> Path:
+    """A relative path from the current folder or the nearest one above that has it: kernels work in the notebooks' folder."""
+    here = Path.cwd()
+    return next((folder / path for folder in (here, *here.parents) if (folder / path).exists()), path)
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -16,15 +16,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleetlib import kernels
 from fleetlib.errors import ParameterError
 from fleetlib.imports import without_iri_grammars
 from fleetlib.parameters import Parameters
-
-if TYPE_CHECKING:
-    from jupyter_client.manager import AsyncKernelManager
 
 NOT_BY_DEFAULT = ("99",)
 """Stages that run only when they are named: nobody tears down by accident."""
@@ -123,6 +120,7 @@ def execute(
     With `resume`, the last run with the same parameters goes on: what it had done is skipped.
     """
     parameters = Parameters.check(values, "the parameters given to fleet run").model_dump()
+    runs = runs.absolute()  # the kernels work in the notebooks' folder
     done = _done_before(runs, parameters) if resume else {}
     run = Run(_folder(runs), parameters)
     ahead = _Ahead([path for path in paths if path.stem not in done], run.folder)
@@ -149,7 +147,7 @@ class _Ahead:
     def __init__(self, paths: Sequence[Path], folder: Path) -> None:
         self._folder = folder
         self._left = deque(paths)
-        self._waiting: deque[AsyncKernelManager] = deque()
+        self._waiting: deque[kernels.Kernel] = deque()
         self._start(1)  # the first is waited for: none beside it
 
     def record(self, path: Path) -> Path:
@@ -157,14 +155,14 @@ class _Ahead:
         return self._folder / f"{path.stem}.json"
 
     @contextmanager
-    def kernel(self) -> Iterator[AsyncKernelManager]:
+    def kernel(self) -> Iterator[kernels.Kernel]:
         """The next notebook's kernel, for as long as the block."""
         kernel = self._waiting.popleft()
         self._start(self.COUNT)
         try:
             yield kernel
         finally:
-            kernels.stop(kernel)
+            kernel.stop()
 
     def _start(self, count: int) -> None:
         while self._left and len(self._waiting) < count:
@@ -174,7 +172,7 @@ class _Ahead:
 
     def close(self) -> None:
         for kernel in self._waiting:
-            kernels.stop(kernel)
+            kernel.stop()
 
 
 def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageResult:

@@ -89,3 +89,15 @@ def test_anything_else_is_refused_or_accepted_but_never_crashes(values: dict[str
         Parameters.check(values)
     except ParameterError as error:
         assert str(error)
+
+
+def test_a_relative_file_is_found_from_the_notebooks_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "parameters").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "parameters" / "mine.yaml").write_text("location: westeurope\n")
+    monkeypatch.setenv("FLEET_PARAMETERS", "parameters/mine.yaml")
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert Parameters.from_namespace({}).location == "westeurope"
+    monkeypatch.setenv("FLEET_PARAMETERS", "parameters/yours.yaml")
+    with pytest.raises(ParameterError, match="no such parameters file"):
+        Parameters.from_namespace({})

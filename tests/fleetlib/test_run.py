@@ -1,0 +1,49 @@
+"""`fleet run`: what it does around the notebooks, on notebooks of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from fleetlib import run
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+RECORDS = """
+import json, os
+from pathlib import Path
+Path(os.environ["FLEET_RECORD"]).write_text(json.dumps({"changes": [["made", "one", ""]], "checks": []}))
+"""
+
+
+def notebook(folder: Path, name: str, *sources: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    path = folder / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(metadata=KERNEL, cells=cells), path)
+    return path
+
+
+def test_what_the_stages_did_is_kept_also_under_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [notebook(tmp_path / "notebooks", "00_first", RECORDS), notebook(tmp_path / "notebooks", "01_second", "1 + 1")]
+    done = run.execute(paths, {}, Path("runs"), tell=lambda result: None)
+    assert [(result.status, len(result.changes)) for result in done.results] == [("done", 1), ("done", 0)]
+    assert (tmp_path / "runs" / "latest" / "01_second.ipynb").exists()
+
+
+def test_a_failing_notebook_ends_the_run_and_no_kernel_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    paths = [
+        notebook(folder, "00_first", "raise SystemError('broken')"),
+        notebook(folder, "01_second", "1"),
+        notebook(folder, "02", "1"),
+    ]
+    done = run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)
+    assert [(result.notebook, result.status) for result in done.results] == [("00_first", "failed")]
+    assert "broken" in done.results[0].error
+    working_here = [
+        process for process in Path("/proc").glob("[0-9]*/cwd") if process.exists() and process.resolve() == folder.resolve()
+    ]
+    assert not working_here
