@@ -92,9 +92,7 @@ def run_stages(
     junit_file: Path | None,
 ) -> None:
     """Run stages (all but the tear-down, if none is named) as notebooks, and write a report: HTML, JSON, JUnit."""
-    from fleetlib import report, run
-    from fleetlib.report import gather
-    from fleetlib.session import connect
+    from fleetlib import run
 
     values = _values(file, pairs)
     Parameters.check(values, str(file or "-p"))
@@ -112,6 +110,10 @@ def run_stages(
         click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
 
     done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
+    from fleetlib import report  # what reads the fleet is imported when there is one
+    from fleetlib.report import gather
+    from fleetlib.session import connect
+
     written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)))
     path = report.write(written, done.folder)
     _copies(done.folder, json_file, junit_file)

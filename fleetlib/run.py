@@ -133,6 +133,8 @@ def execute(
             tell(result)
             if result.status == "failed":
                 break
+            if len(run.results) == 1:
+                kernels.preload()
     finally:
         ahead.close()
     _point_latest(runs, run.folder)
