@@ -177,6 +177,30 @@ def write_report(
     sys.exit(1 if written.bad else 0)
 
 
+@main.command()
+@click.option("--chart", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The chart's folder.")
+@FILE
+@PAIRS
+def publish(chart: Path | None, file: Path | None, pairs: tuple[tuple[str, str], ...]) -> None:
+    """Lint, package and push the cluster chart of this checkout to `chart_registry`, for CI. Notebook 05 does it step by step.
+
+    Sign in to the registry before (az acr login, docker login). A published version with other content is refused.
+    """
+    import tempfile
+
+    from fleetlib import gitops
+    from fleetlib.session import connect
+
+    session = connect(Parameters.check(_values(file, pairs)))
+    source = gitops.Chart(chart or project_root() / "charts" / "podinfocluster")
+    errors = [line for line in source.lint() if line.startswith("ERROR")]
+    if errors:
+        raise FinalError("the chart does not pass Helm's lint", target=str(source.folder), said="; ".join(errors))
+    with tempfile.TemporaryDirectory() as folder:
+        change = gitops.publish(session.registry, source, source.package(Path(folder))).apply()
+    click.echo(str(change) if change else f"{change.target} is published already")
+
+
 def _text(frame: Any) -> str:
     """The frame for a terminal: texts to the left, numbers to the right, no column of empty texts."""
     shown = frame.reset_index().fillna("")

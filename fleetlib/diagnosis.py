@@ -57,6 +57,8 @@ CAUSES = (
           "set fleet_branch to a branch that exists, or push it; then run 03_bootstrap_flux again"),
     Cause(r"kustomization path not found|path not found", "the path of a kustomization does not exist in the repository",
           "correct the path (flux.kustomizationPath of the release, or the configuration's), or add the folder"),
+    Cause(r"kustomize build failed|accumulating resources", "Flux cannot build the folder: a kustomization.yaml or a manifest in it is wrong",
+          "correct the file that the message names in Git, and commit: Flux follows by itself"),
     Cause(r"failed to find layer with media type", "the artifact in the registry has no layer of the chart's media type",
           "publish the chart with 05_publish_cluster_chart (or `helm push`), not as a generic artifact"),
     Cause(r"MANIFEST_UNKNOWN|NAME_UNKNOWN|manifest unknown|not found: manifest|no such tag|name unknown",

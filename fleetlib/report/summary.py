@@ -1,0 +1,34 @@
+"""The report in a few lines of Markdown, which GitHub and Azure Pipelines show on a build's page."""
+
+from __future__ import annotations
+
+from fleetlib.report.model import Report
+
+MOST = 20
+"""Findings shown; the page has them all."""
+
+
+def text(report: Report) -> str:
+    lines = [f"## {'✗' if report.bad else '✓'} {report.title}", ""]
+    if report.run:
+        lines += ["| stage | result | what it did | seconds |", "|---|---|---|---:|"]
+        lines += [f"| {r.notebook} | {r.status} | {_cell(r.sentence)} | {r.seconds:.1f} |" for r in report.run.results]
+        lines += [""]
+        for result in report.run.results:
+            if result.status == "failed":
+                lines += [f"### {result.notebook} failed", "", *("    " + line for line in result.error.splitlines()), ""]
+    if report.unread:
+        lines += ["The fleet could not be read:", "", *("    " + line for line in report.unread.splitlines()), ""]
+    clusters = report.table("clusters")
+    if clusters:
+        lines += [f"{len(clusters.rows)} clusters, {len(report.findings)} findings.", ""]
+    lines += [f"- **{_cell(f.target)}** {_cell(f.layer)}: {_cell(f.message)}" for f in report.findings[:MOST]]
+    if len(report.findings) > MOST:
+        lines.append(f"- and {len(report.findings) - MOST} more: see the report")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(text: str) -> str:
+    """On one line, and without what Markdown or HTML would make of it."""
+    flat = " ".join(text.split())
+    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
