@@ -231,6 +231,10 @@ class ChartRegistry:
         return FinalError(what, target=target, said=said, fix=fix)
 
 
+_SEVERITY = ("UNKNOWN", "INFO", "WARNING", "ERROR")
+"""Helm's levels of a lint message, by number (pkg/chart/v2/lint/support)."""
+
+
 @dataclass
 class Chart:
     """The cluster chart in the fleet's repository: linted, rendered and packaged by Helm's own code."""
@@ -247,7 +251,7 @@ class Chart:
 
         found = helm_python.lint(str(self.folder), values=values) if values else helm_python.lint(str(self.folder))
         messages = found.get("messages", found) if isinstance(found, dict) else found
-        return [f"{m.get('severity', '')} {m.get('path', '')}: {m.get('message', m)}" for m in messages or []]
+        return [f"{_SEVERITY[m['severity']]} {m['path']}: {m['error']}" for m in messages or []]
 
     def render(self, release: str, namespace: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         """The objects that a release of the chart consists of. Raises `FinalError` with Helm's words."""

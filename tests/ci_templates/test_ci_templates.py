@@ -175,6 +175,13 @@ def test_a_new_chart_version_is_published_and_a_changed_old_one_is_refused(build
     assert not build.failed and "create: oci://contosofleet.azurecr.io/charts/podinfocluster:0.2.0" in build.log, build.log
 
 
+def test_a_chart_that_helm_refuses_is_not_published(build: Build) -> None:
+    (build.folder / "charts/podinfocluster/templates/broken.yaml").write_text("{{ if }}")
+    build.run([script for script in _scripts(GITHUB) if script.job == "publish"])
+    assert build.failed and "the chart does not pass Helm's lint" in build.log, build.log
+    assert "podinfocluster/templates/broken.yaml:1" in build.log and "create:" not in build.log
+
+
 def test_a_pull_request_that_breaks_the_fleet_fails_with_its_reason_in_summary_and_junit(build: Build) -> None:
     release = build.folder / "flux/controlplane/kustomization.yaml"
     release.write_text(release.read_text() + "  - nowhere.yaml\n")

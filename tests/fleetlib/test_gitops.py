@@ -1,6 +1,9 @@
-"""Editing YAML changes one value and no other byte."""
+"""Editing YAML changes one value and no other byte; the chart is checked by Helm's own linter."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetlib.errors import FinalError
-from fleetlib.gitops import set_value
+from fleetlib.gitops import Chart, set_value
+
+CHART = Path(__file__).parents[2] / "charts" / "podinfocluster"
 
 RELEASE = """\
 # One environment
@@ -61,3 +66,11 @@ def test_any_scalar_reads_back_as_itself(value: object) -> None:
     changed = set_value(RELEASE, ("spec", "values", "clusterCount"), value)
     assert yaml.safe_load(changed.split("\n---\n")[0])["spec"]["values"]["clusterCount"] == value
     assert changed.endswith("second: document\n")
+
+
+def test_helms_findings_are_lines_with_their_severity(tmp_path: Path) -> None:
+    folder = shutil.copytree(CHART, tmp_path / "podinfocluster")
+    assert Chart(folder).lint() == []
+    (folder / "templates" / "broken.yaml").write_text("{{ if }}")
+    [line] = Chart(folder).lint()
+    assert line.startswith("ERROR templates/: parse error at (podinfocluster/templates/broken.yaml:1)")
