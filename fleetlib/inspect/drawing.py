@@ -6,6 +6,7 @@ colour-blind and in grey, since they differ in lightness; and nothing is said by
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
@@ -32,7 +33,10 @@ class Plot:
     svg: str = field(repr=False)
 
     def _repr_html_(self) -> str:
-        return f'<figure style="margin:0;max-width:{WIDTH}px"><figcaption><b>{escape(self.title)}</b></figcaption>{self.svg}</figure>'
+        """As a picture on white: JupyterLab strips SVG elements from outputs that it has not computed itself, and leaves their texts."""
+        on_white = self.svg.replace("<title>", '<rect width="100%" height="100%" fill="#fff"/><title>', 1)
+        source = f"data:image/svg+xml;base64,{b64encode(on_white.encode()).decode()}"
+        return f'<b>{escape(self.title)}</b><br><img width="{WIDTH}" alt={quoteattr(self.alt)} src="{source}">'
 
     def __repr__(self) -> str:
         return f"{self.title}: {self.alt}"

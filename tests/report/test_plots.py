@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
+from xml.sax.saxutils import unescape
 
 import pandas
 import pytest
@@ -83,6 +86,18 @@ def test_plots_are_well_formed_named_in_words_and_stay_inside(count: int) -> Non
                 box.attrib,
             )
             assert float(box.get("y", 0)) + float(box.get("height", 0)) <= height + 0.5, (plot.name, box.attrib)
+
+
+@pytest.mark.parametrize("plot", _all(3), ids=lambda plot: plot.name)
+def test_in_a_notebook_it_is_a_picture_that_an_untrusted_output_may_show(plot: Plot) -> None:
+    html = plot._repr_html_()
+    assert "<svg" not in html, "JupyterLab strips it from stored outputs"
+    [source] = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
+    root = ElementTree.fromstring(base64.b64decode(source))
+    assert root[0].get("fill") == "#fff", "black text needs its own ground on a dark page"
+    assert [part.tag for part in root[1:]] == [part.tag for part in ElementTree.fromstring(plot.svg)]
+    [shown] = re.findall(r'alt=("[^"]*"|\'[^\']*\')', html)
+    assert unescape(shown[1:-1], {"&quot;": '"'}) == plot.alt
 
 
 def test_what_a_plot_says_is_what_the_frame_holds() -> None:
