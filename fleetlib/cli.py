@@ -124,8 +124,7 @@ def run_stages(
         if result.error:
             click.echo(f"\n{result.error}", err=True)
     if not done.failed:
-        changes = f"{done.changes} change{'s' * (done.changes != 1)}"
-        click.echo(f"\n{changes}" if done.changes else "\nNothing changed: everything was as declared.")
+        click.echo(f"\n{run.counted(done.changes)}" if done.changes else "\nNothing changed: everything was as declared.")
     click.echo(f"report: {os.path.relpath(path)}")
     sys.exit(1 if done.failed else 0)
 

@@ -39,11 +39,9 @@ ARGUMENTS = (
 )
 
 
-def preload() -> threading.Thread:
-    """The same for this process, in a thread that has begun: a run reads the fleet in the end, and waits most of the time before."""
-    thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in PRELOADED], daemon=True)
-    thread.start()
-    return thread
+def preload() -> None:
+    """The same for this process, in the background: a run reads the fleet in the end, and waits most of the time before."""
+    threading.Thread(target=lambda: [importlib.import_module(name) for name in PRELOADED], daemon=True).start()
 
 
 class _Client(AsyncKernelClient):  # type: ignore[misc]  # jupyter_client is untyped here

@@ -27,7 +27,11 @@ NOT_BY_DEFAULT = ("99",)
 """Stages that run only when they are named: nobody tears down by accident."""
 
 _ANSI = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
-"""Colours of terminals, which some programs put into their messages."""
+
+
+def uncoloured(text: str) -> str:
+    """Without the colours of terminals, which some programs put into their messages."""
+    return _ANSI.sub("", text)
 
 
 @dataclass
@@ -46,13 +50,14 @@ class StageResult:
     def sentence(self) -> str:
         if self.status == "failed":
             first = self.error.splitlines()[0] if self.error else "failed"
-            return f"{first} (after {_changes(len(self.changes))})" if self.changes else first
+            return f"{first} (after {counted(len(self.changes))})" if self.changes else first
         if self.status == "skipped":
             return "done in the run that is resumed"
-        return _changes(len(self.changes)) if self.changes else "nothing to change"
+        return counted(len(self.changes)) if self.changes else "nothing to change"
 
 
-def _changes(count: int) -> str:
+def counted(count: int) -> str:
+    """So many changes, in words."""
     return f"{count} change{'' if count == 1 else 's'}"
 
 
@@ -133,7 +138,7 @@ def execute(
             tell(result)
             if result.status == "failed":
                 break
-            if len(run.results) == 1:
+            if len(run.results) == 1 < len(paths):
                 kernels.preload()
     finally:
         ahead.close()
@@ -160,8 +165,8 @@ class _Ahead:
     def kernel(self) -> Iterator[kernels.Kernel]:
         """The next notebook's kernel, for as long as the block."""
         kernel = self._waiting.popleft()
-        self._start(self.COUNT)
         try:
+            self._start(self.COUNT)
             yield kernel
         finally:
             kernel.stop()
@@ -199,7 +204,7 @@ def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageRe
                 km=kernel,
             )
     except PapermillExecutionError as error:
-        result.status, result.error = "failed", _ANSI.sub("", str(error.evalue))
+        result.status, result.error = "failed", uncoloured(str(error.evalue))
     result.seconds = round(time.monotonic() - began, 2)
     record = ahead.record(path)
     if record.exists():
@@ -216,19 +221,17 @@ def _used_by(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _done_before(runs: Path, parameters: dict[str, Any]) -> dict[str, StageResult]:
-    latest = runs / "latest" / "run.json"
-    folders = [latest] if latest.exists() else []
-    folders += sorted(runs.glob("*/run.json"), reverse=True)[:1]
-    for path in folders:
-        stored = json.loads(path.read_text())
-        if stored["parameters"] != parameters:
-            raise ParameterError(
-                "the last run had other parameters, so it cannot be resumed", target=str(path.parent),
-                fix="give the same parameters, or run without --resume: what is done already is not done again",
-            )  # fmt: skip
-        results = [StageResult(**item) for item in stored["results"]]
-        return {r.notebook: _skipped(r) for r in results if r.status in ("done", "skipped")}
-    return {}
+    folders = [runs / "latest", *(path.parent for path in sorted(runs.glob("*/run.json"), reverse=True))]
+    last = next((folder for folder in folders if (folder / "run.json").exists()), None)
+    if last is None:
+        return {}
+    before = Run.load(last)
+    if before.parameters != parameters:
+        raise ParameterError(
+            "the last run had other parameters, so it cannot be resumed", target=str(last),
+            fix="give the same parameters, or run without --resume: what is done already is not done again",
+        )  # fmt: skip
+    return {r.notebook: _skipped(r) for r in before.results if r.status in ("done", "skipped")}
 
 
 def _skipped(result: StageResult) -> StageResult:

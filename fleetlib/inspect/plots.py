@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROW = 30
 FEEDS = {"GitRepository": "Git", "OCIRepository": "OCI", "HelmRepository": "Helm"}
 """The kinds of sources that are drawn, with their short names."""
-PROVISIONING, NODES, BLUE = "#f0b04a", "#3b6ea8", "#3b6ea8"
+BAR = "#3b6ea8"
 
 
 def states(clusters: pandas.DataFrame) -> pandas.Series:
@@ -137,7 +137,7 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
         seconds = ((end if open_end else row.finished) - row.started).total_seconds()
         lasted.append(seconds)
         words = f"{name}: {seconds:,.0f} s" + (" so far" if open_end else "")
-        parts.append(rect(x, y, max(seconds * scale, 1.5), step * 0.72, PROVISIONING if open_end else BLUE, words))
+        parts.append(rect(x, y, max(seconds * scale, 1.5), step * 0.72, STATES["provisioned"] if open_end else BAR, words))
         if named:
             parts.append(text(left - 10, y + 11, name, anchor="end"))
             parts.append(text(x + seconds * scale + 6, y + 11, duration(seconds) + (" …" if open_end else ""), soft=True))
@@ -152,7 +152,7 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
     parts.append(text(WIDTH - 70, height + 16, f"+ {duration(span)}", anchor="end", soft=True))
     at_it = int(rows.finished.isna().sum())
     bottom = height + 42
-    parts += legend(bottom, [("provisioned", BLUE), *([("still at it …", PROVISIONING)] if at_it else [])])
+    parts += legend(bottom, [("provisioned", BAR), *([("still at it …", STATES["provisioned"])] if at_it else [])])
     alt = (f"Provisioning timeline of {len(rows)} clusters from {begin:%Y-%m-%d %H:%M:%S}, over {duration(span)}; "
            f"the median took {duration(sorted(lasted)[len(lasted) // 2])}, the longest {duration(max(lasted))}; {at_it} not finished.")  # fmt: skip
     return plot("provisioning", "Provisioning timeline", alt, parts, bottom + 12)
@@ -212,13 +212,13 @@ def nodes(pools: pandas.DataFrame) -> Plot:
         y = number * ROW + 6
         parts += [
             text(left - 10, y + 14, environment, anchor="end"),
-            rect(left, y, row["nodes"] * scale, 20, NODES, f"{environment}: {row['nodes']:g} nodes"),
+            rect(left, y, row["nodes"] * scale, 20, BAR, f"{environment}: {row['nodes']:g} nodes"),
             rect(left, y, row["max"] * scale, 20, "currentColor", outline=True),
             text(left + max(row["max"], row["nodes"]) * scale + 6, y + 14.5, f"{row['nodes']:g} of {row['max']:g}", soft=True),
         ]
     bottom = ROW * len(rows) + 52
     parts += [
-        *legend(bottom, [("nodes now", NODES)]),
+        *legend(bottom, [("nodes now", BAR)]),
         rect(130, bottom - 10, 12, 12, "currentColor", outline=True),
         text(148, bottom, "the most there may be"),
     ]
@@ -236,7 +236,7 @@ def cost(costs: pandas.DataFrame, recorded: str, currency: str = "USD") -> Plot:
     for number, (environment, row) in enumerate(rows.iterrows()):
         y, missing = number * ROW + 6, int(unpriced[str(environment)])
         words = f"{row['sum']:,.0f}" + (f" + {missing} without a price" if missing else "")
-        parts += [text(left - 10, y + 14, environment, anchor="end"), rect(left, y, row["sum"] * scale, 20, BLUE, f"{environment}: {words}"),
+        parts += [text(left - 10, y + 14, environment, anchor="end"), rect(left, y, row["sum"] * scale, 20, BAR, f"{environment}: {words}"),
                   text(left + row["sum"] * scale + 6, y + 14.5, words)]  # fmt: skip
     note = f"Estimate: list prices recorded on {recorded}, nodes and AKS tier only, as if all ran for 730 hours"
     bottom = ROW * len(rows) + 62

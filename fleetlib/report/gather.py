@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetlib import diagnosis
@@ -94,23 +91,3 @@ def _broken_layer(row: Any) -> str:
 def _explained(target: str, layer: str, reason: str, message: str) -> Finding:
     cause = diagnosis.explain(message)
     return Finding(target, layer, message, reason, cause.meaning if cause else "", cause.fix if cause else "")
-
-
-def history(runs: Path, now: pandas.DataFrame) -> pandas.DataFrame:
-    """Compliant clusters over time, from the reports of earlier runs and the clusters as they are now: time, compliant, clusters."""
-    import pandas
-
-    rows = [row for path in sorted(runs.glob("*/report.json")) if (row := _snapshot(path))]
-    rows.append((pandas.Timestamp.now("UTC"), int((now.compliance == "Compliant").sum()), len(now)))
-    return pandas.DataFrame(rows, columns=["time", "compliant", "clusters"])
-
-
-def _snapshot(path: Path) -> tuple[Any, int, int] | None:
-    import pandas
-
-    try:
-        stored = json.loads(path.read_text())
-        rows: Sequence[dict[str, Any]] = stored["tables"]["clusters"]
-        return pandas.Timestamp(stored["made"]), sum(row["compliance"] == "Compliant" for row in rows), len(rows)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # of another version, or of a run that had no fleet

@@ -11,7 +11,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fleetlib.report.model import Report
+from fleetlib.report.model import Finding, Report
+from fleetlib.run import uncoloured
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -53,9 +54,9 @@ def _promises(report: Report) -> Iterator[Case]:
 def _findings(report: Report) -> Iterator[Case]:
     """A case a cluster, so that the healthy ones are counted as well."""
     clusters = report.table("clusters")
-    names = [str(row[0]) for row in clusters.rows] if clusters else []
-    by_target = {name: [f for f in report.findings if f.target == name] for name in names}
-    by_target |= {f.target: [g for g in report.findings if g.target == f.target] for f in report.findings}
+    by_target: dict[str, list[Finding]] = {str(row[0]): [] for row in clusters.rows} if clusters else {}
+    for finding in report.findings:
+        by_target.setdefault(finding.target, []).append(finding)
     if report.unread:
         yield Case("fleet", "the fleet can be read", failure=(report.unread.splitlines()[0], report.unread))
     for name, found in by_target.items():
@@ -84,4 +85,4 @@ def _suite(root: ElementTree.Element, name: str, cases: list[Case], stamp: str) 
 
 def _clean(text: str) -> str:
     """Without terminal colours and what XML cannot hold."""
-    return _NOT_XML.sub("", re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", text))
+    return _NOT_XML.sub("", uncoloured(text))

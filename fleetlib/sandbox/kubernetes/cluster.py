@@ -12,6 +12,7 @@ from collections import deque
 from datetime import timedelta
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.fabric import ClusterGoal
@@ -61,8 +62,8 @@ class Cluster:
     def load(self) -> None:
         """Take up what is stored."""
         self.objects.load()
-        for definition in self.objects.all(crds.PREFIX):
-            self.definitions[f"{crds.PREFIX}/{definition['metadata']['name']}"] = definition
+        for record in self.objects.store.list(self.objects.partition, crds.PREFIX).records:
+            self.definitions[record.key] = trees.parse(record.value)
         self._serve_definitions()
 
     def set_goal(self, goal: ClusterGoal) -> None:

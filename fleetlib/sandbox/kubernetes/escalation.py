@@ -159,7 +159,7 @@ def impersonated(policy: Policy, user: User, headers: Iterable[tuple[bytes, byte
             return user
         raise errors.internal("requested impersonation of uid, groups or extra without impersonating a user")
     for asked in _impersonations(name, uid, groups, extra):
-        _authorize(policy, user, asked)
+        authorize(policy, user, asked)
     return User(name, _groups_of(name, groups), uid, extra)
 
 
@@ -190,18 +190,15 @@ def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
     return (*groups, _AUTHENTICATED)
 
 
-def _authorize(policy: Policy, user: User, asked: Attributes) -> None:
+def authorize(policy: Policy, user: User, asked: Attributes) -> None:
+    """Refuse with a 403 what the user may not."""
     decision = policy.decide(user, asked)
-    if not decision.allowed:
-        raise refusal(user, asked, decision.reason)
-
-
-def refusal(user: User, asked: Attributes, reason: str = "") -> errors.StatusError:
-    """The 403 for a question that was answered with no."""
-    more = f": {reason}" if reason else ""
+    if decision.allowed:
+        return
+    more = f": {decision.reason}" if decision.reason else ""
     if asked.path:
-        return errors.forbidden_path(user.name, asked.verb, asked.path, more)
+        raise errors.forbidden_path(user.name, asked.verb, asked.path, more)
     what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}{more}'
-    return errors.forbidden(asked.group, asked.resource, asked.name, why)
+    raise errors.forbidden(asked.group, asked.resource, asked.name, why)

@@ -102,9 +102,7 @@ def _authenticate(cluster: Cluster, headers: dict[bytes, bytes], scope: Scope) -
 
 
 def _authorize(request: Request, asked: Attributes) -> None:
-    decision = request.cluster.policy.decide(request.user, asked)
-    if not decision.allowed:
-        raise escalation.refusal(request.user, asked, decision.reason)
+    escalation.authorize(request.cluster.policy, request.user, asked)
 
 
 # --- resources -------------------------------------------------------------------------------------------------------

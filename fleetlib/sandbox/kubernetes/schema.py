@@ -8,7 +8,6 @@ Source: apiextensions-apiserver's structural schemas (pruning, defaulting, listt
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
@@ -259,14 +258,14 @@ def _default(value: Any, node: Node | None) -> None:
         for name in node.fields.declared():
             child = node.fields[name]
             if child is not None and child.has_default and name not in value:
-                value[name] = copy.deepcopy(child.default)
+                value[name] = trees.copy(child.default)
         for name, member in list(value.items()):
             child = node.fields[name]
             if child is None:
                 continue
             if member is None and not child.nullable:
                 if child.has_default:
-                    member = value[name] = copy.deepcopy(child.default)
+                    member = value[name] = trees.copy(child.default)
                 else:
                     del value[name]
             _default(member, child)
@@ -274,7 +273,7 @@ def _default(value: Any, node: Node | None) -> None:
         items = node.items
         for at, item in enumerate(value):
             if item is None and items.has_default and not items.nullable:
-                item = value[at] = copy.deepcopy(items.default)
+                item = value[at] = trees.copy(items.default)
             _default(item, items)
 
 
@@ -309,25 +308,19 @@ def _holds(value: Any, node: Node, old: Any) -> bool:
     found: type = type(value)
     if node.plain is not found:
         return next(_validate(value, node, "", old), None) is None
+    if old is not None and trees.same(value, old):
+        return True
     if found is dict:
-        before = old if old.__class__ is dict else _NOTHING
-        for name in node.required:
-            if name not in value:
-                return False
-        for name, member in value.items():
-            child = node.fields[name]
-            if child is not None:
-                earlier = before.get(name)
-                if not (earlier is not None and trees.same(member, earlier)) and not _holds(member, child, earlier):
-                    return False
-    elif found is list and node.items is not None:
+        before = old if isinstance(old, dict) else {}
+        children = ((name, member, node.fields[name]) for name, member in value.items())
+        return all(name in value for name in node.required) and all(
+            child is None or _holds(member, child, before.get(name)) for name, member, child in children
+        )
+    if found is list and node.items is not None:
         return all(_holds(item, node.items, None) for item in value)
-    elif found is int:
+    if found is int:
         return bool(-(1 << 63) <= value < 1 << 63)
     return True
-
-
-_NOTHING: dict[str, Any] = {}
 
 
 def _validate(value: Any, node: Node, path: str, old: Any = None) -> Iterator[Cause]:
@@ -389,7 +382,7 @@ def _check_enum(value: Any, node: Node, path: str) -> Iterator[Cause]:
 
 def _check_object(value: dict[str, Any], node: Node, path: str, old: dict[str, Any]) -> Iterator[Cause]:
     raw = node.raw
-    for name in raw.get("required", ()):
+    for name in node.required:
         if name not in value:
             yield Cause("FieldValueRequired", "Required value", _join(path, name))
     if "maxProperties" in raw and len(value) > raw["maxProperties"]:

@@ -558,19 +558,12 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
         causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
         raise errors.apply_conflict(_conflict_message(causes), causes) from None
     if record is None:
-        _authorize_creation(request, resource, namespace, name)
+        asked = rbac.Attributes("create", resource.group, resource.plural, "", namespace, name)
+        escalation.authorize(cluster.policy, request.user, asked)  # who may patch may not therefore create
         return create(request, resource, merged, namespace, managed=True)
     assert live is not None
     merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     return update(request, resource, record, merged, subresource, managed=True)
-
-
-def _authorize_creation(request: Request, resource: Resource, namespace: str, name: str) -> None:
-    """Who may patch may not therefore create."""
-    asked = rbac.Attributes("create", resource.group, resource.plural, "", namespace, name)
-    decision = request.cluster.policy.decide(request.user, asked)
-    if not decision.allowed:
-        raise escalation.refusal(request.user, asked, decision.reason)
 
 
 def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namespace: str, name: str) -> None:

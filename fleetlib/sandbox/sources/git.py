@@ -74,8 +74,9 @@ class GitHost:
         except repositories.RepositoryError:
             await _refuse(send, 404, "Repository not found.")
             return
-        if seed := self._seeds.pop(folder, None):
-            seed()
+        if seed := self._seeds.get(folder):
+            seed()  # leaves alone what is there; if it fails, the next request tries again
+            del self._seeds[folder]
         if pushes and not folder.is_dir():
             repositories.create(folder)
             mirror(self._sandbox, f"https://{repository}", "git")
