@@ -28,7 +28,8 @@ ENDPOINTS = {
 
 @dataclass
 class Cloud:
-    """One Azure. `mirrors` maps public URL prefixes to where they are served instead (a proxy, a mirror, the sandbox)."""
+    """One Azure. `mirrors` maps public URL prefixes to where they are served instead (a proxy, a mirror, the sandbox); `pace` is
+    how many seconds here one of the cloud's own takes, by which its controllers try again: 1, unless its clock is a faster one."""
 
     name: str
     resource_manager: str
@@ -39,6 +40,7 @@ class Cloud:
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     mirrors: dict[str, str] = field(default_factory=dict)
+    pace: float = 1.0
 
     @cached_property
     def credential(self) -> Any:
@@ -128,7 +130,7 @@ def sandbox_cloud(home: Path, clock: str = "instant") -> Cloud:
         raise FinalError("the sandbox is not available", said=str(error), fix="see `fleet sandbox logs`") from error
     return Cloud(
         "sandbox", where.base, where.base, home, where.ca_file, where.tenant_id, where.client_id, where.client_secret,
-        where.mirrors,
+        where.mirrors, where.pace,
     )  # fmt: skip
 
 

@@ -66,7 +66,9 @@ class Parameters(BaseModel):
     new_environment_cluster_count: int = Field(1, ge=0, le=MAX_CLUSTERS, description="Its clusters.")
 
     timeout_minutes: float = Field(60, gt=0, le=720, description="The longest wait of any single step.")
-    patience_minutes: float = Field(2, ge=0, le=720, description="How long an error that waiting does not mend may stand.")
+    patience_minutes: float = Field(
+        2, ge=0, le=720, description="How long an error that waiting does not mend may stand, in the cloud's time."
+    )
 
     @field_validator("timeout_minutes", "patience_minutes", mode="before")
     @classmethod

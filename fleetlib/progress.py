@@ -19,8 +19,7 @@ class Wait:
         self.title = title
         self.heartbeat = 30.0  # seconds after which a silent watch is looked at again
         self._clock = clock
-        self._start = clock()
-        self._end = self._start + timeout
+        self._end = clock() + timeout
         self._bar: _Silent | _Notebook | _Terminal | None = None
         self.last = ""
 
@@ -39,10 +38,6 @@ class Wait:
                 f"gave up waiting: {self.title}", said=self.last, fix="look at the last state above; run again to wait on"
             )
         return left
-
-    def elapsed(self) -> float:
-        """Seconds since the wait began."""
-        return self._clock() - self._start
 
     def close(self) -> None:
         if self._bar is not None:

@@ -48,6 +48,11 @@ class Session:
         """The longest wait of one step, in seconds."""
         return self.parameters.timeout_minutes * 60
 
+    @property
+    def patience(self) -> float:
+        """How long an error that waiting does not mend may stand, in seconds here: `patience_minutes` of the cloud's own time."""
+        return self.parameters.patience_minutes * 60 * self.cloud.pace
+
     def __repr__(self) -> str:
         return f"Session({self.cloud.name}, {self.parameters.location})"
 

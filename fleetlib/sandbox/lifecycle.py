@@ -33,7 +33,8 @@ class Refused(SandboxError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a running sandbox is reached. `mirrors` maps public URL prefixes to where the sandbox serves them."""
+    """How a running sandbox is reached. `mirrors` maps public URL prefixes to where the sandbox serves them; `pace` is how many
+    real seconds a second of its timers takes."""
 
     base: str
     ca_file: Path
@@ -43,6 +44,7 @@ class Endpoint:
     client_id: str
     client_secret: str
     mirrors: dict[str, str]
+    pace: float = 1.0
 
     def __repr__(self) -> str:
         return f"Endpoint({self.base})"
@@ -98,15 +100,16 @@ def _start(state: Path, clock: str, project: Path | None) -> None:
 def endpoint(state: Path) -> Endpoint:
     """How the sandbox of this folder is reached. Raises `SandboxError` if it has never been started."""
     try:
-        port = json.loads((state / "settings.json").read_text())["port"]
+        settings = json.loads((state / "settings.json").read_text())
         credential = json.loads((state / "credential.json").read_text())
     except FileNotFoundError:
         raise SandboxError(f"there is no sandbox in {state}: start one with `fleet sandbox up`") from None
+    port = settings["port"]
     base = f"https://127.0.0.1:{port}"
     mirrors = {"https://": f"{base}/git/", "oci://": f"oci://127.0.0.1:{port}/"}
     return Endpoint(
         base, state / "ca.pem", TENANT_ID, SUBSCRIPTION_ID, SUBSCRIPTION_NAME,
-        credential["client_id"], credential["client_secret"], mirrors,
+        credential["client_id"], credential["client_secret"], mirrors, settings.get("pace", 1.0),
     )  # fmt: skip
 
 

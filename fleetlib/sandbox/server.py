@@ -211,11 +211,13 @@ def _logger(path: Path) -> Callable[[str, str], None]:
     return log
 
 
-def _settings(state: Path) -> dict[str, Any]:
+def _settings(state: Path, clock: ScaledClock) -> dict[str, Any]:
+    """What others must know to reach and to wait for this sandbox: its port, which stays, and its clock's pace, which may change."""
     path = state / "settings.json"
-    if not path.exists():
-        pki.write_private(path, json.dumps({"port": free_port()}))
-    settings: dict[str, Any] = json.loads(path.read_text())
+    known = json.loads(path.read_text()) if path.exists() else {"port": free_port()}
+    settings: dict[str, Any] = known | {"pace": clock.rates.wait}
+    if settings != known:
+        pki.write_private(path, json.dumps(settings))
     return settings
 
 
@@ -236,8 +238,9 @@ def main() -> None:
         sys.exit(f"another process serves the sandbox in {state}")
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
-    port = _settings(state)["port"]
-    sandbox = open_sandbox(state, port, ScaledClock(arguments.clock))
+    clock = ScaledClock(arguments.clock)
+    port = _settings(state, clock)["port"]
+    sandbox = open_sandbox(state, port, clock)
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
     gc.set_threshold(100_000, 20, 20)  # documents are trees, freed by counting: looking for cycles among them is most of a read

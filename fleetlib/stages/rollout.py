@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from fleetlib.diagnosis import explain
-from fleetlib.errors import TimeoutExpired, VerificationError
+from fleetlib.errors import TimeoutExpired
 from fleetlib.kube import Kube, Object, condition, current, ready
-from fleetlib.progress import Wait, waiting
+from fleetlib.progress import waiting
 from fleetlib.session import Session
+from fleetlib.stages.patience import Patience
 
 GIT_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "GitRepository")
 OCI_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "OCIRepository")
@@ -43,17 +43,16 @@ def await_ready(
     Raises `VerificationError` when an error that waiting does not mend has stood for the session's patience, and
     `TimeoutExpired` with the last states seen.
     """
-    wanted, patience = set(names), session.parameters.patience_minutes * 60
+    wanted, patience = set(names), Patience(session.patience)
     with waiting(title, session.timeout) as wait:
-        wait.heartbeat = max(1.0, min(wait.heartbeat, patience))
+        wait.heartbeat = patience.heartbeat
         for objects in kube.changes(*kind, wait, namespace):
             found = {name: obj for (_, name), obj in objects.items() if name in wanted}
             done = {name for name, obj in found.items() if accept(obj)}
             wait.update(len(done), len(wanted), _states(wanted - done, found))
             if done == wanted:
                 return found
-            if wait.elapsed() >= patience:
-                _give_up_on_final_errors(kind, {name: found[name] for name in wanted - done if name in found})
+            _lose_patience(patience, kind, found, done)
     raise AssertionError("a watch ends only by return or by exception")
 
 
@@ -82,16 +81,15 @@ def _decided(obj: Object) -> bool:
 
 def await_gone(session: Session, kube: Kube, kind: Kind, namespace: str, names: Collection[str], title: str) -> None:
     """Wait until none of the named objects is left."""
-    wanted, patience = set(names), session.parameters.patience_minutes * 60
+    wanted, patience = set(names), Patience(session.patience)
     with waiting(title, session.timeout) as wait:
-        wait.heartbeat = max(1.0, min(wait.heartbeat, patience))
+        wait.heartbeat = patience.heartbeat
         for objects in kube.changes(*kind, wait, namespace):
             left = {name: obj for (_, name), obj in objects.items() if name in wanted}
             wait.update(len(wanted) - len(left), len(wanted), _states(set(left), left))
             if not left:
                 return
-            if wait.elapsed() >= patience:
-                _give_up_on_final_errors(kind, left)
+            _lose_patience(patience, kind, left)
 
 
 def _states(names: Collection[str], found: dict[str, Object]) -> str:
@@ -102,12 +100,15 @@ def _states(names: Collection[str], found: dict[str, Object]) -> str:
     return "; ".join(texts)
 
 
-def _give_up_on_final_errors(kind: Kind, objects: dict[str, Object]) -> None:
+def _lose_patience(patience: Patience, kind: Kind, objects: dict[str, Object], done: Collection[str] = ()) -> None:
+    """Raises `VerificationError` for an object that has failed for too long for a reason that waiting does not mend."""
     for name, obj in objects.items():
-        status, reason, message = condition(obj)
-        cause = explain(f"{reason}: {message}") if status == "False" else None
-        if cause is not None and cause.final:
-            raise VerificationError(cause.meaning, target=f"{kind[1]}/{name}", said=f"{reason}: {message}", fix=cause.fix)
+        target = f"{kind[1]}/{name}"
+        if name in done:
+            patience.fine(target)
+        else:
+            status, reason, message = condition(obj)
+            patience.judge(target, status, f"{reason}: {message}")
 
 
 def applied(revision: str) -> Accept:
@@ -146,7 +147,7 @@ def await_compliance(session: Session, names: Collection[str]) -> None:
     """Wait until ARM calls every Flux configuration of these clusters Compliant. ARM offers no watch: it is asked, ever less often."""
     from fleetlib.azure.providers import pause
 
-    left, delay = set(names), 0.1
+    left, delay, patience = set(names), 0.1, Patience(session.patience)
     with waiting("clusters compliant", session.timeout) as wait:
         while True:
             states = {name: compliance(session, name) for name in sorted(left)}
@@ -155,18 +156,18 @@ def await_compliance(session: Session, names: Collection[str]) -> None:
             wait.update(len(names) - len(left), len(names), text)
             if not left:
                 return
-            _give_up_on_compliance(wait, session, {name: states[name] for name in left})
+            _lose_patience_with_compliance(patience, states)
             pause(min(delay, wait.remaining()))
-            delay = min(delay * 1.5, 15)
+            delay = min(delay * 1.5, 15, patience.heartbeat)
 
 
-def _give_up_on_compliance(wait: Wait, session: Session, states: dict[str, tuple[str, str]]) -> None:
-    if wait.elapsed() < session.parameters.patience_minutes * 60:
-        return
+_COMPLIANCE = {"Compliant": "True", "Non-Compliant": "False"}
+"""ARM's state as the status of a condition; Pending, Suspended and Unknown say nothing yet."""
+
+
+def _lose_patience_with_compliance(patience: Patience, states: dict[str, tuple[str, str]]) -> None:
     for name, (state, message) in states.items():
-        cause = explain(message)
-        if state == "Non-Compliant" and cause is not None and cause.final:
-            raise VerificationError(cause.meaning, target=f"fluxConfiguration of {name}", said=message, fix=cause.fix)
+        patience.judge(f"fluxConfiguration of {name}", _COMPLIANCE.get(state, ""), message)
 
 
 def compliance(session: Session, cluster: str) -> tuple[str, str]:

@@ -186,7 +186,7 @@ def test_a_pull_request_that_breaks_the_fleet_fails_with_its_reason_in_summary_a
     release = build.folder / "flux/controlplane/kustomization.yaml"
     release.write_text(release.read_text() + "  - nowhere.yaml\n")
     parameters = build.folder / "parameters/sandbox.yaml"
-    parameters.write_text(parameters.read_text().replace("patience_minutes: 2", "patience_minutes: 0.02"))
+    parameters.write_text(parameters.read_text().replace("patience_minutes: 2", "patience_minutes: 0.2"))
     build.run([script for script in _scripts(GITHUB) if script.job == "rehearse"])
     assert len(build.failed) == 1 and "fleet run" in build.failed[0], build.log
     assert "03_bootstrap_flux failed" in build.summary.read_text() and "nowhere.yaml" in build.summary.read_text()

@@ -59,7 +59,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         subprocess.run([sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", REGISTRY], check=True)
         session = connect(Parameters.check({
             "location": "centralus", "fleet_group": "rg-k8s-fleet", "fleet_repository": FLEET, "workloads_repository": WORKLOADS,
-            "chart_registry": REGISTRY, "timeout_minutes": 1.0, "patience_minutes": 0.2,
+            "chart_registry": REGISTRY, "timeout_minutes": 1.0, "patience_minutes": 2.0,
         }))  # fmt: skip
         for make in STAGES:
             stage = make(session)

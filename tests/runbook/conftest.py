@@ -28,7 +28,7 @@ STAGES: dict[str, type[Stage]] = {
     "06": DeployWorkloads,
 }  # fmt: skip
 SETTINGS: dict[str, Any] = {
-    "staging_cluster_count": 1, "prod_cluster_count": 1, "timeout_minutes": 1.0, "patience_minutes": 0.03,
+    "staging_cluster_count": 1, "prod_cluster_count": 1, "timeout_minutes": 1.0, "patience_minutes": 0.3,
 }  # fmt: skip
 
 
