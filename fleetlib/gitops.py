@@ -36,6 +36,9 @@ _UNREACHABLE = re.compile(
 )
 """How git and oras say that a host does not answer, or answers that it cannot: it may later."""
 
+_LOCKED = re.compile(r"\.lock': File exists|could not lock config file")
+"""How git says that another git works in the same copy, or was killed there."""
+
 
 @dataclass
 class Repository:
@@ -51,19 +54,33 @@ class Repository:
 
     def sync(self) -> str:
         """Make the working copy the remote branch's head; its commit. Raises `FinalError` if there is no such branch."""
-        if not (self.folder / ".git").exists():
-            self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._git("clone", "--quiet", "--no-checkout", self.url, str(self.folder), cwd=self.folder.parent)
+        if not self.folder.exists():
+            self._clone()
         self._git("fetch", "--quiet", "--prune", "origin")
         try:
             self._git("checkout", "--quiet", "--force", "-B", self.branch, f"origin/{self.branch}")
         except FinalError as error:
+            if "is not a commit" not in error.said:
+                raise
             raise FinalError(
                 f"the repository has no branch {self.branch!r}", target=self.url, said=error.said,
                 fix="create the branch, or set the parameter fleet_branch",
             ) from None  # fmt: skip
         self._git("clean", "--quiet", "-fdx")
         return self.head()
+
+    def _clone(self) -> None:
+        """A working copy, all of it or not at all: one that was interrupted must not be taken for the repository."""
+        parent = self.folder.parent
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix="clone-", dir=parent) as beside:
+            copy = Path(beside) / self.folder.name
+            self._git("clone", "--quiet", "--no-checkout", self.url, str(copy), cwd=parent)
+            try:
+                copy.rename(self.folder)
+            except OSError:
+                if not self.folder.exists():  # else another process was faster: its copy is as good
+                    raise
 
     def head(self) -> str:
         return self._git("rev-parse", "HEAD").strip()
@@ -123,6 +140,8 @@ class Repository:
             fix = "check the repository's URL and your rights to it"
             if _UNREACHABLE.search(said):
                 fix = "the Git host does not answer: look at its status page and your network, then run the same notebook again"
+            if _LOCKED.search(said):
+                fix = f"if no other git works there, one was killed: delete {self.folder} (a copy, made anew) and run again"
             raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix=fix)
         return done.stdout
 
