@@ -109,7 +109,11 @@ def run_stages(
         mark = {"done": "✓", "failed": "✗", "skipped": "-"}[result.status]
         click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
 
-    done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
+    try:
+        done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
+    except KeyboardInterrupt:
+        click.echo("\nstopped in the middle of a stage: go on with the same command and --resume", err=True)
+        sys.exit(130)
     from fleetlib import report  # what reads the fleet is imported when there is one
     from fleetlib.report import gather
     from fleetlib.session import connect

@@ -6,6 +6,7 @@ defaults. May import `errors` only.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import os
 import re
@@ -147,11 +148,23 @@ class Parameters(BaseModel):
 
     @classmethod
     def from_namespace(cls, namespace: Mapping[str, Any]) -> Self:
-        """Parameters from a notebook's variables, over the file that `FLEET_PARAMETERS` names, if set."""
+        """Parameters from a notebook's variables, over the file that `FLEET_PARAMETERS` names, if set.
+
+        A name that papermill put there and that is none raises, too: papermill itself only remarks on it, and runs with the default.
+        """
         path = os.environ.get("FLEET_PARAMETERS")
         base = read_file(_upwards(Path(path))) if path else {}
-        given = {name: namespace[name] for name in cls.model_fields if name in namespace}
+        names = {*cls.model_fields, *_injected(namespace)}
+        given = {name: namespace[name] for name in names if name in namespace}
         return cls.check({**base, **given}, "the notebook's parameters cell")
+
+
+def _injected(namespace: Mapping[str, Any]) -> set[str]:
+    """The names in the cell that papermill inserts; by hand there is none. `In` is IPython's list of the cells that have run."""
+    cells = [source for source in namespace.get("In", ()) if source.startswith("# Parameters\n")]
+    lines = [line for source in cells for line in ast.parse(source).body]
+    assigned = [target for line in lines if isinstance(line, ast.Assign) for target in line.targets]
+    return {target.id for target in assigned if isinstance(target, ast.Name)}
 
 
 def _upwards(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -47,3 +49,18 @@ def test_a_failing_notebook_ends_the_run_and_no_kernel_is_left(tmp_path: Path) -
         process for process in Path("/proc").glob("[0-9]*/cwd") if process.exists() and process.resolve() == folder.resolve()
     ]
     assert not working_here
+
+
+def test_ctrl_c_says_how_to_go_on_and_what_was_done_is_skipped_then(tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    notebook(folder, "00_first", "1")
+    notebook(folder, "01_second", "import os, signal\nos.kill(os.getppid(), signal.SIGINT)\nsignal.pause()")
+    main = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from fleetlib.cli import main; main()"
+    command = [sys.executable, "-c", main, "run", "--notebooks", str(folder), "--runs", str(tmp_path / "runs")]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "--resume" in stopped.stderr and "Traceback" not in stopped.stderr
+    notebook(folder, "01_second", "2")
+    paths = run.notebooks(folder)
+    done = run.execute(paths, {}, tmp_path / "runs", resume=True, tell=lambda result: None)
+    assert [result.status for result in done.results] == ["skipped", "done"]

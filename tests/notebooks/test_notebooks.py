@@ -95,6 +95,18 @@ def _plain_papermill(home: Path, folder: Path) -> None:
     assert "4 clusters: declared, provisioned, compliant" in (folder / "out.ipynb").read_text()
 
 
+def test_plain_papermill_refuses_a_parameter_that_does_not_exist_before_anything_starts(tmp_path: Path) -> None:
+    command = [
+        str(BIN / "papermill"), "notebooks/06_deploy_workload_clusters.ipynb", str(tmp_path / "out.ipynb"),
+        "-f", "parameters/sandbox.yaml", "-p", "prod_count", "5", "--cwd", "notebooks", "--no-progress-bar",
+    ]  # fmt: skip
+    home = tmp_path / "home"
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "there is no parameter 'prod_count' (did you mean 'prod_cluster_count'?)" in done.stderr
+    assert not (home / "sandbox").exists()
+
+
 def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
     home, runs = tmp_path / "home", tmp_path / "runs"
     run = ["run", "00", "01", "--runs", str(runs)]
