@@ -36,8 +36,9 @@ def test_twice(fleet: Any) -> None:
 
 def test_with_a_cluster_deleted_by_hand_before(fleet: Any) -> None:
     current = fleet("06")
-    clusters = current.session.azure.containers.managed_clusters
-    clusters.begin_delete("myfleet-rg", "podinfo-prod-0-aks").result()
+    managed_clusters.delete(
+        current.session.azure, "myfleet-rg", "podinfo-prod-0-aks", 60
+    ).apply()  # waits for ASO's own operations
     tear_down(current.session)
     assert left(current.session) == []
 
