@@ -19,11 +19,15 @@ from fleetlib.errors import FinalError
 from fleetlib.parameters import Parameters
 
 ENDPOINTS = {
-    "AzureCloud": ("https://management.azure.com", "https://login.microsoftonline.com"),
-    "AzureUSGovernment": ("https://management.usgovcloudapi.net", "https://login.microsoftonline.us"),
-    "AzureChinaCloud": ("https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+    "AzureCloud": ("https://management.azure.com", "https://login.microsoftonline.com", "https://portal.azure.com"),
+    "AzureUSGovernment": (
+        "https://management.usgovcloudapi.net",
+        "https://login.microsoftonline.us",
+        "https://portal.azure.us",
+    ),
+    "AzureChinaCloud": ("https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn", "https://portal.azure.cn"),
 }
-"""Cloud -> (Azure Resource Manager, Entra's authority). Source: `az cloud list`."""
+"""Cloud -> (Azure Resource Manager, Entra's authority, the portal). Source: `az cloud list`."""
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Cloud:
     client_secret: str = field(default="", repr=False)
     mirrors: dict[str, str] = field(default_factory=dict)
     pace: float = 1.0
+    portal: str = ""
 
     @cached_property
     def credential(self) -> Any:
@@ -49,7 +54,7 @@ class Cloud:
 
         options: dict[str, Any] = {"authority": self.authority}
         if self.ca_file is not None:
-            options |= {"disable_instance_discovery": True, "transport": self._transport()}
+            options |= {"disable_instance_discovery": True, **self.transport_options()}
         with _environment(self._account()):
             return DefaultAzureCredential(**options)
 
@@ -68,9 +73,11 @@ class Cloud:
     def client(self, client_class: Any, *arguments: Any, **options: Any) -> Any:
         """An `azure-mgmt-*` client of this cloud."""
         options |= {"base_url": self.resource_manager, "credential_scopes": [self.resource_manager + "/.default"]}
-        if self.ca_file is not None:
-            options["transport"] = self._transport()
-        return client_class(self.credential, *arguments, **options)
+        return client_class(self.credential, *arguments, **options, **self.transport_options())
+
+    def transport_options(self) -> dict[str, Any]:
+        """What a client of azure-core needs to reach this cloud: its own CA, if it has one."""
+        return {} if self.ca_file is None else {"transport": self._transport()}
 
     def fetch_json(self, url: str) -> dict[str, Any]:
         """A public JSON document, such as an OIDC discovery document, with this cloud's CA. Raises `FinalError`."""
@@ -116,8 +123,8 @@ def connect(parameters: Parameters) -> Cloud:
     home = fleet_home()
     if parameters.cloud == "sandbox":
         return sandbox_cloud(home)
-    resource_manager, authority = ENDPOINTS[parameters.cloud]
-    return Cloud(parameters.cloud, resource_manager, authority, home)
+    resource_manager, authority, portal = ENDPOINTS[parameters.cloud]
+    return Cloud(parameters.cloud, resource_manager, authority, home, portal=portal)
 
 
 def sandbox_cloud(home: Path, clock: str = "instant") -> Cloud:

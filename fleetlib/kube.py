@@ -18,6 +18,9 @@ from fleetlib.progress import Wait
 Object = dict[str, Any]
 Objects = list[Object]
 
+PAGE = 500
+"""Objects a page of a long list has, as kubectl asks for."""
+
 MANAGER = "fleetlib"
 """The field manager of all that fleetlib applies."""
 
@@ -31,17 +34,24 @@ class Kube:
         self._home = home
 
     @cached_property
-    def client(self) -> Any:
-        """The dynamic client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
-        from kubernetes import client, config, dynamic
+    def api(self) -> Any:
+        """The client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
+        from kubernetes import client, config
 
         settings = client.Configuration()
         config.load_kube_config_from_dict(self.kubeconfig, client_configuration=settings, persist_config=False)
         settings.proxy = None
         settings.retries = False
+        return client.ApiClient(settings)
+
+    @cached_property
+    def client(self) -> Any:
+        """Its dynamic client."""
+        from kubernetes import dynamic
+
         folder = self._home / "discovery"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return dynamic.DynamicClient(client.ApiClient(settings), cache_file=str(folder / f"{self.name}.json"))
+        return dynamic.DynamicClient(self.api, cache_file=str(folder / f"{self.name}.json"))
 
     def _resource(self, api_version: str, kind: str) -> Any:
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
@@ -69,6 +79,47 @@ class Kube:
     def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
         """The objects; none if the kind does not exist."""
         return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])
+
+    def items(self, api_version: str, plural: str, namespace: str | None = None, timeout: float = 60) -> Objects:
+        """All objects of a resource, page by page, as the server sends them; none if the cluster does not have the resource.
+
+        For many objects or clusters: no discovery, no models. `timeout` seconds for each page.
+        """
+        root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+        path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+
+        def call() -> Objects:
+            found: Objects = []
+            query = [("limit", str(PAGE))]
+            while True:
+                page = self._json(path, query, timeout)
+                found += page["items"]
+                token = page["metadata"].get("continue")
+                if not token:
+                    return found
+                query = [("limit", str(PAGE)), ("continue", token)]
+
+        return self._call("list", plural, call)
+
+    def _json(self, path: str, query: Sequence[tuple[str, str]], timeout: float) -> Any:
+        import orjson
+        from kubernetes.client import ApiException
+
+        settings = self.api.configuration
+        token = settings.auth_settings().get("BearerToken")
+        headers = {
+            **self.api.default_headers,
+            "Accept": "application/json",
+            **({token["key"]: token["value"]} if token else {}),
+        }
+        answer = self.api.rest_client.pool_manager.request(
+            "GET", settings.host + path, fields=list(query), headers=headers, retries=False, timeout=timeout
+        )
+        if answer.status == 404:  # the cluster does not have the resource
+            return {"items": [], "metadata": {}}
+        if answer.status != 200:
+            raise ApiException(status=answer.status, reason=answer.reason, body=answer.data)
+        return orjson.loads(answer.data)
 
     def _list(self, api_version: str, kind: str, namespace: str | None, labels: str) -> Object:
         try:

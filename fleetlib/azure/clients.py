@@ -14,6 +14,8 @@ class Azure:
 
     def __init__(self, cloud: Cloud, subscription_id: str = "") -> None:
         self.cloud = cloud
+        self.budget: dict[str, int] = {}
+        """Requests left, as ARM last said; see `rest.BUDGET`."""
         self._subscription_id = subscription_id
 
     @cached_property
@@ -90,6 +92,20 @@ class Azure:
         )
 
         return self.cloud.client(KubernetesConfigurationFluxConfigurationsMgmtClient, self.subscription_id)
+
+    @cached_property
+    def arm(self) -> Any:
+        """ARM itself, for `rest`: a pipeline with the policies of a management client. Retry-After is honoured."""
+        from azure.core.pipeline import policies
+        from azure.mgmt.core import ARMPipelineClient
+        from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+
+        scope = self.cloud.resource_manager + "/.default"
+        chain = [
+            policies.RequestIdPolicy(), policies.HeadersPolicy(), policies.UserAgentPolicy(sdk_moniker="fleetlib"),
+            policies.RetryPolicy(), ARMChallengeAuthenticationPolicy(self.cloud.credential, scope),
+        ]  # fmt: skip
+        return ARMPipelineClient(self.cloud.resource_manager, policies=chain, **self.cloud.transport_options())
 
     def group_id(self, group: str) -> str:
         return f"/subscriptions/{self.subscription_id}/resourceGroups/{group}"

@@ -1,31 +1,40 @@
 """`Fleet`: the whole fleet as one operator sees it, in tables. What people hold in a notebook.
 
-Every table's columns and dtypes are in `columns.TABLES`. May import `session`, `inspect.*`.
+Every table's columns and dtypes are in `columns.TABLES`; who fills it is in `MAKERS`. May import `session`, `inspect.*`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleetlib.errors import FinalError
+from fleetlib.inspect import inside_rows, rows
+from fleetlib.inspect.columns import TABLES
+from fleetlib.inspect.reading import Reading
 from fleetlib.parameters import Parameters, read_file
 from fleetlib.session import Session, connect
 
 if TYPE_CHECKING:
     from fleetlib.inspect.frames import View
 
+SIDES = {
+    "git": "the fleet's repository", "hub": "the control plane", "arm": "Azure Resource Manager", "graph": "Azure Resource Graph",
+}  # fmt: skip
+
 
 class Fleet:
-    """The fleet of one set of parameters. Each call reads anew, but for a `snapshot`, which reads everything once.
+    """The fleet of one set of parameters. Each call reads anew; the tables of a `snapshot` are of one reading, and agree.
+
+    What could not be read is in a table's `.attrs["unread"]`, and shown below it; a call raises only if nothing could be read.
 
     >>> fleet = Fleet.connect("parameters/sandbox.yaml")
     >>> fleet.clusters()[["environment", "provisioning", "compliance"]]
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, reading: Reading | None = None) -> None:
         self.session = session
+        self._reading = reading
 
     @classmethod
     def connect(cls, source: str | Path | Mapping[str, Any] | Parameters | Session | None = None) -> Self:
@@ -39,120 +48,119 @@ class Fleet:
             return cls(connect(Parameters.check(read_file(Path(source)), str(source))))
         return cls(connect({} if source is None else source))
 
+    def snapshot(self) -> Self:
+        """The fleet as it is now: every table of it is of the same reading, so that asking for a second one costs little.
+
+        >>> now = fleet.snapshot()
+        >>> now.clusters(), now.doctor()
+        """
+        return type(self)(self.session, Reading(self.session))
+
     def clusters(self, *, deep: bool = False) -> View:
         """One row a workload cluster, through every layer, with the first broken one. `deep` also asks each cluster.
 
         >>> fleet.clusters().query("status != 'ok'")[["first_broken_layer", "reason", "next_step"]]
         """
-        return self._table("clusters")
+        return self._table("clusters", "git", "hub", "arm", "graph", deep=deep)
 
     def environments(self) -> View:
         """One row an environment.
 
         >>> fleet.environments()[["declared", "compliant"]]
         """
-        return self._table("environments")
+        return self._table("environments", "git", "hub", "arm", "graph")
 
     def pools(self) -> View:
         """One row a node pool, the control plane's too.
 
         >>> fleet.pools().groupby("vm_size", observed=True)["count"].sum()
         """
-        return self._table("pools")
+        return self._table("pools", "arm")
 
     def nodes(self) -> View:
         """One row a node; asks every cluster.
 
         >>> fleet.nodes().query("status != 'ok'")
         """
-        return self._table("nodes")
+        return self._table("nodes", "arm")
 
     def workloads(self) -> View:
         """One row a Deployment, StatefulSet or DaemonSet; asks every cluster.
 
         >>> fleet.workloads().xs("podinfo", level="workload")[["desired", "ready"]]
         """
-        return self._table("workloads")
+        return self._table("workloads", "arm")
 
     def sources(self, *, deep: bool = False) -> View:
         """One row a Flux source of the control plane; `deep`: of every cluster.
 
         >>> fleet.sources().revision
         """
-        return self._table("sources")
+        return self._table("sources", "hub", "arm", "graph", deep=deep)
 
     def kustomizations(self, *, deep: bool = False) -> View:
         """One row a Flux kustomization of the control plane; `deep`: of every cluster.
 
         >>> fleet.kustomizations(deep=True).query("status == 'broken'").message
         """
-        return self._table("kustomizations")
+        return self._table("kustomizations", "hub", "arm", "graph", deep=deep)
 
     def releases(self, *, deep: bool = False) -> View:
         """One row a HelmRelease of the control plane; `deep`: of every cluster.
 
         >>> fleet.releases()[["chart", "version", "state"]]
         """
-        return self._table("releases")
+        return self._table("releases", "hub", "arm", "graph", deep=deep)
 
     def extensions(self) -> View:
         """One row a cluster extension.
 
         >>> fleet.extensions().version.value_counts()
         """
-        return self._table("extensions")
-
-    def roles(self) -> View:
-        """One row a role assignment on the control plane's and the fleet's group.
-
-        >>> fleet.roles()[fleet.roles().needed]
-        """
-        return self._table("roles")
+        return self._table("extensions", "arm", "graph")
 
     def events(self, *, deep: bool = False) -> View:
         """One row an event of the control plane, newest first; `deep`: of every cluster.
 
         >>> fleet.events().query("type == 'Warning'").head()
         """
-        return self._table("events")
+        return self._table("events", "arm", deep=deep)
 
     def operations(self) -> View:
         """One row a cluster and layer: when its creation began and ended.
 
         >>> fleet.operations().groupby("layer", observed=True).seconds.describe()
         """
-        return self._table("operations")
+        return self._table("operations", "hub")
 
-    def versions(self) -> View:
-        """One row a cluster and component: what runs, and what is offered.
+    def _table(self, name: str, *sides: str, **options: Any) -> View:
+        from fleetlib.inspect import frames
 
-        >>> fleet.versions().query("behind")
-        """
-        return self._table("versions")
-
-    def costs(self) -> View:
-        """One row a cluster and pool: an estimate from the package's price table.
-
-        >>> fleet.costs().groupby("environment", observed=True).month.sum()
-        """
-        return self._table("costs")
-
-    def doctor(self) -> View:
-        """The findings, worst first, each with its meaning, commands to look closer, and the fix. Empty: all is well.
-
-        >>> fleet.doctor()[["cluster", "layer", "meaning", "fix"]]
-        """
-        return self._table("findings")
-
-    def drift(self, *, deep: bool = True) -> View:
-        """Where declared and actual differ, field by field, in both directions. Empty: none.
-
-        >>> fleet.drift().query("kind == 'orphan'")
-        """
-        return self._table("drift")
-
-    def _table(self, name: str) -> View:
-        raise FinalError(f"the table {name} is not filled yet", fix="use fleetlib.inspect.tables meanwhile")
+        reading = self._reading or Reading(self.session)
+        reading.prepare(*sides)
+        if all(side in reading.unread for side in sides):
+            raise reading.unread[sides[0]]
+        found = list(MAKERS[name](reading, **options))
+        return frames.build(
+            TABLES[name], found, source=", ".join(SIDES[side] for side in sides), read=reading.at,
+            unread={side: str(error) for side, error in reading.unread.items()}, budget=dict(reading.budget),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Fleet({self.session.cloud.name}, {self.session.parameters.fleet_group})"
+
+
+MAKERS: dict[str, Callable[..., Iterable[rows.Row]]] = {
+    "clusters": inside_rows.clusters,
+    "environments": rows.environments,
+    "pools": rows.pools,
+    "nodes": inside_rows.nodes,
+    "workloads": inside_rows.workloads,
+    "sources": rows.sources,
+    "kustomizations": rows.kustomizations,
+    "releases": rows.releases,
+    "extensions": rows.extensions,
+    "events": inside_rows.events,
+    "operations": rows.operations,
+}
+"""Table -> the function from a `Reading` to its rows."""

@@ -5,6 +5,7 @@ May import `columns`. Importing this module imports pandas.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -12,7 +13,7 @@ from typing import Any
 
 import pandas
 
-from fleetlib.inspect.columns import KIND, STATUS, TABLES, TIME, Column, Table
+from fleetlib.inspect.columns import KIND, STATUS, TABLES, TEXT, TIME, Column, Table
 
 COLOURS = {
     "broken": ("#9b1c31", "✗"), "unreachable": ("#9b1c31", "⊘"), "progressing": ("#1f5f99", "…"), "stopped": ("#5c5c5c", "■"),
@@ -38,14 +39,19 @@ class View(pandas.DataFrame):
         return _html(self, table)
 
 
-def build(table: Table, columns: Mapping[str, Sequence[Any]], *, source: str, read: datetime, **attrs: Any) -> View:
-    """The table's DataFrame from lists, one a column; columns not given are empty. Sorted by the index, events newest first."""
-    size = len(next(iter(columns.values()), ()))
-    unknown = set(columns) - {column.name for column in table.all}
-    if unknown:
-        raise KeyError(f"table {table.name} has no column {', '.join(sorted(unknown))}")
-    data = {column.name: _array(column, columns.get(column.name, [None] * size)) for column in table.all}
-    frame = View(data)
+def build(table: Table, rows: Iterable[Mapping[str, Any]], *, source: str, read: datetime, **attrs: Any) -> View:
+    """The table's DataFrame from its rows; what a row lacks is missing. Sorted by the index, events newest first."""
+    values: dict[str, list[Any]] = {column.name: [] for column in table.all}
+    for row in rows:
+        unknown = row.keys() - values.keys()
+        if unknown:
+            raise KeyError(f"table {table.name} has no column {', '.join(sorted(unknown))}")
+        for name, cells in values.items():
+            cells.append(row.get(name))
+    for column in table.index:
+        if column.dtype in (TEXT, KIND):  # a key is never missing: a cluster that did not answer has an empty one
+            values[column.name] = ["" if value is None else value for value in values[column.name]]
+    frame = View({column.name: _array(column, values[column.name]) for column in table.all})
     names = [column.name for column in table.index]
     frame = frame.sort_values(names, kind="stable", ascending=table.name != "events").set_index(names)
     frame.attrs.update(table=table.name, source=source, read=read, **attrs)
@@ -58,8 +64,13 @@ def _array(column: Column, values: Sequence[Any]) -> Any:
     if column.dtype == KIND and column.values:
         return pandas.Categorical(values, categories=list(column.values), ordered=True)
     if column.dtype == KIND:
-        return pandas.Categorical(values, categories=sorted({value for value in values if value is not None}))
+        return pandas.Categorical(values, categories=sorted({value for value in values if value is not None}, key=_natural))
     return pandas.array(list(values), dtype=column.dtype)  # type: ignore[call-overload]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts `prod-2` before `prod-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def worst_first(frame: pandas.DataFrame) -> pandas.DataFrame:
@@ -97,10 +108,15 @@ def _html(frame: Any, table: Table) -> str:
     read = frame.attrs.get("read")
     note = " · ".join(escape(str(part)) for part in (
         f"{len(frame)} row{'s' * (len(frame) != 1)}" + (f", the first {SHOWN} shown" if len(frame) > SHOWN else ""),
-        frame.attrs.get("source", ""), f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "") if part)  # fmt: skip
+        frame.attrs.get("source", ""), f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "",
+        *(f"{name} left: {left}" for name, left in frame.attrs.get("budget", {}).items())) if part)  # fmt: skip
+    unread = "".join(
+        f"<div style='color:{COLOURS['broken'][0]}'>not read: {escape(why)}</div>"
+        for why in frame.attrs.get("unread", {}).values()
+    )
     return (
         f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-        f"<div style='font-size:85%;opacity:.75'>{note}</div>"
+        f"<div style='font-size:85%;opacity:.75'>{note}</div>{unread}"
     )
 
 
@@ -127,13 +143,3 @@ def _cell(name: str, value: Any) -> str:
     if name == "status" and words in STATUS:
         words = f"<span style='color:{COLOURS[words][0]};font-weight:600'>{words}</span>"
     return f"<td style='text-align:left'>{words}</td>"
-
-
-def concat(parts: Iterable[Mapping[str, Sequence[Any]]], table: Table) -> dict[str, list[Any]]:
-    """Several sets of columns, one below the other; what one lacks is missing there."""
-    joined: dict[str, list[Any]] = {column.name: [] for column in table.all}
-    for part in parts:
-        size = len(next(iter(part.values()), ()))
-        for name, values in joined.items():
-            values.extend(part.get(name, [None] * size))
-    return joined

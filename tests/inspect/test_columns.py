@@ -14,7 +14,7 @@ READ = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 @pytest.mark.parametrize("name", columns.TABLES)
 def test_a_table_has_its_columns_and_dtypes_even_when_it_is_empty(name: str) -> None:
     table = columns.TABLES[name]
-    frame = frames.build(table, {}, source="test", read=READ)
+    frame = frames.build(table, [], source="test", read=READ)
     assert list(frame.index.names) == [column.name for column in table.index]
     assert {c.name: c.dtype for c in table.columns} == {str(key): str(value) for key, value in frame.dtypes.items()}
     assert frame.attrs["source"] == "test" and frame.attrs["read"] == READ
@@ -28,25 +28,27 @@ def test_the_brief_columns_are_columns(name: str) -> None:
 
 
 def _clusters() -> frames.View:
-    values = {
-        "cluster": ["b", "a", "c"], "status": ["ok", "broken", "ok"], "nodes": [2, None, 1], "message": ["", "<script>x</script>", ""],
-        "reason": ["", "<b>", ""], "since": ["2026-01-02T03:04:05Z", None, "2026-01-02T03:04:05.123Z"], "portal": ["", "https://portal/#a", ""],
-    }  # fmt: skip
-    return frames.build(columns.TABLES["clusters"], values, source="test", read=READ)
+    rows = [
+        {"cluster": "b", "status": "ok", "nodes": 2, "since": "2026-01-02T03:04:05Z"},
+        {"cluster": "a", "status": "broken", "reason": "<b>", "message": "<script>x</script>", "portal": "https://portal/#a"},
+        {"cluster": "c-10", "status": "ok", "nodes": 1, "since": "2026-01-02T03:04:05.123Z"},
+        {"cluster": "c-9", "status": "ok"},
+    ]  # fmt: skip
+    return frames.build(columns.TABLES["clusters"], rows, source="test", read=READ)
 
 
 def test_missing_values_stay_missing_and_the_rows_are_sorted_by_name() -> None:
     frame = _clusters()
-    assert list(frame.index) == ["a", "b", "c"]
-    assert frame.nodes.isna().tolist() == [True, False, False] and frame.nodes["b"] == 2
-    assert str(frame.since["c"]) == "2026-01-02 03:04:05.123000+00:00"
+    assert list(frame.index) == ["a", "b", "c-9", "c-10"]
+    assert frame.nodes.isna().tolist() == [True, False, True, False] and frame.nodes["b"] == 2
+    assert str(frame.since["c-10"]) == "2026-01-02 03:04:05.123000+00:00"
 
 
 def test_a_notebook_shows_the_worst_row_first_with_sign_and_link_and_escapes_what_others_wrote() -> None:
     page = _clusters()._repr_html_() or ""
     assert page.index(">a</a>") < page.index("</span> b")
     assert "href='https://portal/#a'" in page and "✗" in page and "&lt;b&gt;" in page and "<script>" not in page
-    assert "3 rows · test · read 2026-01-02 03:04:05 UTC" in page
+    assert "4 rows · test · read 2026-01-02 03:04:05 UTC" in page
 
 
 def test_a_filtered_table_is_still_one_and_other_frames_look_as_pandas_shows_them() -> None:
@@ -58,4 +60,4 @@ def test_a_filtered_table_is_still_one_and_other_frames_look_as_pandas_shows_the
 
 def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(KeyError, match="no column sise"):
-        frames.build(columns.TABLES["pools"], {"sise": [1]}, source="test", read=READ)
+        frames.build(columns.TABLES["pools"], [{"sise": 1}], source="test", read=READ)

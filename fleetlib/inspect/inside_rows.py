@@ -1,0 +1,185 @@
+"""The rows that only the clusters themselves can fill: nodes, workloads, events. A cluster that does not answer is a row with its error.
+
+May import `rows`, `layers`, `reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from fleetlib.inspect import layers
+from fleetlib.inspect.layers import BROKEN, OK, PROGRESSING, UNREACHABLE, Cluster, State
+from fleetlib.inspect.reading import Inside, Reading
+from fleetlib.inspect.rows import SEVERITY, Row, cluster_row, state_columns, unreachable
+from fleetlib.kube import Object
+
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def nodes(reading: Reading) -> Iterator[Row]:
+    for cluster, inside in reading.inside(("Node",), hub=True).items():
+        if inside.error:
+            yield unreachable(reading, cluster, inside.error)
+        for obj in inside.objects.get("Node", ()):
+            yield {"cluster": cluster, "environment": reading.environment_of(cluster), **_node(obj)}
+
+
+def _node(obj: Object) -> Row:
+    labels, status = obj["metadata"].get("labels") or {}, obj["status"]
+    allocatable = status.get("allocatable") or {}
+    return {
+        "node": obj["metadata"]["name"], "pool": labels.get("kubernetes.azure.com/agentpool") or labels.get("agentpool"),
+        **state_columns(_node_state(obj)), "version": status["nodeInfo"]["kubeletVersion"].removeprefix("v"),
+        "image": labels.get("kubernetes.azure.com/node-image-version"), "vm_size": labels.get("node.kubernetes.io/instance-type"),
+        "zone": labels.get("topology.kubernetes.io/zone"), "cpu": quantity(allocatable.get("cpu")),
+        "memory": _gib(allocatable.get("memory")), "pods": int(allocatable.get("pods") or 0),
+        "cordoned": bool(obj["spec"].get("unschedulable")), "created": obj["metadata"]["creationTimestamp"],
+    }  # fmt: skip
+
+
+def _node_state(obj: Object) -> State:
+    for condition in obj["status"].get("conditions") or []:
+        kind, good = condition["type"], "True" if condition["type"] == "Ready" else "False"
+        if condition["status"] != good and (kind == "Ready" or kind.endswith("Pressure") or kind == "NetworkUnavailable"):
+            return State(
+                "workloads",
+                BROKEN,
+                condition.get("reason") or kind,
+                condition.get("message") or "",
+                condition.get("lastTransitionTime"),
+            )
+    found: dict[str, Any] = next((c for c in obj["status"].get("conditions") or [] if c["type"] == "Ready"), {})
+    return State(
+        "workloads",
+        OK if found else PROGRESSING,
+        found.get("reason", ""),
+        found.get("message", ""),
+        found.get("lastTransitionTime"),
+    )
+
+
+SUFFIXES = {
+    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
+}  # fmt: skip
+
+
+def quantity(text: str | None) -> float | None:
+    """A Kubernetes quantity as a number; None for none."""
+    if not text:
+        return None
+    digits = text.rstrip("numkKMGTPi")
+    return float(digits) * SUFFIXES[text[len(digits) :]]
+
+
+def _gib(text: str | None) -> float | None:
+    found = quantity(text)
+    return None if found is None else round(found / 2**30, 2)
+
+
+def workloads(reading: Reading) -> Iterator[Row]:
+    for cluster, inside in reading.inside(WORKLOADS).items():
+        if inside.error:
+            yield unreachable(reading, cluster, inside.error)
+            continue
+        for kind in WORKLOADS:
+            for obj in inside.objects[kind]:
+                yield {"cluster": cluster, "environment": reading.environment_of(cluster), "kind": kind, **_workload(kind, obj)}
+
+
+def _workload(kind: str, obj: Object) -> Row:
+    metadata, labels = obj["metadata"], obj["metadata"].get("labels") or {}
+    desired, ready = counts(kind, obj)
+    owner = next(
+        (f"{labels[f'{prefix}/namespace']}/{labels[f'{prefix}/name']}" for prefix in APPLIERS if f"{prefix}/name" in labels),
+        None,
+    )
+    images = [c["image"] for c in obj["spec"]["template"]["spec"]["containers"]]
+    return {
+        "namespace": metadata["namespace"], "workload": metadata["name"], "desired": desired, "ready": ready,
+        **state_columns(_workload_state(obj, desired, ready)), "images": ", ".join(images), "applied_by": owner,
+        "created": metadata["creationTimestamp"],
+    }  # fmt: skip
+
+
+APPLIERS = ("helm.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io")
+"""Prefixes of the labels by which Flux marks what it applies; a release's come first: a kustomization applied that release."""
+
+
+def counts(kind: str, obj: Object) -> tuple[int, int]:
+    """(Pods wanted, Pods ready)."""
+    status = obj.get("status") or {}
+    if kind == "DaemonSet":
+        return int(status.get("desiredNumberScheduled") or 0), int(status.get("numberReady") or 0)
+    wanted = obj["spec"].get("replicas")
+    return int(1 if wanted is None else wanted), int(status.get("readyReplicas") or 0)
+
+
+def _workload_state(obj: Object, desired: int, ready: int) -> State:
+    conditions = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or []}
+    stuck = conditions.get("Progressing", {})
+    if stuck.get("status") == "False" or conditions.get("ReplicaFailure", {}).get("status") == "True":
+        bad = conditions.get("ReplicaFailure") or stuck
+        return State("workloads", BROKEN, bad.get("reason", ""), bad.get("message", ""), bad.get("lastTransitionTime"))
+    available = conditions.get("Available", {})
+    if ready >= desired:
+        return State(
+            "workloads", OK, available.get("reason", ""), available.get("message", ""), available.get("lastTransitionTime")
+        )
+    message = available.get("message") or f"{ready} of {desired} Pods are ready"
+    return State(
+        "workloads", PROGRESSING, available.get("reason") or "PodsNotReady", message, available.get("lastTransitionTime")
+    )
+
+
+def clusters(reading: Reading, deep: bool) -> Iterator[Row]:
+    """The clusters' table; `deep` with a last layer, the workloads as each cluster sees them."""
+    inside = reading.inside(WORKLOADS) if deep else {}
+    for cluster in layers.clusters(reading):
+        asked = inside.get(cluster.name)
+        if asked is None:
+            yield cluster_row(reading, cluster)
+            continue
+        whole = Cluster(cluster.name, (*cluster.states, _workloads_state(cluster.name, asked)))
+        pairs = [] if asked.error else [counts(kind, obj) for kind in WORKLOADS for obj in asked.objects[kind]]
+        numbers = (
+            {} if asked.error else {"workloads": len(pairs), "workloads_ready": sum(ready >= want for want, ready in pairs)}
+        )
+        yield cluster_row(reading, whole) | numbers
+
+
+def _workloads_state(cluster: str, inside: Inside) -> State:
+    """The worst workload of a cluster; or that it could not be asked."""
+    if inside.error:
+        return State("workloads", UNREACHABLE, "Unreachable", inside.error, target=cluster)
+    found = [
+        replace(
+            _workload_state(obj, *counts(kind, obj)),
+            target=f"{cluster}: {kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}",
+        )
+        for kind in WORKLOADS
+        for obj in inside.objects[kind]
+    ]
+    return min(found, key=lambda state: SEVERITY[state.status], default=State("workloads", OK, target=cluster))
+
+
+def events(reading: Reading, deep: bool) -> Iterator[Row]:
+    for cluster, inside in reading.inside(("Event",), hub=True, fleet=deep).items():
+        if inside.error:
+            yield {"time": reading.at, "cluster": cluster, "error": inside.error}
+        for obj in inside.objects.get("Event", ()):
+            yield {"cluster": cluster, **_event(obj)}
+
+
+def _event(obj: Object) -> Row:
+    involved = obj.get("involvedObject") or {}
+    when = obj.get("lastTimestamp") or obj.get("eventTime") or obj.get("firstTimestamp") or obj["metadata"]["creationTimestamp"]
+    series = obj.get("series") or {}
+    return {
+        "time": series.get("lastObservedTime") or when, "namespace": involved.get("namespace") or obj["metadata"]["namespace"],
+        "kind": involved.get("kind"), "name": involved.get("name"), "type": obj.get("type"), "reason": obj.get("reason"),
+        "message": obj.get("message"), "count": series.get("count") or obj.get("count"),
+        "reporter": (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or None,
+    }  # fmt: skip

@@ -1,0 +1,294 @@
+"""The rows of the tables that Git, the control plane and ARM fill: one function a table, from a `Reading` to rows as `columns` has them.
+
+What only the clusters themselves know is in `inside_rows`. May import `layers`, `reading`, `columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from fleetlib.inspect import layers
+from fleetlib.inspect.layers import OK, PROGRESSING, STOPPED, Cluster, State, short
+from fleetlib.inspect.reading import Item, Items, Reading
+from fleetlib.kube import Object
+
+Row = dict[str, Any]
+Rows = Iterable[Row]
+
+SOURCES = ("GitRepository", "OCIRepository", "HelmRepository", "Bucket")
+
+
+def state_columns(state: State) -> Row:
+    return {"status": state.status, "reason": state.reason or None, "message": state.message or None, "since": state.since}
+
+
+def clusters(reading: Reading) -> Iterator[Row]:
+    for cluster in layers.clusters(reading):
+        yield cluster_row(reading, cluster)
+
+
+def cluster_row(reading: Reading, cluster: Cluster) -> Row:
+    name, first = cluster.name, cluster.first
+    environment = reading.git.clusters.get(name)
+    release = reading.named("HelmRelease").get(environment.name) if environment else None
+    fleet = reading.named("GitRepository").get(reading.session.parameters.flux_configuration)
+    known = "hub" not in reading.unread
+    aso = cluster.layer("aso")
+    return {
+        "cluster": name, "environment": reading.environment_of(name),
+        "declared": None if "git" in reading.unread else environment is not None, "git": reading.git.head[:8] or None,
+        "source": short(layers.revision(fleet)) if fleet else None,
+        "release": layers.ready(release).get("reason") if release else None, "chart": chart_version(release) if release else None,
+        "aso": None if not known else "Succeeded" if aso.well else aso.reason.replace("Missing", "missing"),
+        **state_columns(first), "first_broken_layer": first.layer or None, "next_step": first.next_step or None,
+        **_azure(reading, name),
+    }  # fmt: skip
+
+
+def _azure(reading: Reading, name: str) -> Row:
+    if "arm" in reading.unread:
+        return {}
+    item = reading.arm.fleet.get(name)
+    if item is None:
+        return {"provisioning": "missing", "extension": "missing", "compliance": "missing"}
+    properties = item["properties"]
+    return {
+        "provisioning": properties.get("provisioningState"), "power": (properties.get("powerState") or {}).get("code"),
+        "version": properties.get("currentKubernetesVersion") or properties.get("kubernetesVersion"),
+        "nodes": sum(pool.get("count") or 0 for pool in properties.get("agentPoolProfiles") or []),
+        "location": item["location"], "created": (item.get("systemData") or {}).get("createdAt"), "id": item["id"],
+        "portal": portal(reading, item["id"]), **_flux(reading, name),
+    }  # fmt: skip
+
+
+def _flux(reading: Reading, name: str) -> Row:
+    if "graph" in reading.unread:
+        return {}
+    extension = next((e for e in reading.graph.extensions.get(name.lower(), []) if layers.is_flux(e)), None)
+    configurations = [c["properties"] for c in reading.graph.configurations.get(name.lower(), [])]
+    worst: Item = min(configurations, key=lambda p: p.get("complianceState") == "Compliant", default={})
+    return {
+        "extension": extension["properties"].get("provisioningState") if extension else "missing",
+        "compliance": worst.get("complianceState") or "missing", "revision": short(worst.get("sourceSyncedCommitId") or "") or None,
+    }  # fmt: skip
+
+
+def portal(reading: Reading, identifier: str) -> str | None:
+    """The resource's page in the cloud's portal, if the cloud has one."""
+    base = reading.session.cloud.portal
+    return f"{base}/#resource{identifier}" if base else None
+
+
+def chart_version(release: Object) -> str | None:
+    """The version of the chart that is installed."""
+    history = (release.get("status") or {}).get("history") or [{}]
+    return history[0].get("chartVersion")
+
+
+def environments(reading: Reading) -> Iterator[Row]:
+    grouped: dict[str, list[tuple[Cluster, Row]]] = {}
+    for cluster in layers.clusters(reading):
+        row = cluster_row(reading, cluster)
+        grouped.setdefault(row["environment"] or "(none)", []).append((cluster, row))
+    for release in sorted({*grouped, *reading.git.environments}):
+        yield _environment(reading, release, grouped.get(release, []))
+
+
+def _environment(reading: Reading, release: str, members: list[tuple[Cluster, Row]]) -> Row:
+    declared = reading.git.environments.get(release)
+    obj = reading.named("HelmRelease").get(declared.name) if declared else None
+    rows = [row for _, row in members]
+    items = [reading.arm.fleet[cluster.name] for cluster, _ in members if cluster.name in reading.arm.fleet]
+    worst = min((c.first for c, _ in members), key=lambda state: SEVERITY[state.status], default=State("", OK))
+    return {
+        "environment": release, "declared": declared.count if declared else 0,
+        "succeeded": sum(row.get("provisioning") == "Succeeded" for row in rows),
+        "compliant": sum(row.get("compliance") == "Compliant" for row in rows), "broken": sum(row["status"] != OK for row in rows),
+        "nodes": sum(row.get("nodes") or 0 for row in rows), "nodes_max": sum(limit(pool) for item in items for pool in pools_of(item)),
+        "versions": _joined(row.get("version") for row in rows), "locations": _joined(row.get("location") for row in rows),
+        "chart": chart_version(obj) if obj else None, "file": declared.file if declared else None,
+        "release": layers.ready(obj).get("reason") if obj else None, **state_columns(worst),
+    }  # fmt: skip
+
+
+SEVERITY = {name: number for number, name in enumerate(("broken", "unreachable", "progressing", "stopped", "unknown", "ok"))}
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in values if value}))
+
+
+def pools_of(item: Item) -> Items:
+    return item["properties"].get("agentPoolProfiles") or []
+
+
+def limit(pool: Item) -> int:
+    """The nodes a pool may reach."""
+    return int((pool.get("maxCount") if pool.get("enableAutoScaling") else None) or pool.get("count") or 0)
+
+
+def pools(reading: Reading) -> Iterator[Row]:
+    for name, item in {**reading.arm.control_plane, **reading.arm.fleet}.items():
+        for pool in pools_of(item):
+            yield {
+                "cluster": name,
+                "environment": reading.environment_of(name),
+                **_pool(pool),
+                "id": f"{item['id']}/agentPools/{pool['name']}",
+            }
+
+
+def _pool(pool: Item) -> Row:
+    power = (pool.get("powerState") or {}).get("code")
+    state = str(pool.get("provisioningState") or "")
+    status = STOPPED if power == "Stopped" else layers.ENDED.get(state, PROGRESSING)
+    return {
+        "pool": pool["name"], "mode": pool.get("mode"), "vm_size": pool.get("vmSize"), "os": pool.get("osSKU"),
+        "version": pool.get("currentOrchestratorVersion") or pool.get("orchestratorVersion"), "image": pool.get("nodeImageVersion"),
+        "count": pool.get("count"), "min": pool.get("minCount"), "max": pool.get("maxCount"),
+        "autoscaling": bool(pool.get("enableAutoScaling")), "power": power, "provisioning": state or None, "status": status,
+    }  # fmt: skip
+
+
+# --- Flux: the control plane's from its own API, the clusters' from what Azure keeps of them, or from each cluster -----
+
+
+def sources(reading: Reading, deep: bool) -> Iterator[Row]:
+    yield from _flux_rows(reading, deep, SOURCES, source_row)
+
+
+def kustomizations(reading: Reading, deep: bool) -> Iterator[Row]:
+    yield from _flux_rows(reading, deep, ("Kustomization",), kustomization_row)
+
+
+def releases(reading: Reading, deep: bool) -> Iterator[Row]:
+    yield from _flux_rows(reading, deep, ("HelmRelease",), release_row)
+
+
+def _flux_rows(reading: Reading, deep: bool, kinds: tuple[str, ...], row: Callable[[str, Object], Row]) -> Iterator[Row]:
+    hub = reading.session.parameters.controlplane_cluster
+    for kind in kinds:
+        for obj in reading.hub[kind]:
+            yield {"cluster": hub, **_place(obj), **row(kind, obj)}
+    if deep:
+        for name, inside in reading.inside(kinds).items():
+            if inside.error:
+                yield unreachable(reading, name, inside.error)
+                continue
+            for kind in kinds:
+                for obj in inside.objects[kind]:
+                    yield {"cluster": name, "environment": reading.environment_of(name), **_place(obj), **row(kind, obj)}
+        return
+    names = {name.lower(): name for name in reading.arm.fleet}
+    for cluster, items in reading.graph.configurations.items():
+        for status in (status for item in items for status in item["properties"].get("statuses") or []):
+            if status["kind"] in kinds and cluster in names:
+                yield {"cluster": names[cluster], "environment": reading.environment_of(names[cluster]), **_told(status, kinds)}
+
+
+def unreachable(reading: Reading, cluster: str, error: str) -> Row:
+    """The row of a cluster that could not be read: its error, and nothing else."""
+    return {"cluster": cluster, "environment": reading.environment_of(cluster), "status": "unreachable", "error": error}
+
+
+def _place(obj: Object) -> Row:
+    return {"namespace": obj["metadata"]["namespace"], "name": obj["metadata"]["name"]}
+
+
+def _told(status: Item, kinds: tuple[str, ...]) -> Row:
+    """What a Flux configuration in Azure says of an object inside its cluster."""
+    condition: Item = next((c for c in status.get("statusConditions") or [] if c.get("type") == "Ready"), {})
+    row: Row = {
+        "namespace": status["namespace"], "name": status["name"], "status": layers.COMPLIANCE.get(status.get("complianceState") or "", "unknown"),
+        "reason": condition.get("reason"), "message": condition.get("message"), "since": condition.get("lastTransitionTime"),
+    }  # fmt: skip
+    if kinds == SOURCES:
+        row["kind"] = status["kind"]
+    if status["kind"] == "HelmRelease":
+        row["failures"] = (status.get("helmReleaseProperties") or {}).get("failureCount")
+        row["revision"] = (status.get("helmReleaseProperties") or {}).get("lastRevisionApplied")
+    return row
+
+
+def source_row(kind: str, obj: Object) -> Row:
+    spec = obj["spec"]
+    ref = spec.get("ref") or {}
+    wanted = next(
+        (f"{key} {ref[key]}" for key in ("commit", "tag", "semver", "digest", "branch", "name") if ref.get(key)), None
+    )
+    return {
+        "kind": kind, "url": spec.get("url") or spec.get("bucketName"), "ref": wanted, "revision": layers.revision(obj) or None,
+        "suspended": bool(spec.get("suspend")), "interval": spec.get("interval"), **state_columns(layers.flux_state("source", obj, "")),
+    }  # fmt: skip
+
+
+def kustomization_row(_: str, obj: Object) -> Row:
+    spec, status = obj["spec"], obj.get("status") or {}
+    entries = (status.get("inventory") or {}).get("entries")
+    return {
+        "source": f"{spec['sourceRef']['kind']}/{spec['sourceRef']['name']}", "path": spec.get("path"),
+        "depends_on": _dependencies(spec), "revision": status.get("lastAppliedRevision"), "attempted": status.get("lastAttemptedRevision"),
+        "objects": len(entries) if entries is not None else None, "suspended": bool(spec.get("suspend")), "prune": bool(spec.get("prune")),
+        **state_columns(layers.flux_state("kustomization", obj, "")),
+    }  # fmt: skip
+
+
+def release_row(_: str, obj: Object) -> Row:
+    spec, status = obj["spec"], obj.get("status") or {}
+    last = (status.get("history") or [{}])[0]
+    wanted = (spec.get("chart") or {}).get("spec", {}).get("chart") or (spec.get("chartRef") or {}).get("name")
+    return {
+        "release": f"{last['namespace']}/{last['name']}" if last.get("name") else None, "chart": last.get("chartName") or wanted,
+        "version": last.get("chartVersion"), "revision": last.get("version"), "state": last.get("status"),
+        "failures": status.get("failures"), "suspended": bool(spec.get("suspend")), "depends_on": _dependencies(spec),
+        **state_columns(layers.flux_state("release", obj, "")),
+    }  # fmt: skip
+
+
+def _dependencies(spec: Object) -> str | None:
+    return ", ".join(item["name"] for item in spec.get("dependsOn") or []) or None
+
+
+# --- Azure ------------------------------------------------------------------------------------------------------------
+
+
+def extensions(reading: Reading) -> Iterator[Row]:
+    names = {name.lower(): name for name in (*reading.arm.fleet, *reading.arm.control_plane)}
+    for cluster, items in reading.graph.extensions.items():
+        for item in items:
+            properties = item["properties"]
+            name = names.get(cluster, cluster)
+            yield {
+                "cluster": name, "environment": reading.environment_of(name), "extension": item["name"],
+                "type": properties.get("extensionType"), "version": properties.get("currentVersion") or properties.get("version"),
+                "pinned": None if properties.get("autoUpgradeMinorVersion") else properties.get("version"),
+                "auto_upgrade": properties.get("autoUpgradeMinorVersion"), "train": properties.get("releaseTrain"),
+                "provisioning": properties.get("provisioningState"), **state_columns(layers.arm_state("extension", item, "")), "id": item["id"],
+            }  # fmt: skip
+
+
+def operations(reading: Reading) -> Iterator[Row]:
+    """From the control plane's objects: created there, until Ready said so last. Deletions count from when they were asked for."""
+    for kind, layer in (("ManagedCluster", "arm"), ("Extension", "extension"), ("FluxConfiguration", "flux")):
+        for obj in reading.hub[kind]:
+            yield _operation(reading, kind, layer, obj)
+
+
+def _operation(reading: Reading, kind: str, layer: str, obj: Object) -> Row:
+    name = obj["metadata"]["name"] if kind == "ManagedCluster" else obj["spec"]["owner"]["name"]
+    state = layers.aso_state(obj, f"{kind}/{obj['metadata']['name']}")
+    deleting = obj["metadata"].get("deletionTimestamp")
+    started = deleting or obj["metadata"]["creationTimestamp"]
+    ended = state.since if state.well else None
+    seconds = (parsed(ended) if ended else reading.at) - parsed(started)
+    return {
+        "cluster": name, "layer": layer, "environment": reading.environment_of(name), "object": state.target, "started": started,
+        "ended": ended, "seconds": seconds.total_seconds(), "state": state.reason, "status": state.status, "message": state.message or None,
+    }  # fmt: skip
+
+
+def parsed(text: str) -> datetime:
+    """A Kubernetes or ARM time."""
+    return datetime.fromisoformat(text)
