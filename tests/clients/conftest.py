@@ -1,4 +1,4 @@
-"""A small fleet that the stages built once for the session, and the unmodified kubectl on its clusters."""
+"""A small fleet that the stages built once for the session, and the unmodified kubectl on its clusters; other clients take its kubeconfigs."""
 
 from __future__ import annotations
 
@@ -121,9 +121,7 @@ class Fleet:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The control plane, podinfo-staging-0-aks and podinfo-prod-0-aks. Tests clean up what they make."""
-    if KUBECTL is None:
-        pytest.skip("kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/")
-    home = tmp_path_factory.mktemp("kubectl") / "home"
+    home = tmp_path_factory.mktemp("fleet") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEET_HOME", str(home))
         try:
@@ -142,15 +140,32 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 @pytest.fixture
-def hub(fleet: Fleet) -> Kubectl:
+def kubectl_is_here() -> None:
+    if KUBECTL is None:
+        pytest.skip("kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/")
+
+
+@pytest.fixture
+def hub(kubectl_is_here: None, fleet: Fleet) -> Kubectl:
     return fleet.hub
 
 
 @pytest.fixture
-def prod(fleet: Fleet) -> Kubectl:
+def prod(kubectl_is_here: None, fleet: Fleet) -> Kubectl:
     return fleet.cluster("podinfo-prod-0-aks")
 
 
 @pytest.fixture
-def staging(fleet: Fleet) -> Kubectl:
+def staging(kubectl_is_here: None, fleet: Fleet) -> Kubectl:
     return fleet.cluster("podinfo-staging-0-aks")
+
+
+@pytest.fixture
+def hub_config(fleet: Fleet) -> Path:
+    """The control plane's kubeconfig, for clients that are not kubectl."""
+    return fleet.hub.config
+
+
+@pytest.fixture
+def prod_config(fleet: Fleet) -> Path:
+    return fleet.cluster("podinfo-prod-0-aks").config

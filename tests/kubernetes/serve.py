@@ -1,4 +1,7 @@
-"""The Kubernetes API alone on a real TLS port, for tests with real clients: `python serve.py FOLDER`."""
+"""The Kubernetes API alone on a real TLS port, for tests with real clients: `python serve.py FOLDER`.
+
+A line `compact` on its input forgets the cluster's history up to now, as etcd's compactor does every five minutes; it answers `compacted`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,15 @@ import uvicorn
 from fleetlib.sandbox import fabric, kubernetes, server
 from fleetlib.sandbox.clock import ScaledClock
 from fleetlib.sandbox.fabric import ClusterGoal
+from fleetlib.sandbox.store import Store
+
+
+def listen(store: Store) -> None:
+    if sys.stdin.readline() == "compact\n":
+        store.compact("cluster:c1", store.revision("cluster:c1"))
+        print("compacted", flush=True)
+    else:
+        asyncio.get_running_loop().remove_reader(sys.stdin)  # its end, or nobody's word
 
 
 async def main(state: Path) -> None:
@@ -25,6 +37,7 @@ async def main(state: Path) -> None:
     assert report is not None
     while not web.started:
         await asyncio.sleep(0.01)
+    asyncio.get_running_loop().add_reader(sys.stdin, listen, sandbox.store)
     print(json.dumps({"server": f"{sandbox.base}/clusters/c1", **report.credentials["admin"]}), flush=True)
     await tasks[1]
     tasks[0].cancel()

@@ -13,10 +13,16 @@ Causes = list[dict[str, str]]
 
 
 class StatusError(Exception):
-    """An answer that is a `v1.Status` of status Failure. `headers` go out with it."""
+    """An answer that is a `v1.Status` of status Failure. `headers` go out with it; `metadata` is the Status's own."""
 
     def __init__(
-        self, code: int, reason: str, message: str, details: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        metadata: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -24,13 +30,14 @@ class StatusError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        self.metadata = metadata or {}
 
     def document(self) -> dict[str, Any]:
         """The Status object."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
         }
@@ -130,8 +137,8 @@ def too_large(limit: int) -> StatusError:
     )
 
 
-def expired(message: str) -> StatusError:
-    return StatusError(410, "Expired", message)
+def expired(message: str, metadata: dict[str, str] | None = None) -> StatusError:
+    return StatusError(410, "Expired", message, metadata=metadata)
 
 
 def too_large_resource_version(requested: int, current: int) -> StatusError:

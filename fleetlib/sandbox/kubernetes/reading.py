@@ -49,10 +49,15 @@ FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
 }  # fmt: skip
 """What can be selected by field besides metadata.name and metadata.namespace."""
 
+_EXPIRED = "The resourceVersion for the provided list is too old."
 _EXPIRED_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
-    "continue parameter."
+    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
+    "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list."
 )
+_LATEST = -1
+"""The revision of a continue token that goes on in the present."""
 
 
 class View:
@@ -226,13 +231,20 @@ def select(request: Request, resource: Resource, namespace: str) -> tuple[list[R
                 break
             after, at = page.records[-1].key, page.revision
     except Compacted:
-        raise errors.expired(_EXPIRED_CONTINUE) from None
+        raise _too_old(after, limit) from None
     metadata: Object = {"resourceVersion": str(revision)}
     if remaining:
         metadata["continue"] = _continue(revision, page.records[-1].key)
         if wanted.everything:
             metadata["remainingItemCount"] = remaining
     return found, metadata
+
+
+def _too_old(after: str, limit: int | None) -> errors.StatusError:
+    """A page is offered the rest as it is now. Source: apiserver's `storage/etcd3/errors.go`."""
+    if limit is None:
+        return errors.expired(_EXPIRED)
+    return errors.expired(_EXPIRED_CONTINUE, {"continue": _continue(_LATEST, after)})
 
 
 def _number(request: Request, name: str) -> int:
@@ -248,7 +260,8 @@ def _position(request: Request, current: int) -> tuple[str, int | None]:
     if token:
         try:
             found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            return str(found["start"]), int(found["rv"])
+            at = int(found["rv"])
+            return str(found["start"]), None if at == _LATEST else at
         except (ValueError, KeyError, TypeError):
             raise errors.bad_request("continue key is not valid: encoded continue token is invalid") from None
     revision = _revision(request)
