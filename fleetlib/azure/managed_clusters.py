@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from fleetlib.azure.calls import collect, plain, read, required, write
+from fleetlib.azure import rest
+from fleetlib.azure.calls import collect, read, required, write
 from fleetlib.azure.clients import Azure
 from fleetlib.change import Step, differences
 from fleetlib.errors import FinalError, RetryableError
@@ -110,14 +111,12 @@ def workload_identity(cluster: dict[str, Any]) -> bool:
 
 def kubeconfig(azure: Azure, group: str, name: str, *, admin: bool = False) -> dict[str, Any]:
     """The kubeconfig AKS issues, as a dictionary. It holds credentials: keep it out of outputs and files of others."""
-    clusters = azure.containers.managed_clusters
-    call = clusters.list_cluster_admin_credentials if admin else clusters.list_cluster_user_credentials
-    answer = required(read(lambda: call(group, name), name), f"cluster {name}", "01_create_control_plane")
     import base64
 
-    value = plain(answer)["kubeconfigs"][0]["value"]
-    text = base64.b64decode(value) if isinstance(value, str) else bytes(value)
-    return yaml.safe_load(text)
+    action = "listClusterAdminCredential" if admin else "listClusterUserCredential"
+    path = f"{azure.group_id(group)}/providers/Microsoft.ContainerService/managedClusters/{name}/{action}"
+    answer = required(rest.post(azure, path, rest.CONTAINER_SERVICE), f"cluster {name}", "01_create_control_plane")
+    return yaml.load(base64.b64decode(answer["kubeconfigs"][0]["value"]), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def connect(azure: Azure, group: str, name: str) -> Kube:

@@ -47,6 +47,11 @@ def get(azure: Azure, path: str, version: str) -> Item | None:
     return read(lambda: _send(azure, "GET", f"{path}?api-version={version}"), path)
 
 
+def post(azure: Azure, path: str, version: str) -> Item | None:
+    """The answer of an action such as `{cluster}/listClusterUserCredential`; None if there is no such resource."""
+    return read(lambda: _send(azure, "POST", f"{path}?api-version={version}"), path)
+
+
 def graph(azure: Azure, query: str) -> Items:
     """The rows of a query to Azure Resource Graph, over all pages. The graph lags behind ARM by seconds, at times minutes."""
     body: Item = {"subscriptions": [azure.subscription_id], "query": query, "options": {"resultFormat": "objectArray"}}

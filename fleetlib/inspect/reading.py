@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -68,9 +69,9 @@ class Git:
     head: str
     environments: dict[str, Environment]
 
-    @property
+    @cached_property
     def clusters(self) -> dict[str, Environment]:
-        """The clusters that are declared."""
+        """The clusters that are declared, with their environments."""
         return {name: environment for environment in self.environments.values() for name in environment.clusters()}
 
 
@@ -101,6 +102,15 @@ class Inside:
 T = TypeVar("T")
 
 
+def _sign_in(session: Session) -> None:
+    """What all threads need, made by one: Python deadlocks when two of them import packages that import each other."""
+    import kubernetes.client
+    import orjson  # noqa: F401
+
+    assert kubernetes.client
+    session.azure.cloud.credential, session.azure.subscription_id, session.azure.arm  # noqa: B018
+
+
 class Reading:
     """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree."""
 
@@ -111,9 +121,11 @@ class Reading:
         self._parts: dict[str, Any] = {}
         self._locks = {side: Lock() for side in SIDES}
         self._inside: dict[str, Inside] = {}
+        self._named: dict[str, dict[str, Object]] = {}
 
     def prepare(self, *sides: str) -> None:
         """Read several sides (`git`, `hub`, `arm`, `graph`) at the same time."""
+        _sign_in(self.session)
         with ThreadPoolExecutor(len(SIDES)) as pool:
             list(pool.map(self._read, sides))
 
@@ -163,9 +175,11 @@ class Reading:
 
     def named(self, kind: str) -> dict[str, Object]:
         """The control plane's objects of a kind by name: those in the clusters' and in Flux's namespace."""
-        p = self.session.parameters
-        spaces = (p.cluster_namespace,) if kind in HUB else (p.flux_namespace,)
-        return {o["metadata"]["name"]: o for o in self.hub[kind] if o["metadata"]["namespace"] in spaces}
+        if kind not in self._named:
+            p = self.session.parameters
+            space = p.cluster_namespace if kind in HUB else p.flux_namespace
+            self._named[kind] = {o["metadata"]["name"]: o for o in self.hub[kind] if o["metadata"]["namespace"] == space}
+        return self._named[kind]
 
     def clusters(self) -> list[str]:
         """All workload clusters that Git, ASO or Azure knows."""
