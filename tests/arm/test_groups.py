@@ -149,7 +149,7 @@ def test_what_is_not_emulated_is_refused_by_name(tmp_path: Path) -> None:
         group = await client.group()
         for path in (
             f"{group}/providers/Microsoft.Resources/deployments/d", f"{group}/providers/Microsoft.Network/virtualNetworks/v",
-            "/batch", "/providers/Microsoft.ResourceGraph/resources", f"{SUBSCRIPTION}/tagNames",
+            "/batch", f"{group}/providers/Microsoft.ResourceGraph/queries/q", f"{SUBSCRIPTION}/tagNames",
         ):  # fmt: skip
             status, code, message = await client.refused("GET", path, GROUPS)
             assert (status, code) == (501, "NotImplemented"), path

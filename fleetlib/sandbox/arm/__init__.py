@@ -6,6 +6,8 @@ The core is the same for all providers; a provider is a package that exports `pr
 
 from __future__ import annotations
 
+import asyncio
+
 from fleetlib.sandbox.arm import (
     authorization,
     compute,
@@ -13,17 +15,18 @@ from fleetlib.sandbox.arm import (
     kubernetesconfiguration,
     managedidentity,
     operations,
+    resourcegraph,
     resources,
 )
 from fleetlib.sandbox.arm.authorization import assignments
-from fleetlib.sandbox.arm.provider import Provider
+from fleetlib.sandbox.arm.provider import Provider, ResourceType
 from fleetlib.sandbox.arm.resources import registrations
 from fleetlib.sandbox.arm.router import Arm
 from fleetlib.sandbox.context import OPERATOR_OBJECT_ID, ASGIApp, Sandbox
 
 
 def _providers() -> tuple[Provider, ...]:
-    parts = (resources, authorization, managedidentity, compute, containerservice, kubernetesconfiguration)
+    parts = (resources, authorization, managedidentity, compute, containerservice, kubernetesconfiguration, resourcegraph)
     return tuple(part.provider() for part in parts)
 
 
@@ -32,7 +35,11 @@ def _arm(sandbox: Sandbox) -> Arm:
     if "arm" not in sandbox.extras:
         providers = _providers()
         types = {provider.full_name(kind).lower(): kind for provider in providers for kind in provider.types}
-        routes = resources.routes(lambda: providers, lambda name: types[name.lower()])
+
+        def type_of(name: str) -> ResourceType:
+            return types[name.lower()]
+
+        routes = (*resources.routes(lambda: providers, type_of), *resourcegraph.routes(sandbox, type_of))
         sandbox.extras["arm"] = Arm(sandbox, providers, routes, registrations.registered)
     arm: Arm = sandbox.extras["arm"]
     return arm
@@ -45,5 +52,8 @@ def app(sandbox: Sandbox) -> ASGIApp:
 
 
 async def run(sandbox: Sandbox) -> None:
-    """Work off long-running operations until cancelled."""
-    await operations.run(sandbox, _arm(sandbox).type_of)
+    """Work off long-running operations, and keep Resource Graph's copy, until cancelled."""
+    types = _arm(sandbox).type_of
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(operations.run(sandbox, types))
+        tasks.create_task(resourcegraph.index(sandbox, types).follow())

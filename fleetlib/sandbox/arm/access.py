@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 
 from fleetlib.sandbox.arm import errors, records, roles
 from fleetlib.sandbox.arm.provider import Caller
@@ -26,11 +27,26 @@ def require(store: Store, caller: Caller, action: str, scope: ResourceId) -> Non
 
 def allowed(store: Store, object_id: str, action: str, scope: ResourceId) -> bool:
     """Whether a role of the principal at `scope` or above allows `action`."""
-    for place in scope.ancestors:
-        for assignment in assignments_at(store, place):
-            if assignment.properties["principalId"] == object_id and _grants(assignment, action):
-                return True
-    return False
+    return Rights(store, object_id).allow(action, scope)
+
+
+class Rights:
+    """What one principal may do, for many questions at one moment: each scope's assignments are read once."""
+
+    def __init__(self, store: Store, object_id: str) -> None:
+        self._store = store
+        self._object_id = object_id
+        self._known: dict[str, list[Resource]] = {}
+
+    def allow(self, action: str, scope: ResourceId) -> bool:
+        """Whether a role at `scope` or above allows `action`."""
+        return any(_grants(assignment, action) for place in scope.ancestors for assignment in self._at(place))
+
+    def _at(self, place: ResourceId) -> list[Resource]:
+        if place.key not in self._known:
+            found = assignments_at(self._store, place)
+            self._known[place.key] = [a for a in found if a.properties["principalId"] == self._object_id]
+        return self._known[place.key]
 
 
 def assignments_at(store: Store, scope: ResourceId) -> list[Resource]:
@@ -52,20 +68,20 @@ def require_list(store: Store, caller: Caller, action: str, scope: ResourceId) -
 
 def readable(store: Store, caller: Caller, found: Iterable[Resource]) -> list[Resource]:
     """Those that the caller may read."""
-    return [r for r in found if allowed(store, caller.object_id, f"{read_action(r)}/read", r.id)]
+    rights = Rights(store, caller.object_id)
+    return [r for r in found if rights.allow(read_action(r.type), r.id)]
 
 
-def read_action(resource: Resource) -> str:
-    """The type as role definitions name it: groups are below subscriptions."""
-    return "Microsoft.Resources/subscriptions/resourceGroups" if resource.type == GROUPS else resource.type
+def read_action(type_name: str) -> str:
+    """What reading a resource is called in role definitions, where groups are below subscriptions."""
+    return f"{'Microsoft.Resources/subscriptions/resourceGroups' if type_name == GROUPS else type_name}/read"
 
 
 def visible(store: Store, object_id: str, subscription: str) -> bool:
     """Whether a principal has any role in the subscription: then it sees the subscription in its list."""
     scope = ResourceId(f"/subscriptions/{subscription}")
-    inside = records.under(store, scope, ASSIGNMENTS)
-    above = assignments_at(store, ResourceId(""))
-    return any(a.properties["principalId"] == object_id for a in (*inside, *above))
+    at = (assignment for place in scope.ancestors for assignment in assignments_at(store, place))
+    return any(a.properties["principalId"] == object_id for a in chain(at, records.under(store, scope, ASSIGNMENTS)))
 
 
 def _grants(assignment: Resource, action: str) -> bool:

@@ -90,8 +90,9 @@ def namespace_invalid(namespace: str) -> ArmError:
     return ArmError(404, "InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.")
 
 
-def type_invalid(kind: str, namespace: str, version: str) -> ArmError:
+def type_invalid(kind: str, namespace: str, version: str, versions: Iterable[str] = ()) -> ArmError:
     message = f"The resource type '{kind}' could not be found in the namespace '{namespace}' for api version '{version}'."
+    message += f" The supported api-versions are '{','.join(versions)}'." if versions else ""
     return ArmError(404, "InvalidResourceType", message)
 
 

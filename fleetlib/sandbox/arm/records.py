@@ -90,10 +90,19 @@ def delete(store: Store, resource_id: ResourceId | str) -> None:
 
 def under(store: Store, scope: ResourceId | str, type_name: str = "") -> Iterator[Resource]:
     """All resources below a scope, at any depth, in the order of their ids; those of one type, if it is named."""
+    wanted = type_name.lower()
     for record in store.list(PARTITION, str(scope).lower() + "/").records:
-        resource = _load(record.value, record.revision)
-        if not type_name or resource.type.lower() == type_name.lower():
-            yield resource
+        if not wanted or _type_of(record.key) == wanted:
+            yield _load(record.value, record.revision)
+
+
+def _type_of(key: str) -> str:
+    """The type that a key names, in lower case: said before the record is parsed, as most of a long list are others'."""
+    before, _, behind = key.rpartition("/providers/")
+    if not before and not key.startswith("/providers/"):
+        return GROUPS.lower()
+    namespace, *rest = behind.split("/")
+    return "/".join((namespace, *rest[::2]))
 
 
 def group_exists(store: Store, resource_id: ResourceId) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.arm import access, engine, errors, locations, operations, records
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.provider import Answer, Caller, Handler, Provider, Request, ResourceType
@@ -29,11 +30,12 @@ VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELET
 
 @dataclass(frozen=True)
 class Route:
-    """A path of ARM's own (Microsoft.Resources), where no `providers/{namespace}` stands.
+    """A path of ARM's own (Microsoft.Resources), where no `providers/{namespace}` stands; or a provider's that is no resource's.
 
     `pattern`: the path, `{name}` for a segment; its literals are compared without regard to case. `scope` is where the caller
     needs `action`: a path with the same placeholders; without `action` any caller may. `id`: what the handler gets as
-    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read.
+    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read;
+    `namespace`: whose path it is.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Route:
     id: str = ""
     open: bool = False
     listing: bool = False
+    namespace: str = "Microsoft.Resources"
 
 
 @dataclass
@@ -103,15 +106,13 @@ class Arm:
         if isinstance(answer.body, dict) and "error" in answer.body:
             found["x-ms-failure-cause"] = "gateway"
             found["x-ms-error-code"] = str(answer.body["error"].get("code", ""))
-        content = (
-            b"" if answer.body is None or call.method == "HEAD" else json.dumps(answer.body, separators=(",", ":")).encode()
-        )
+        content = b"" if answer.body is None or call.method == "HEAD" else trees.dump(answer.body)
         await send_bytes(send, answer.status, content, "application/json; charset=utf-8", found)
 
     async def _answer(self, call: _Call) -> Answer:
         route, values = self._match(call)
         if route is not None and route.open:
-            return await route.handler(self._request(call, ResourceId(call.path), route.type, "Microsoft.Resources", _NOBODY))
+            return await route.handler(self._request(call, ResourceId(call.path), route.type, route.namespace, _NOBODY))
         if not call.version:
             raise errors.api_version_missing()
         caller = self._verifier.caller(call.headers)
@@ -146,7 +147,7 @@ class Arm:
     # --- ARM's own routes --------------------------------------------------------------------------------------------
 
     def _match(self, call: _Call) -> tuple[Route | None, dict[str, str]]:
-        others: list[str] = []
+        others: list[Route] = []
         for pattern, route in self._compiled:
             match = pattern.fullmatch(call.path)
             if match is not None and route.method == (
@@ -154,9 +155,9 @@ class Arm:
             ):
                 return route, match.groupdict()
             if match is not None:
-                others.append(route.type.name)
+                others.append(route)
         if others:
-            raise errors.method_not_allowed(call.method, f"Microsoft.Resources/{others[0]}")
+            raise errors.method_not_allowed(call.method, f"{others[0].namespace}/{others[0].type.name}")
         return None, {}
 
     async def _answer_route(self, call: _Call, route: Route, values: Mapping[str, str], caller: Caller) -> Answer:
@@ -167,9 +168,11 @@ class Arm:
         elif action:
             access.require(self.sandbox.store, caller, action, scope)
         if call.version not in route.type.api_versions:
+            if route.namespace != "Microsoft.Resources":
+                raise errors.type_invalid(route.type.name, route.namespace, call.version, route.type.api_versions)
             raise errors.api_version_invalid(call.version, route.type.api_versions)
         identifier = ResourceId(route.id.format(**values) if route.id else call.path)
-        return await route.handler(self._request(call, identifier, route.type, "Microsoft.Resources", caller, narrowed))
+        return await route.handler(self._request(call, identifier, route.type, route.namespace, caller, narrowed))
 
     # --- resources of providers --------------------------------------------------------------------------------------
 
@@ -289,7 +292,7 @@ _POLLED = ("operations", "operationresults", "operationstatuses")
 REFUSED = {
     "microsoft.resources/deployments": "template deployments (Microsoft.Resources/deployments): create resources one by one",
     "microsoft.resources/deploymentstacks": "deployment stacks (Microsoft.Resources/deploymentStacks)",
-    "microsoft.resourcegraph": "Resource Graph: list the resources of a subscription or group instead",
+    "microsoft.resourcegraph/queries": "saved Resource Graph queries (Microsoft.ResourceGraph/queries)",
     "microsoft.network": "virtual networks and load balancers",
     "microsoft.storage": "storage accounts",
     "microsoft.keyvault": "key vaults",
@@ -338,7 +341,7 @@ class _Call:
         request_id = str(uuid.uuid4())
         path = re.sub("/{2,}", "/", scope["path"]).rstrip("/")
         query = {name.lower().removeprefix("$"): value for name, value in pairs}
-        correlation = headers.get("x-ms-correlation-request-id") or request_id
+        correlation = headers.setdefault("x-ms-correlation-request-id", request_id)
         return cls(scope["method"], path, query, headers, _parse(content), request_id, correlation)
 
 

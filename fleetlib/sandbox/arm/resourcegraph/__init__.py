@@ -1,0 +1,49 @@
+"""Microsoft.ResourceGraph: queries over everything that a caller may read, in one call.
+
+`syntax` and `evaluate` are the query language, pure; `tables` says which resource is which row; `index` is the copy that lags
+behind ARM; `quota` the limit; `query` the request. May import `arm`'s core and the fabric, no other provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleetlib.sandbox.arm import errors
+from fleetlib.sandbox.arm.provider import Answer, Provider, Request, ResourceType
+from fleetlib.sandbox.arm.resourcegraph import query
+from fleetlib.sandbox.arm.resourcegraph.index import Index
+from fleetlib.sandbox.arm.resourcegraph.quota import Quota
+from fleetlib.sandbox.arm.router import Route
+from fleetlib.sandbox.context import Sandbox
+
+NAMESPACE = "Microsoft.ResourceGraph"
+VERSIONS = ("2024-04-01", "2022-10-01", "2021-03-01")
+"""Those since a query needs no subscriptions and answers with objects unless asked for a table."""
+
+_TYPE = ResourceType("resources", VERSIONS, tracked=False, verbs=frozenset())
+
+
+def provider() -> Provider:
+    """Registered in every subscription; its one path is `routes`."""
+    return Provider(NAMESPACE, (_TYPE,), always_registered=True)
+
+
+def index(sandbox: Sandbox, types: Callable[[str], ResourceType]) -> Index:
+    """The one copy of a sandbox."""
+    found: Index = sandbox.extras.setdefault("resourcegraph", Index(sandbox, types))
+    return found
+
+
+def routes(sandbox: Sandbox, types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
+    quota = Quota(sandbox)
+
+    async def resources(request: Request) -> Answer:
+        return await query.resources(request, index(sandbox, types), quota)
+
+    async def refuse(request: Request) -> Answer:
+        raise errors.not_emulated(f"{NAMESPACE}/{request.path.rpartition('/')[2]}: query Microsoft.ResourceGraph/resources")
+
+    return (
+        Route("POST", f"/providers/{NAMESPACE}/resources", _TYPE, resources, namespace=NAMESPACE),
+        Route("POST", f"/providers/{NAMESPACE}/{{other}}", _TYPE, refuse, namespace=NAMESPACE),
+    )
