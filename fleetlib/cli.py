@@ -5,20 +5,42 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fleetlib import __version__
 from fleetlib.cloud import fleet_home, project_root
 from fleetlib.errors import FinalError, FleetError, ParameterError
+from fleetlib.inspect.columns import TABLES
 from fleetlib.parameters import Parameters, read_file
 
 FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="YAML file of parameters.")
+
+
+class _Pair(click.ParamType[Any]):
+    """A parameter's name, or its value: completed from the parameters there are."""
+
+    name = "text"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in Parameters.model_fields if name.startswith(incomplete)]
+
+
 PAIRS = click.option(
-    "-p", "--parameter", "pairs", nargs=2, multiple=True, metavar="KEY VALUE", help="One parameter; wins over the file."
+    "-p",
+    "--parameter",
+    "pairs",
+    nargs=2,
+    type=_Pair(),
+    multiple=True,
+    metavar="KEY VALUE",
+    help="One parameter; wins over the file.",
 )
 OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 JSON_FILE = click.option(
@@ -72,8 +94,14 @@ def _typed(key: str, text: str) -> Any:
     return text
 
 
+def _stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The stages' numbers and names, for a shell."""
+    names = sorted(path.stem for path in (project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return [name for name in (*(n[:2] for n in names), *names) if name.startswith(incomplete)]
+
+
 @main.command("run")
-@click.argument("stages", nargs=-1)
+@click.argument("stages", nargs=-1, shell_complete=_stages)
 @FILE
 @PAIRS
 @click.option("--resume", is_flag=True, help="Go on where the last run stopped.")
@@ -123,7 +151,7 @@ def run_stages(
     _copies(done.folder, json_file, junit_file)
     clusters = written.table("clusters")
     if clusters is not None and not done.failed:
-        click.echo("\n" + _text(clusters.frame.drop(columns=["message", "declared"])))
+        click.echo("\n" + _rendered(clusters.frame, "table", wide=False))
     for result in done.results:
         if result.error:
             click.echo(f"\n{result.error}", err=True)
@@ -204,42 +232,135 @@ def publish(chart: Path | None, file: Path | None, pairs: tuple[tuple[str, str],
     click.echo(str(change) if change else f"{change.target} is published already")
 
 
-def _text(frame: Any) -> str:
-    """The frame for a terminal: texts to the left, numbers to the right, no column of empty texts."""
-    shown = frame.reset_index().fillna("")
-    shown = shown.drop(columns=[name for name in ("message",) if name in shown and not shown[name].astype(bool).any()])
-    columns = []
-    for name in shown.columns:
-        cells = [str(name), *(str(cell) for cell in shown[name])]
-        width = max(map(len, cells))
-        numbers = frame[name].dtype.kind in "iuf" if name in frame else False
-        columns.append([cell.rjust(width) if numbers else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+DEEP = {
+    "clusters": "Ask each cluster too: its workloads.", "sources": "Ask each cluster itself: all details.",
+    "kustomizations": "Ask each cluster itself: all details.", "releases": "Ask each cluster itself: all details.",
+    "events": "Those of each cluster too.",
+}  # fmt: skip
+"""The tables that have more to say when every cluster is asked, and what."""
+
+COMMANDS = (
+    "clusters", "environments", "pools", "nodes", "workloads", "sources", "kustomizations", "releases", "extensions", "events",
+    "operations",
+)  # fmt: skip
+"""The tables that are commands of their own name."""
 
 
-def _print(frame: Any, output: str) -> None:
-    if output == "json":
-        click.echo(frame.reset_index().to_json(orient="records", indent=1))
-    else:
-        click.echo(frame.to_csv() if output == "csv" else _text(frame), nl=output != "csv")
-
-
-def _table(name: str, help_text: str, function: str) -> None:
-    @main.command(name, help=help_text)
-    @FILE
-    @PAIRS
-    @OUTPUT
-    def show(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> None:
-        from fleetlib.inspect import tables
+def _table(name: str) -> None:
+    def show(
+        file: Path | None,
+        pairs: tuple[tuple[str, str], ...],
+        output: str,
+        wide: bool,
+        watch: bool,
+        interval: float,
+        **options: Any,
+    ) -> None:
+        from fleetlib.inspect.fleet import Fleet
         from fleetlib.session import connect
 
-        session = connect(Parameters.check(_values(file, pairs)))
-        _print(getattr(tables, function)(session), output)
+        fleet = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p"))))
+
+        def read() -> Any:
+            return getattr(fleet, name)(**options)
+
+        if watch:
+            _watch(fleet, read, output, wide, interval)
+        else:
+            _print(read(), output, wide)
+
+    watched = click.option("-w", "--watch", is_flag=True, help="Show it again as it changes, until Ctrl-C.")
+    interval = click.option(
+        "--interval",
+        type=click.FloatRange(min=1),
+        default=15.0,
+        show_default=True,
+        help="With --watch: seconds until Azure is asked again.",
+    )
+    decorators = [
+        FILE,
+        PAIRS,
+        OUTPUT,
+        click.option("--wide", is_flag=True, help="All columns, nothing cut."),
+        watched,
+        interval,
+    ]
+    if name in DEEP:
+        decorators.append(click.option("--deep", is_flag=True, help=DEEP[name]))
+    command: Any = show
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    main.command(name, help=TABLES[name].title)(command)
 
 
-_table("clusters", "The workload clusters, one row each, through every layer.", "clusters")
-_table("environments", "The environments: clusters declared, provisioned, compliant.", "environments_table")
-_table("sources", "The control plane's sources, kustomizations and releases.", "sources")
+def _print(frame: Any, output: str, wide: bool = False) -> None:
+    """The table; sides that could not be read on standard error, with exit status 1: what is printed is not all there is."""
+    click.echo(_rendered(frame, output, wide))
+    _complain(frame)
+    if frame.attrs["unread"]:
+        sys.exit(1)
+
+
+def _complain(frame: Any) -> None:
+    for why in frame.attrs["unread"].values():
+        click.echo(f"not read: {why}", err=True)
+
+
+def _rendered(frame: Any, output: str, wide: bool) -> str:
+    from fleetlib.inspect import show
+
+    if output != "table":
+        return show.as_json(frame) if output == "json" else show.as_csv(frame)
+    terminal = sys.stdout.isatty()
+    colour = terminal and "NO_COLOR" not in os.environ
+    return show.text(frame, width=shutil.get_terminal_size().columns if terminal else None, wide=wide, colour=colour)
+
+
+def _watch(fleet: Any, read: Callable[[], Any], output: str, wide: bool, interval: float) -> None:
+    """On a terminal the table is drawn anew; elsewhere only the rows that changed follow: JSON as one record a line."""
+    from fleetlib.inspect import show, watching
+
+    before = None
+    redraw = sys.stdout.isatty() and output == "table"
+    try:
+        for _ in watching.ticks(fleet.session, interval):
+            frame = read()
+            if redraw:
+                click.clear()
+            news = frame if before is None or redraw else show.changed(before, frame)
+            if len(news) or before is None:
+                click.echo(_news(news, output, wide, first=before is None))
+            if before is not None and not redraw:
+                for key in show.gone(before, frame):
+                    click.echo(f"gone: {key}", err=output != "table")
+            if before is None or redraw or frame.attrs["unread"] != before.attrs["unread"]:
+                _complain(frame)
+            before = frame
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _news(frame: Any, output: str, wide: bool, *, first: bool) -> str:
+    from fleetlib.inspect import show
+
+    if output == "json":
+        return "\n".join(json.dumps(row) for row in show.records(frame))
+    return show.as_csv(frame, header=first) if output == "csv" else _rendered(frame, output, wide)
+
+
+for _name in COMMANDS:
+    _table(_name)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands, options, stages and parameters: eval "$(fleet completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "fleet", "_FLEET_COMPLETE").source())
 
 
 @main.command()

@@ -109,7 +109,7 @@ _TABLES = (
             text("id", "ARM resource id"),
             text("portal", "link to it in the Azure portal; none for a cloud without one"),
         ),
-        ("environment", "aso", "provisioning", "compliance", "version", "nodes", "location", "revision", "first_broken_layer", "reason"),
+        ("environment", "status", "aso", "provisioning", "compliance", "version", "nodes", "location", "revision", "first_broken_layer", "reason"),
     ),
     Table(
         "environments", "The environments: clusters declared, provisioned, compliant.",

@@ -100,6 +100,11 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def short(words: str) -> str:
+    """Commits and digests in a text by their first eight characters."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b", r"\1", words)
+
+
 def _html(frame: Any, table: Table) -> str:
     frame = worst_first(frame)
     shown = brief(frame).head(SHOWN)
@@ -139,7 +144,7 @@ def _key(value: str, number: int, sign: str, colour: str, link: str) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    words = escape(text(value))
+    words = escape(short(text(value)))
     if name == "status" and words in STATUS:
         words = f"<span style='color:{COLOURS[words][0]};font-weight:600'>{words}</span>"
     return f"<td style='text-align:left'>{words}</td>"

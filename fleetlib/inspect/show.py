@@ -1,0 +1,111 @@
+"""A table in a terminal, in a file or in a pipe: text for people, JSON and CSV for programs, and the same again as it changes.
+
+May import `frames`, `columns`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from fleetlib.inspect import frames
+from fleetlib.inspect.columns import TIME
+
+ANSI = {"broken": "31;1", "unreachable": "31;1", "progressing": "34", "stopped": "2", "unknown": "2", "ok": "32"}
+"""Status -> colour of a terminal; the words say the same without colours."""
+
+
+def text(frame: Any, *, width: int | None = None, wide: bool = False, colour: bool = False) -> str:
+    """The frame as aligned columns, worst rows first. `width`: cut texts so that a line fits a terminal of so many characters."""
+    shown = frames.worst_first(frame) if frame.attrs.get("table") != "events" else frame
+    shown = (shown if wide else frames.brief(shown)).reset_index()
+    if shown.empty:
+        return "none"
+    written = frames.text if wide else lambda value: frames.short(frames.text(value))
+    cells = [[str(name), *map(written, shown[name])] for name in shown.columns]
+    widths = [max(map(len, column)) for column in cells]
+    if width is not None and not wide:
+        widths = _fit(widths, width - 2 * (len(widths) - 1))
+    numbers = [shown[name].dtype.kind in "iuf" for name in shown.columns]
+    lines = []
+    for row in zip(*cells, strict=True):
+        parts = [_cell(*part) for part in zip(row, widths, numbers, strict=True)]
+        lines.append("  ".join(_painted(part) if colour else part for part in parts).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: str, width: int, number: bool) -> str:
+    value = " ".join(value.split())
+    cut = value if len(value) <= width else value[: width - 1] + "…"
+    return cut.rjust(width) if number else cut.ljust(width)
+
+
+def _painted(part: str) -> str:
+    code = ANSI.get(part.strip())
+    return f"\x1b[{code}m{part}\x1b[0m" if code else part
+
+
+LEAST = 12
+"""No column is cut below so many characters: a name cut shorter says nothing."""
+
+
+def _fit(widths: list[int], total: int) -> list[int]:
+    """Take from the widest column again and again, until all fit or none can give any more."""
+    widths = list(widths)
+    while sum(widths) > total:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        if widths[widest] <= LEAST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def records(frame: Any) -> Iterator[dict[str, Any]]:
+    """One mapping a row, index first: plain values, times as ISO 8601 in UTC, what is missing None."""
+    flat = frame.reset_index()
+    columns = [_plain(flat[name]) for name in flat.columns]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(map(str, flat.columns), values, strict=True))
+
+
+def _plain(column: Any) -> list[Any]:
+    missing = column.isna()
+    if str(column.dtype) == TIME:
+        values = [value.isoformat() for value in column]
+    else:
+        values = [value.item() if hasattr(value, "item") else value for value in column.astype(object)]
+    return [None if gone else value for value, gone in zip(values, missing, strict=True)]
+
+
+def as_json(frame: Any) -> str:
+    """All columns, as a list of records."""
+    return json.dumps(list(records(frame)), indent=1)
+
+
+def as_csv(frame: Any, *, header: bool = True) -> str:
+    """All columns; what is missing is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if header:
+        writer.writerow([*frame.index.names, *frame.columns])
+    writer.writerows(row.values() for row in records(frame))
+    return out.getvalue().rstrip("\n")
+
+
+def changed(before: Any, after: Any) -> Any:
+    """The rows of `after` that are new, or not as they were."""
+    known = {repr(list(row.values())) for row in records(before)}
+    return after[[repr(list(row.values())) not in known for row in records(after)]]
+
+
+def gone(before: Any, after: Any) -> list[str]:
+    """The keys of the rows that are no longer there."""
+    left = {str(key) for key in after.index}
+    return [_key(key) for key in before.index if str(key) not in left]
+
+
+def _key(key: Any) -> str:
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)
