@@ -247,11 +247,16 @@ def _graph(reading: Reading) -> Graph:
     groups = ", ".join(f"'{group}'" for group in (p.fleet_group, p.controlplane_group))
     rows = rest.graph(azure, QUERY.format(provider=CONFIGURATION, groups=groups))
     found = Graph(
-        _by_cluster(row for row in rows if row["type"].endswith("/extensions")),
+        _by_cluster(_in_arms_case(row) for row in rows if row["type"].endswith("/extensions")),
         _by_cluster(row for row in rows if row["type"].endswith("/fluxconfigurations")),
     )
     _ask_again(reading, found)
     return found
+
+
+def _in_arms_case(extension: Item) -> Item:
+    """The graph spells the properties of extensions as `ProvisioningState`, ARM as `provisioningState`."""
+    return {**extension, "properties": {name[:1].lower() + name[1:]: value for name, value in extension["properties"].items()}}
 
 
 def _by_cluster(rows: Iterable[Item]) -> dict[str, Items]:

@@ -1,0 +1,137 @@
+"""`Fleet` and its commands on a fleet that has really been built."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetlib.azure import rest
+from fleetlib.inspect import frames
+from fleetlib.inspect.columns import TABLES
+from fleetlib.inspect.fleet import MAKERS
+from fleetlib.inspect.fleet import Fleet as Tables
+from fleetlib.kube import Kube
+
+pytestmark = pytest.mark.xdist_group("runbook")
+
+PROD, STAGING = "podinfo-prod-0-aks", "podinfo-staging-0-aks"
+EMPTY_ON_A_HEALTHY_FLEET = {"findings", "drift"}
+
+
+def settled(fleet: Any) -> Any:
+    """The fleet when its Flux has fetched again what a restart of the sandbox made it forget."""
+    current = fleet("06")
+    current.stage("06").wait()
+    return current
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The requests to ARM, as they are made."""
+    made: list[str] = []
+    send = rest._send
+
+    def counted(azure: Any, method: str, url: str, body: Any = None) -> Any:
+        made.append(f"{method} {url.partition('?')[0]}")
+        return send(azure, method, url, body)
+
+    monkeypatch.setattr(rest, "_send", counted)
+    return made
+
+
+def test_every_table_of_a_healthy_fleet_in_a_handful_of_calls(fleet: Any, calls: list[str]) -> None:
+    now = Tables(settled(fleet).again().session).snapshot()
+    calls.clear()
+    clusters = now.clusters()
+    assert list(clusters.index) == [PROD, STAGING] and set(clusters.status) == {"ok"}, clusters.T.to_string()
+    assert set(clusters.compliance) == {"Compliant"} and clusters.revision.notna().all() and clusters.chart.notna().all()
+    assert len(calls) == 4, f"a kubeconfig, two lists, one query: not one call a cluster; but {calls}"
+    for name in set(MAKERS) - EMPTY_ON_A_HEALTHY_FLEET:
+        frame = getattr(now, name)()
+        assert len(frame) and frame.attrs["unread"] == {}, name
+        assert {c.name: c.dtype for c in TABLES[name].columns} == {str(key): str(value) for key, value in frame.dtypes.items()}
+        assert "status" not in frame or set(frame.status.dropna()) <= {"ok"}, frame.to_string()
+    assert len(now.clusters(deep=True).query("workloads_ready == workloads and workloads > 0")) == 2
+    assert set(now.kustomizations(deep=True).path.dropna()) >= {"./apps/production", "./apps/staging", "./flux/clusters"}
+    assert set(now.sources().index) == set(now.sources(deep=True).index), (
+        "Azure's word and the clusters' own name the same objects"
+    )
+
+
+def test_a_stopped_cluster_and_one_that_does_not_answer(fleet: Any) -> None:
+    current = settled(fleet)
+    current.session.azure.containers.managed_clusters.begin_stop("myfleet-rg", STAGING).result()
+    tables = Tables(current.session)
+    assert tables.clusters().loc[STAGING, ["status", "first_broken_layer", "power"]].tolist() == ["stopped", "arm", "Stopped"]
+    connect = current.session.workload_cluster
+
+    def elsewhere(name: str) -> Kube:
+        found = connect(name)
+        found.kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+        return found
+
+    current.session.workload_cluster = elsewhere
+    nodes = tables.nodes()
+    assert set(nodes.index.get_level_values("cluster")) == {"asocluster-aks", PROD}, "the stopped one is not asked"
+    (error,) = nodes.loc[PROD, "error"]
+    assert "does not answer" in error and set(nodes.loc["asocluster-aks", "status"]) == {"ok"}
+    assert tables.clusters(deep=True).loc[PROD, ["status", "first_broken_layer"]].tolist() == ["unreachable", "workloads"]
+
+
+def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, Any]]:
+    settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
+    return [sys.executable, "-m", "fleetlib.cli", *arguments, *settings], {
+        "env": {**os.environ, "FLEET_HOME": str(home)},
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+
+
+def test_the_commands_print_for_people_and_for_programs(fleet: Any) -> None:
+    home = settled(fleet).home
+
+    def said(*arguments: str) -> str:
+        line, options = command(home, *arguments)
+        done = subprocess.run(line, check=False, **options)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    header, *rows = said("clusters").splitlines()
+    assert header.split()[:3] == ["cluster", "environment", "status"] and [row.split()[2] for row in rows] == ["ok", "ok"]
+    assert "\x1b" not in header + "".join(rows), "no colours in a pipe"
+    assert [row["compliance"] for row in json.loads(said("clusters", "-o", "json"))] == ["Compliant", "Compliant"]
+    table = list(csv.DictReader(io.StringIO(said("workloads", "-o", "csv"))))
+    assert {row["status"] for row in table} == {"ok"} and {row["cluster"] for row in table} == {PROD, STAGING}
+    assert len(said("releases", "--deep", "--wide").splitlines()) > len(said("pools").splitlines())
+
+
+def test_watch_prints_the_rows_that_change(fleet: Any) -> None:
+    current = settled(fleet)
+    line, options = command(current.home, "releases", "--watch", "-o", "json")
+    with subprocess.Popen(line, **options) as watching:
+        assert watching.stdout is not None
+        first = [json.loads(watching.stdout.readline()) for _ in Tables(current.session).releases().index]
+        assert {row["status"] for row in first} == {"ok"}
+        current.session.hub.merge(
+            "helm.toolkit.fluxcd.io/v2", "HelmRelease", "podinfoprod", "cluster-config", {"spec": {"suspend": True}}
+        )
+        changed = json.loads(watching.stdout.readline())
+        assert (changed["name"], changed["status"], changed["reason"]) == ("podinfoprod", "stopped", "Suspended")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(timeout=30) == 130
+        assert watching.stderr is not None and "Traceback" not in watching.stderr.read()
+
+
+def test_a_notebook_shows_the_brief_table(fleet: Any) -> None:
+    frame = Tables(fleet("06").session).clusters()
+    assert "<table>" in (frame._repr_html_() or "") and "portal" not in frames.brief(frame)
