@@ -21,7 +21,8 @@ from jupyter_client.manager import AsyncKernelManager
 PRELOADED = (
     "fleetlib.session",
     "fleetlib.stages.stage",
-    "fleetlib.inspect.tables",
+    "fleetlib.inspect.fleet",
+    "fleetlib.inspect.frames",
     "azure.identity",
     "azure.core.pipeline.transport._requests_basic",
     "azure.mgmt.containerservice",

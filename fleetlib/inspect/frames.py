@@ -32,6 +32,10 @@ class View(pandas.DataFrame):
     def _constructor(self) -> Any:
         return View
 
+    def __repr__(self) -> str:
+        shown = brief(self)
+        return super().__repr__() if shown is self else repr(pandas.DataFrame(shown))
+
     def _repr_html_(self) -> str | None:
         table = TABLES.get(self.attrs.get("table", ""))
         if table is None or not {column.name for column in table.index} <= {*self.index.names, *self.columns}:
@@ -79,10 +83,14 @@ def worst_first(frame: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def brief(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The columns for a person: the table's own choice of them, without those that are empty in all rows."""
+    """The columns for a person: the table's own choice of them, without those that are empty in all rows.
+
+    Columns that somebody has chosen, by selecting or adding some, are left as they are.
+    """
     table = TABLES.get(frame.attrs.get("table", ""))
-    names = [name for name in table.brief if name in frame] if table else list(frame.columns)
-    return frame[[name for name in names if not _empty(frame[name])] or names]
+    if table is None or [column.name for column in table.columns] != list(frame.columns):
+        return frame
+    return frame[[name for name in table.brief if not _empty(frame[name])] or list(table.brief)]
 
 
 def _empty(column: Any) -> bool:
@@ -108,6 +116,8 @@ def short(words: str) -> str:
 def _html(frame: Any, table: Table) -> str:
     frame = worst_first(frame)
     shown = brief(frame).head(SHOWN)
+    if shown is not frame and "status" in shown:
+        shown = shown.drop(columns="status")  # the sign at the row's head says it
     header = "".join(f"<th style='text-align:left'>{escape(str(name))}</th>" for name in (*frame.index.names, *shown.columns))
     rows = "".join(_row(frame, shown, position) for position in range(len(shown)))
     read = frame.attrs.get("read")
@@ -130,16 +140,16 @@ def _row(frame: Any, shown: Any, position: int) -> str:
     colour, sign = COLOURS.get(status, ("", "")) if isinstance(status, str) else ("", "")
     keys = frame.index[position] if isinstance(frame.index, pandas.MultiIndex) else (frame.index[position],)
     link = text(frame["portal"].iloc[position]) if "portal" in frame else ""
-    cells = [_key(text(key), number, sign, colour, link) for number, key in enumerate(keys)]
+    mark = f"<span style='color:{colour}' role='img' aria-label='{status}' title='{status}'>{sign}</span> " if sign else ""
+    cells = [_key(text(key), "" if number else mark, "" if number else link) for number, key in enumerate(keys)]
     cells += [_cell(name, shown[name].iloc[position]) for name in shown.columns]
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _key(value: str, number: int, sign: str, colour: str, link: str) -> str:
-    words = (
-        f"<a href='{escape(link, quote=True)}' target='_blank'>{escape(value)}</a>" if link and not number else escape(value)
-    )
-    mark = f"<span style='color:{colour}' role='img' aria-label='status'>{sign}</span> " if sign and not number else ""
+def _key(value: str, mark: str, link: str) -> str:
+    words = escape(value)
+    if link:
+        words = f"<a href='{escape(link, quote=True)}' target='_blank'>{words}</a>"
     return f"<th style='text-align:left;white-space:nowrap'>{mark}{words}</th>"
 
 
@@ -147,4 +157,5 @@ def _cell(name: str, value: Any) -> str:
     words = escape(short(text(value)))
     if name == "status" and words in STATUS:
         words = f"<span style='color:{COLOURS[words][0]};font-weight:600'>{words}</span>"
-    return f"<td style='text-align:left'>{words}</td>"
+    wrap = ";white-space:nowrap" if len(words) < 40 else ""
+    return f"<td style='text-align:left{wrap}'>{words}</td>"

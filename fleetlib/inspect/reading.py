@@ -162,7 +162,8 @@ class Reading:
     @property
     def budget(self) -> dict[str, int]:
         """Requests that ARM has left for this caller: reads, writes, graph."""
-        return self.session.azure.budget
+        known = self.session.azure.budget
+        return {name: known[name] for name in rest.BUDGET if name in known}
 
     def environment_of(self, cluster: str) -> str | None:
         """The release a cluster belongs to: as Git says, else its ASO object's label, else its tag in Azure."""

@@ -61,3 +61,11 @@ def test_a_filtered_table_is_still_one_and_other_frames_look_as_pandas_shows_the
 def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(KeyError, match="no column sise"):
         frames.build(columns.TABLES["pools"], [{"sise": 1}], source="test", read=READ)
+
+
+def test_columns_that_somebody_chose_are_all_shown() -> None:
+    chosen = _clusters()[["next_step", "portal"]]
+    assert "https://portal/#a" in (chosen._repr_html_() or "") and "portal" in repr(chosen)
+    added = _clusters().assign(mine=1)
+    assert "mine" in (added._repr_html_() or "") and "portal" in repr(added)
+    assert "portal" not in repr(_clusters()) and "reason" in repr(_clusters())
