@@ -1,11 +1,12 @@
 """One cluster as its own components see it: clients, shared caches, and the few ways in which they write.
 
 Every write goes through here, so that the caches know of it at once and a write without a difference is none. May import
-`machine.{client,controller}` and the sandbox's shared modules.
+`machine.{client,controller,selectors}` and the sandbox's shared modules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from fleetlib.sandbox.clock import Clock, rfc3339
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.fabric import ClusterGoal
 from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object, Objects
-from fleetlib.sandbox.machine.controller import Cache, Controller, Informers, Key
+from fleetlib.sandbox.machine.controller import Cache, Controller, Informers, Key, key_of
+from fleetlib.sandbox.machine.selectors import matches
 
 APPS, BATCH, CORE = "apps/v1", "batch/v1", "v1"
 READY = "Ready"
@@ -99,6 +101,26 @@ class Cluster:
             return obj
         return self._seen(await (kube or self.manager).update({**obj, "status": status}, "status"))
 
+    async def claim(
+        self, api_version: str, kind: str, owner: Object, member: Callable[[Object], bool] = lambda obj: True
+    ) -> None:
+        """Adopt what the owner's selector matches and nobody controls; release what it no longer matches.
+
+        `member` says what the owner could have made besides. Source: Kubernetes `pkg/controller/controller_ref_manager.go`.
+        """
+        metadata = owner["metadata"]
+        for obj in list(self.cache(api_version, kind).list(metadata["namespace"])):
+            controller = controller_of(obj)
+            fits = matches(owner["spec"]["selector"], obj["metadata"].get("labels") or {})
+            references = obj["metadata"].get("ownerReferences") or []
+            if controller is None and fits and not is_deleted(obj) and member(obj):
+                references = [*references, owner_reference(owner)]
+            elif controller is not None and controller["uid"] == metadata["uid"] and not fits:
+                references = [reference for reference in references if reference is not controller]
+            else:
+                continue
+            await self.update({**obj, "metadata": {**obj["metadata"], "ownerReferences": references}})
+
     async def delete(self, obj: Object, *, grace: int | None = None, propagation: str = "Background") -> None:
         """Delete this very object (by uid)."""
         metadata = obj["metadata"]
@@ -174,14 +196,16 @@ def controller_uid(obj: Object) -> str:
     return found["uid"] if found else ""
 
 
-def owner_keys(kind: str) -> Any:
-    """A mapper for `Controller.watch`: from an object to the `kind` that controls it."""
+def owner_keys(kind: str, owners: Cache | None = None) -> Any:
+    """A mapper for `Controller.watch`: from an object to the `kind` that controls it, or else to the `owners` that could."""
 
     def mapper(obj: Object) -> tuple[Key, ...]:
-        found = controller_of(obj)
-        if found is None or found["kind"] != kind:
-            return ()
-        return (Key(kind, obj["metadata"].get("namespace", ""), found["name"]),)
+        found, namespace = controller_of(obj), obj["metadata"].get("namespace", "")
+        if found is not None:
+            return (Key(kind, namespace, found["name"]),) if found["kind"] == kind else ()
+        labels = obj["metadata"].get("labels") or {}
+        candidates = owners.list(namespace) if owners is not None and labels else ()
+        return tuple(key_of(owner) for owner in candidates if matches(owner["spec"]["selector"], labels))
 
     return mapper
 

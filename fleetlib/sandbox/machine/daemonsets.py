@@ -36,7 +36,7 @@ TOLERATIONS = [
 async def run_daemon_sets(cluster: Cluster) -> None:
     controller = cluster.controller(COMPONENT)
     sets = controller.watch(APPS, "DaemonSet")
-    pods = controller.watch(CORE, "Pod", owner_keys("DaemonSet"))
+    pods = controller.watch(CORE, "Pod", owner_keys("DaemonSet", sets))
     nodes = controller.watch(
         CORE, "Node", lambda node: [Key("DaemonSet", s["metadata"]["namespace"], s["metadata"]["name"]) for s in sets.list()]
     )
@@ -45,6 +45,7 @@ async def run_daemon_sets(cluster: Cluster) -> None:
         found = sets.get(key.name, key.namespace)
         if found is not None and not is_deleted(found):
             wanted = {n["metadata"]["name"] for n in nodes.list() if not is_deleted(n) and _fits(found, n)}
+            await cluster.claim(CORE, "Pod", found, _was_of_a_daemon_set)
             await _act(cluster, found, wanted)
             await _status(cluster, found, wanted)
         return None
@@ -62,10 +63,17 @@ def _revision(found: Object) -> str:
     return safe_hash(json.dumps(found["spec"]["template"], sort_keys=True))
 
 
+def _was_of_a_daemon_set(pod: Object) -> bool:
+    """A running Pod that is placed; one that waits for a place is not known to be meant for a node."""
+    return bool(pod["spec"].get("nodeName")) and is_active(pod)
+
+
 def _node_of(pod: Object) -> str:
     """The node a Pod is meant for, placed there or not yet."""
+    if pod["spec"].get("nodeName"):
+        return str(pod["spec"]["nodeName"])
     terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    return str(pod["spec"].get("nodeName") or terms[0]["matchFields"][0]["values"][0])
+    return str(terms[0]["matchFields"][0]["values"][0])
 
 
 async def _act(cluster: Cluster, found: Object, wanted: set[str]) -> None:

@@ -37,12 +37,13 @@ _OWN_ANNOTATIONS = (REVISION, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-appl
 async def run_deployments(cluster: Cluster) -> None:
     controller = cluster.controller("deployment-controller")
     cache = controller.watch(APPS, "Deployment")
-    sets = controller.watch(APPS, "ReplicaSet", owner_keys("Deployment"))
+    sets = controller.watch(APPS, "ReplicaSet", owner_keys("Deployment", cache))
 
     async def reconcile(key: Key) -> float | None:
         deployment = cache.get(key.name, key.namespace)
         if deployment is None or is_deleted(deployment):
             return None
+        await cluster.claim(APPS, "ReplicaSet", deployment)
         return await _Rollout(cluster, deployment).run()
 
     await controller.run(reconcile, wait_for=(cache, sets))
@@ -132,7 +133,7 @@ class _Rollout:
     async def _promote(self, found: Object) -> None:
         """A template that has been used before becomes the newest revision again."""
         highest = max((_revision(item) for item in self.old), default=0)
-        annotations = {**_copied(self.deployment["metadata"]), **(found["metadata"].get("annotations") or {})}
+        annotations = {**(found["metadata"].get("annotations") or {}), **_copied(self.deployment["metadata"])}
         annotations |= self._size_annotations()
         if _revision(found) <= highest:
             annotations[REVISION] = str(highest + 1)
@@ -342,12 +343,13 @@ def _progressed(before: Object, status: Object) -> bool:
 async def run_replica_sets(cluster: Cluster) -> None:
     controller = cluster.controller("replicaset-controller")
     cache = controller.watch(APPS, "ReplicaSet")
-    pods = controller.watch(CORE, "Pod", owner_keys("ReplicaSet"))
+    pods = controller.watch(CORE, "Pod", owner_keys("ReplicaSet", cache))
 
     async def reconcile(key: Key) -> float | None:
         found = cache.get(key.name, key.namespace)
         if found is None or is_deleted(found):
             return None
+        await cluster.claim(CORE, "Pod", found, is_active)
         failure = await _scale(cluster, found)
         return await _replica_set_status(cluster, found, failure)
 

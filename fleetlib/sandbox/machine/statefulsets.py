@@ -20,16 +20,23 @@ COMPONENT = "statefulset-controller"
 async def run_stateful_sets(cluster: Cluster) -> None:
     controller = cluster.controller(COMPONENT)
     sets = controller.watch(APPS, "StatefulSet")
-    pods = controller.watch(CORE, "Pod", owner_keys("StatefulSet"))
+    pods = controller.watch(CORE, "Pod", owner_keys("StatefulSet", sets))
 
     async def reconcile(key: Key) -> float | None:
         found = sets.get(key.name, key.namespace)
         if found is not None and not is_deleted(found):
+            await cluster.claim(CORE, "Pod", found, lambda pod: _is_member(pod, found))
             await _act(cluster, found)
             await _status(cluster, found)
         return None
 
     await controller.run(reconcile, wait_for=(sets, pods))
+
+
+def _is_member(pod: Object, found: Object) -> bool:
+    """Whether a Pod's name is one that the set would give."""
+    parent, _, ordinal = pod["metadata"]["name"].rpartition("-")
+    return bool(parent == found["metadata"]["name"] and ordinal.isdigit())
 
 
 def _pods(cluster: Cluster, found: Object) -> dict[int, Object]:
