@@ -1,4 +1,4 @@
-"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, and memory.
+"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, memory, and the fleet's views.
 
 Absolute times depend on the machine; the ratios are what the project promises. Exits 1 if a promise is not kept.
 """
@@ -13,7 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from benchmarks.board import Board
+from benchmarks.fleet import fleet
 
 ROOT = Path(__file__).parent.parent
 FLEET = Path(sys.executable).with_name("fleet")
@@ -55,7 +59,7 @@ def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
     ours, theirs = [], []
     for number in range(rounds):
         state = folder / f"cold-{number}"
-        ours.append(seconds(lambda state=state: lifecycle.up(state, project=ROOT)))
+        ours.append(seconds(partial(lifecycle.up, state, project=ROOT)))
         lifecycle.down(state)
         command = [sys.executable, "-c", HELLO, str(free_port()), str(certificate), str(key)]
         began = time.perf_counter()
@@ -108,28 +112,20 @@ def store(folder: Path, count: int) -> dict[str, float]:
 
 
 def main() -> int:
-    kept = True
-
-    def line(text: str, ratio: float, limit: float, unit: str = "times") -> None:
-        nonlocal kept
-        good = ratio <= limit
-        kept = kept and good
-        print(f"{'ok  ' if good else 'MISS'} {text}: {ratio:.2f} {unit} (aim: at most {limit})", flush=True)
-
+    board = Board()
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
         folder = Path(name)
         ours, theirs = cold_start(folder)
-        line(f"cold start {ours:.2f} s against a bare TLS hello-world {theirs:.2f} s", ours / theirs, 3)
+        board.at_most(f"cold start {ours:.2f} s against a bare TLS hello-world {theirs:.2f} s", ours / theirs, 3)
         for count in (1_000, 10_000):
             figures = store(folder, count)
-            print(
-                f"     store with {count} objects: {figures['puts_per_second']:.0f} puts/s, list in {figures['list_ms']:.1f} ms",
-                flush=True,
-            )
+            puts, listing = figures["puts_per_second"], figures["list_ms"]
+            board.note(f"store with {count} objects: {puts:.0f} puts/s, list in {listing:.1f} ms")
         ours, theirs, memory = demo(folder)
-        line(f"the whole demo {ours:.1f} s against as many empty notebooks {theirs:.1f} s", ours / theirs, 2.5)
-        line("memory of the sandbox with the demo's fleet", memory, 300, "MB")
-    return 0 if kept else 1
+        board.at_most(f"the whole demo {ours:.1f} s against as many empty notebooks {theirs:.1f} s", ours / theirs, 2.5)
+        board.at_most("memory of the sandbox with the demo's fleet", memory, 300, "MB")
+    fleet(board)
+    return 0 if board.kept else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import resource
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,15 @@ def _status(sandbox: Sandbox) -> dict[str, Any]:
         "clock": getattr(sandbox.clock, "mode", "virtual"),
         "clusters": [getattr(goal, "cluster_name", "") for goal in clusters],
         "resources": sandbox.store.count("arm", "/"),
-        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "memory_mb": round(peak_mb()),
         "faults": [asdict(fault) for fault in sandbox.faults.armed()],
     }
+
+
+def peak_mb() -> float:
+    """The most memory this process has had, in MB. Linux counts the launching process's in `ru_maxrss`, macOS counts bytes."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

@@ -96,15 +96,15 @@ def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
     return sandbox
 
 
-async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is called when the port answers."""
+async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], asleep: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is called when the port answers. `asleep`: answer, but run nothing in the background."""
     application, background = build(sandbox)
     server = uvicorn.Server(_config(sandbox, application, port))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
-    tasks = [asyncio.create_task(_guard(sandbox, run, server)) for run in background]
+    tasks = [asyncio.create_task(_guard(sandbox, run, server)) for run in ([] if asleep else background)]
     serving = asyncio.create_task(server.serve([_listen(port)]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--clock", choices=list(MODES), default="instant")
     parser.add_argument("--project", type=Path, help="checkout whose fleet the Git host starts out with")
+    parser.add_argument("--asleep", action="store_true", help="answer requests, but run no controllers, nodes or operations")
     arguments = parser.parse_args()
     os.umask(0o077)
     state: Path = arguments.state
@@ -244,7 +245,7 @@ def main() -> None:
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
     gc.set_threshold(100_000, 20, 20)  # documents are trees, freed by counting: looking for cycles among them is most of a read
-    _run(serve(sandbox, port, lambda: print("ready", flush=True)))
+    _run(serve(sandbox, port, lambda: print("ready", flush=True), arguments.asleep))
 
 
 def _run(work: Any) -> None:

@@ -61,8 +61,10 @@ class Hub:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[str, str]]]:
     folder = tmp_path_factory.mktemp("hub")
     script = Path(__file__).with_name("serve.py")
-    process = subprocess.Popen([sys.executable, str(script), str(folder)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
     line = process.stdout.readline()
     try:
         found = json.loads(line)
@@ -70,6 +72,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[st
     finally:
         process.terminate()
         process.wait(10)
+        process.stdin.close()
         process.stdout.close()
 
 

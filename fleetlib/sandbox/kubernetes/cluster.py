@@ -12,7 +12,6 @@ from collections import deque
 from datetime import timedelta
 from typing import Any
 
-from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import rfc3339
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.fabric import ClusterGoal
@@ -63,7 +62,7 @@ class Cluster:
         """Take up what is stored."""
         self.objects.load()
         for record in self.objects.store.list(self.objects.partition, crds.PREFIX).records:
-            self.definitions[record.key] = trees.parse(record.value)
+            self.definitions[record.key] = crds.stored(record.value)
         self._serve_definitions()
 
     def set_goal(self, goal: ClusterGoal) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes.errors import Causes, cause
 from fleetlib.sandbox.kubernetes.objects import Object
 from fleetlib.sandbox.kubernetes.resources import BY_PLURAL, Resource
@@ -19,6 +21,13 @@ PREFIX = f"/{GROUP}/customresourcedefinitions/"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+@lru_cache(maxsize=1024)
+def stored(value: bytes) -> Object:
+    """A definition as it is kept, parsed once however many clusters have this very one: it must not be changed."""
+    found: Object = trees.parse(value)
+    return found
 
 
 def served(definitions: Iterable[Object]) -> list[Resource]:

@@ -1,0 +1,151 @@
+"""The fleet's views on simulated fleets of 10, 100 and 1,000 clusters, beside a script with the official SDKs and kubectl in a loop.
+
+    python -m benchmarks.fleet [COUNT ...]
+
+Each reader is a process of its own, on the same served state, one after the other. The peers are measured on a sample of clusters
+(`SAMPLE`) and scaled to the number, as they ask cluster by cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import simulated
+from benchmarks.board import Board
+
+COUNTS = (10, 100, 1_000)
+SAMPLE = 40
+ROUNDS = 5
+Figures = dict[str, float]
+
+
+def fleet(board: Board, counts: tuple[int, ...] = COUNTS) -> None:
+    """Measure, print, and hold the largest fleet against the promises."""
+    kubectl = shutil.which("kubectl")
+    figures: dict[int, Figures] = {}
+    with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
+        folder = Path(name)
+        simulated.build_first(folder / "first")
+        for count in counts:
+            simulated.grow(folder / "first", folder / str(count), count)
+            figures[count] = _measure(folder / str(count), count, kubectl)
+            _print(board, count, figures[count])
+            shutil.rmtree(folder / str(count))
+    _judge(board, max(counts), figures[max(counts)], kubectl is not None)
+
+
+def _measure(folder: Path, count: int, kubectl: str | None) -> Figures:
+    """Seconds of each view of each reader, and megabytes."""
+    sample = min(SAMPLE, count)
+    with simulated.served(folder):
+        found = _reader(folder, "ours") | {"server_mb": simulated.memory_mb(folder)}
+        peers = {name: seconds * count / sample for name, seconds in _reader(folder, "sdk", str(sample)).items()}
+        if kubectl is not None:
+            peers |= {
+                name: seconds * count / sample for name, seconds in _reader(folder, "kubectl", str(sample), kubectl).items()
+            }
+        return found | peers
+
+
+def _reader(folder: Path, *arguments: str) -> Figures:
+    command = [sys.executable, "-m", "benchmarks.fleet", "--read", str(folder), *arguments]
+    output = subprocess.run(command, cwd=simulated.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    figures: Figures = json.loads(output.splitlines()[-1])
+    return figures
+
+
+def _print(board: Board, count: int, found: Figures) -> None:
+    kubectl = f", kubectl in a loop {found['kubectl_deep']:.1f} s" if "kubectl_deep" in found else ""
+    scaled = f" (from {SAMPLE} clusters)" if count > SAMPLE else ""
+    board.note(
+        f"{count} clusters: fleet view {found['view']:.2f} s (the first in a process {found['first']:.2f} s), SDK script "
+        f"{found['sdk_view']:.1f} s{scaled}"
+    )
+    board.note(f"{count} clusters: deep view {found['deep']:.2f} s, SDK script {found['sdk_deep']:.1f} s{kubectl}{scaled}")
+    board.note(
+        f"{count} clusters: memory {found['view_mb']:.0f} MB, deep {found['deep_mb']:.0f} MB; the sandbox {found['server_mb']:.0f} MB"
+    )
+
+
+def _judge(board: Board, count: int, found: Figures, kubectl: bool) -> None:
+    board.at_most(f"fleet view of {count} clusters", found["view"], 1.5, "s")
+    board.at_least("fleet view against the SDK script", found["sdk_view"] / found["view"], 50)
+    board.at_least("deep view against the SDK script", found["sdk_deep"] / found["deep"], 10)
+    if kubectl:
+        board.at_least("deep view against kubectl in a loop", found["kubectl_deep"] / found["deep"], 10)
+    board.at_most(f"memory of the fleet view of {count} clusters", found["view_mb"], 500, "MB")
+
+
+# --- the readers, each in a process of its own -----------------------------------------------------------------------------
+
+
+def _read(folder: Path, reader: str, *arguments: str) -> Figures:
+    from fleetlib.session import connect
+
+    with simulated.home(folder):
+        session = connect(simulated.PARAMETERS)
+        return READERS[reader](session, folder, *arguments)
+
+
+def _ours(session: Any, folder: Path) -> Figures:
+    from fleetlib.inspect.fleet import Fleet
+    from fleetlib.sandbox.admin import peak_mb
+
+    found = Fleet(session)
+    first = _seconds(lambda: found.clusters())
+    view = statistics.median(_seconds(lambda: found.clusters()) for _ in range(ROUNDS))
+    view_mb = peak_mb()
+    deep = statistics.median(_seconds(lambda: _healthy(found.clusters(deep=True))) for _ in range(3))
+    return {"first": first, "view": view, "view_mb": view_mb, "deep": deep, "deep_mb": peak_mb()}
+
+
+def _healthy(table: Any) -> None:
+    assert not table.attrs["unread"], table.attrs["unread"]
+    assert set(table.status) == {"ok"} and (table.workloads == table.workloads_ready).all() and table.workloads.min() > 0
+
+
+def _sdk(session: Any, folder: Path, sample: str) -> Figures:
+    from benchmarks import peers
+
+    names = _sampled(peers.Script(session).names(), int(sample))
+    return {"sdk_view": peers.script_seconds(session, names, False), "sdk_deep": peers.script_seconds(session, names, True)}
+
+
+def _kubectl(session: Any, folder: Path, sample: str, kubectl: str) -> Figures:
+    from benchmarks import peers
+
+    names = _sampled(peers.Script(session).names(), int(sample))
+    paths = peers.kubeconfigs(session, names, folder / "kubeconfigs")
+    return {"kubectl_deep": peers.kubectl_seconds(kubectl, paths, folder / "kubectl-cache")}
+
+
+def _sampled(names: list[str], size: int) -> list[str]:
+    """Evenly over the whole fleet."""
+    return [names[at * len(names) // size] for at in range(size)]
+
+
+READERS: dict[str, Callable[..., Figures]] = {"ours": _ours, "sdk": _sdk, "kubectl": _kubectl}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--read"]:
+        print(json.dumps(_read(Path(sys.argv[2]), *sys.argv[3:])))
+    else:
+        shown = Board()
+        fleet(shown, tuple(map(int, sys.argv[1:])) or COUNTS)
+        sys.exit(0 if shown.kept else 1)

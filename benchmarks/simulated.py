@@ -1,0 +1,238 @@
+"""A simulated fleet of any size: one workload cluster is built by the runbook's own stages, then its records are copied.
+
+What is copied is what the sandbox itself has written: the cluster in ARM with its pool, extension and Flux configuration, the goals
+and reports, its ASO objects on the control plane, and its whole Kubernetes API with nodes, Pods and Flux objects. Names, ids, uids and
+certificates are each copy's own. The state is then served as always (TLS, tokens, roles), by a sandbox that runs no controllers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetlib import environments
+from fleetlib.parameters import Parameters
+from fleetlib.sandbox import lifecycle, pki
+from fleetlib.sandbox.kubernetes.cluster import certificate_mark
+from fleetlib.sandbox.kubernetes.provision import ADMIN
+from fleetlib.session import Session, connect
+from fleetlib.stages.aso_identity import AsoIdentity
+from fleetlib.stages.bootstrap_flux import BootstrapFlux
+from fleetlib.stages.control_plane import ControlPlane
+from fleetlib.stages.deploy_workloads import DeployWorkloads
+from fleetlib.stages.prepare_fleet import PrepareFleet
+from fleetlib.stages.prerequisites import Prerequisites
+from fleetlib.stages.publish_chart import PublishChart
+from fleetlib.stages.stage import Stage
+
+ROOT = Path(__file__).parent.parent
+STAGES: tuple[type[Stage], ...] = (
+    Prerequisites, ControlPlane, AsoIdentity, BootstrapFlux, PrepareFleet, PublishChart, DeployWorkloads,
+)  # fmt: skip
+PARAMETERS = Parameters.check({"staging_cluster_count": 1, "prod_cluster_count": 0})
+FIRST, RELEASE = "podinfo-staging-0", "podinfo-staging"
+PER_RELEASE = 100
+"""Clusters of one environment: the chart's own limit."""
+
+
+@contextmanager
+def home(folder: Path) -> Iterator[None]:
+    """`FLEET_HOME` for the length of the block."""
+    before = os.environ.get("FLEET_HOME")
+    os.environ["FLEET_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["FLEET_HOME"]
+        else:
+            os.environ["FLEET_HOME"] = before
+
+
+def build_first(folder: Path) -> None:
+    """The control plane and one workload cluster, built by the stages on a sandbox that is down afterwards."""
+    with home(folder):
+        lifecycle.up(folder / "sandbox", project=ROOT)
+        try:
+            session = connect(PARAMETERS)
+            for kind in STAGES:
+                stage = kind(session)
+                stage.preflight()
+                stage.apply_all()
+                if isinstance(stage, BootstrapFlux | DeployWorkloads):
+                    stage.wait()
+                stage.verify()
+        finally:
+            lifecycle.down(folder / "sandbox")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Session]:
+    """The state of a folder, served by a sandbox that answers and runs nothing; a session on it."""
+    state = folder / "sandbox"
+    command = [sys.executable, "-m", "fleetlib.sandbox.server", "--state", str(state), "--asleep"]
+    with (
+        home(folder),
+        (state / "bench.log").open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT) as process,
+    ):
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != b"ready":
+            raise RuntimeError("the simulated fleet is not served")
+        try:
+            yield connect(PARAMETERS)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def memory_mb(folder: Path) -> int:
+    """Of the process that serves a folder."""
+    return int(lifecycle.ask(folder / "sandbox", "GET", "/sandbox/status")["memory_mb"])
+
+
+def grow(source: Path, folder: Path, count: int) -> None:
+    """A fleet of `count` clusters in `folder`, from the one that `build_first` has left in `source`."""
+    shutil.copytree(source, folder, symlinks=True)
+    copies = [Copy(number) for number in range(count - 1)]
+    with served(folder) as session:
+        before, after = _declare(session, copies)
+    database = sqlite3.connect(folder / "sandbox" / "sandbox.db")
+    with database:
+        _Copying(database, folder / "sandbox", before, after).run(copies)
+    database.close()
+
+
+def _declare(session: Session, copies: list[Copy]) -> tuple[str, str]:
+    """The copies' environments in Git; the commit there was and the commit there is."""
+    repository = session.repository
+    before = after = repository.sync()
+    template = environments.read(repository)[RELEASE]
+    for environment in dict.fromkeys(copy.environment for copy in copies):
+        count = sum(1 for copy in copies if copy.environment == environment)
+        files = environments.add(repository, template, environment, {"clusterCount": count})
+        after = repository.commit(files, f"Add the environment {environment}") or after
+    return before, after
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One more cluster, by number."""
+
+    number: int
+
+    @property
+    def environment(self) -> str:
+        return f"e{self.number // PER_RELEASE:02d}"
+
+    @property
+    def id(self) -> str:
+        """Its name in the data plane: 24 hexadecimal digits, as ARM gives them."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"simulated {self.number}").hex[:24]
+
+    def renamed(self, value: bytes, of: str) -> bytes:
+        """The first cluster's bytes as this one's; `of` is the first one's id."""
+        release = f"podinfo-{self.environment}"
+        value = value.replace(FIRST.encode(), f"{release}-{self.number % PER_RELEASE}".encode())
+        value = value.replace(RELEASE.encode(), release.encode()).replace(of.encode(), self.id.encode())
+        return value.replace(b"podinfostaging", f"podinfo{self.environment}".encode())
+
+
+class _Copying:
+    """Rows of the store's file: what the first cluster has, once more for each copy."""
+
+    def __init__(self, database: sqlite3.Connection, state: Path, before: str, after: str) -> None:
+        self._database = database
+        self._authority = pki.authority(state)
+        self._before, self._after = before.encode(), after.encode()
+        goals = self._rows("fabric", "goal/cluster/%")
+        ids = {json.loads(value)["cluster_name"]: key.split("/")[2] for key, _, value in goals}
+        self._first, self._hub = ids[f"{FIRST}-aks"], ids[PARAMETERS.controlplane_cluster]
+
+    def _rows(self, partition: str, like: str = "%") -> list[tuple[str, int, bytes]]:
+        sql = "SELECT key, revision, value FROM records WHERE partition=? AND key LIKE ? ORDER BY key"
+        return self._database.execute(sql, (partition, like)).fetchall()
+
+    def run(self, copies: list[Copy]) -> None:
+        hub = f"cluster:{self._hub}"
+        self._reconciled(hub)
+        shared = {
+            "arm": [row for row in self._rows("arm", "/%") if FIRST in row[0]],
+            "fabric": [row for row in self._rows("fabric") if f"/{self._first}/" in row[0]],
+            hub: [row for row in self._rows(hub) if FIRST in row[0]],
+        }
+        releases = [row for row in self._rows(hub) if row[0].endswith("/helmreleases/cluster-config/podinfostaging")]
+        own = {name: self._rows(f"{name}:{self._first}") for name in ("cluster", "apiserver")}
+        for copy in copies:
+            certificate = self._certificate(copy)
+            for name, rows in own.items():
+                self._insert(
+                    f"{name}:{copy.id}", self._copied(copy, rows, certificate), self._revision(f"{name}:{self._first}")
+                )
+            for partition, rows in shared.items():
+                first = copy.number % PER_RELEASE == 0 and partition == hub
+                self._append(partition, self._copied(copy, [*rows, *releases] if first else rows, certificate))
+
+    def _reconciled(self, hub: str) -> None:
+        """Flux on the control plane has seen the new commit: its objects, and what the agent reports of them, name it."""
+        for partition in (hub, "fabric", "arm"):
+            changed = [(value.replace(self._before, self._after), partition, key) for key, _, value in self._rows(partition)]
+            self._database.executemany("UPDATE records SET value=? WHERE partition=? AND key=?", changed)
+
+    def _certificate(self, copy: Copy) -> tuple[str, str]:
+        name, groups = ADMIN
+        return self._authority.issue(name, organizations=(*groups, certificate_mark(copy.id)))
+
+    def _copied(
+        self, copy: Copy, rows: list[tuple[str, int, bytes]], certificate: tuple[str, str]
+    ) -> Iterator[tuple[str, int, bytes]]:
+        for key, revision, value in rows:
+            name = copy.renamed(key.encode(), self._first).decode()
+            if key in ("certificate/cert", "certificate/key"):
+                yield name, revision, certificate[key.endswith("key")].encode()
+            elif key.startswith("report/cluster/") and key.endswith("#api"):
+                report = json.loads(value)
+                for person in ("admin", "user"):
+                    report["credentials"][person] |= {"cert": certificate[0], "key": certificate[1]}
+                yield name, revision, json.dumps(report, separators=(",", ":")).encode()
+            else:
+                yield name, revision, copy.renamed(value, self._first)
+
+    def _revision(self, partition: str) -> int:
+        (found,) = self._database.execute("SELECT revision FROM partitions WHERE name=?", (partition,)).fetchone()
+        return int(found)
+
+    def _insert(self, partition: str, rows: Iterator[tuple[str, int, bytes]], revision: int) -> None:
+        """A partition of the copy's own: same keys, same revisions, no history."""
+        self._database.execute(
+            "INSERT INTO partitions (name, revision, oldest) VALUES (?,?,?)", (partition, revision, revision)
+        )
+        self._write(partition, rows)
+
+    def _append(self, partition: str, rows: Iterator[tuple[str, int, bytes]]) -> None:
+        """More records of a partition there is, each at a revision of its own; API objects also get a uid of their own."""
+        revision, fresh = self._revision(partition), []
+        for key, _, value in rows:
+            revision += 1
+            if partition.startswith("cluster:"):
+                obj = json.loads(value)
+                obj["metadata"] |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, key)), "resourceVersion": str(revision)}
+                value = json.dumps(obj, separators=(",", ":")).encode()
+            fresh.append((key, revision, value))
+        self._write(partition, iter(fresh))
+        self._database.execute("UPDATE partitions SET revision=?, oldest=? WHERE name=?", (revision, revision, partition))
+
+    def _write(self, partition: str, rows: Iterator[tuple[str, int, bytes]]) -> None:
+        self._database.executemany(
+            "INSERT INTO records (partition, key, revision, created, value) VALUES (?,?,?,?,?)",
+            ((partition, key, revision, revision, value) for key, revision, value in rows),
+        )
