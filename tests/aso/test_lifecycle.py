@@ -123,6 +123,11 @@ def test_deleting_an_object_deletes_the_cluster_and_then_lets_the_object_go(tmp_
         await fleet.advance(1800)
         assert not fleet.has("ManagedCluster", "podinfo-prod-0-aks")
         assert await fleet.cluster_in_azure() is None
+        deleted = [event for event in fleet.events("podinfo-prod-0-aks") if "Delete" in event[1]]
+        assert deleted == [
+            ("Normal", "BeginDelete", "Starting delete of resource"),
+            ("Normal", "MonitorDelete", "Continue monitoring deletion"),
+        ]
 
     run(test, tmp_path)
 

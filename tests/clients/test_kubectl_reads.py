@@ -149,3 +149,20 @@ def test_mistakes_are_answered_as_kubectl_users_know_them(prod: Any) -> None:
     assert prod.fails("get", "nosuch") == 'error: the server doesn\'t have a resource type "nosuch"\n'
     assert prod.fails("get", "pod", "nosuch") == 'Error from server (NotFound): pods "nosuch" not found\n'
     assert "the sandbox does not emulate exec" in prod.fails("exec", "-n", "podinfo", "deploy/podinfo", "--", "ls")
+
+
+@pytest.mark.parametrize(
+    ("account", "may"),
+    [
+        ("source-controller", "no"),
+        ("notification-controller", "no"),
+        ("kustomize-controller", "yes"),
+        ("helm-controller", "yes"),
+    ],
+)
+def test_flux_controllers_have_the_rights_that_flux_gives_them(hub: Any, account: str, may: str) -> None:
+    """Its kinds for all of them; the cluster for those that apply what others wrote."""
+    robot = f"--as=system:serviceaccount:flux-system:{account}"
+    assert hub.run("auth", "can-i", "delete", "deployments", "-A", robot).stdout.strip() == may
+    assert hub("auth", "can-i", "patch", "gitrepositories", "--subresource=status", "-A", robot).strip() == "yes"
+    assert hub("auth", "can-i", "get", "secrets", "-A", robot).strip() == "yes"

@@ -67,7 +67,7 @@ async def test_nothing_new_is_said_and_nothing_is_stored(hub: Cluster) -> None:
     before = (await hub.apply("GitRepository", "fleet", SPEC))["status"]
     await hub.advance(301)
     assert hub.get("GitRepository", "fleet")["status"] == before
-    message = f"no changes since last reconciliation: observed revision 'main@sha1:{commit}'"
+    message = f"no changes since last reconcilation: observed revision 'main@sha1:{commit}'"
     assert hub.events("fleet")[-1] == ("Normal", "GitOperationSucceeded", message)
 
 

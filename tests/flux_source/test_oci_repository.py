@@ -89,7 +89,9 @@ BASE = f"https://{HOST}/v2/charts/podinfocluster"
          'failed to determine artifact digest: '
          'Get "https://nowhere.example/v2/": dial tcp: lookup nowhere.example: no such host'),
         ({"secretRef": {"name": "pull"}}, "AuthenticationFailed",
-         f"failed to get credential: failed to get secret '{NAMESPACE}/pull': secrets \"pull\" not found"),
+         'failed to get credential: secrets "pull" not found'),
+        ({"serviceAccountName": "puller"}, "AuthenticationFailed",
+         'failed to get credential: ServiceAccount "puller" not found'),
     ],
 )  # fmt: skip
 def test_failures(change: dict[str, object], reason: str, message: str, tmp_path: object) -> None:
@@ -100,7 +102,9 @@ def test_failures(change: dict[str, object], reason: str, message: str, tmp_path
         assert found["Ready"] == ("False", reason, message)
         assert found["FetchFailed"] == ("True", reason, message)
         assert "Stalled" not in found
-        assert hub.events("charts") == [("Warning", reason, message)]
+        assert hub.events("charts")[-1] == ("Warning", reason, message)
+        secrets = [("Normal", "AuthenticationFailed", "auth secret 'pull' not found")] if "secretRef" in change else []
+        assert hub.events("charts")[:-1] == secrets
 
     run(tmp_path)  # type: ignore[arg-type]
 

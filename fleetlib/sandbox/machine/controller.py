@@ -117,9 +117,14 @@ class Informers:
             except NoMatch:
                 await self._wait_for_kind(cache)
             except (ApiError, Unreachable) as error:
-                if not (isinstance(error, ApiError) and error.code == 410):
+                code = error.code if isinstance(error, ApiError) else 0
+                if code == 410:
+                    continue
+                if code == 404:
+                    self.kube.forget_mappings()  # the definition is gone, or the cluster: there is nothing to tell
+                else:
                     self._log(f"watch of {cache.kind} ({cache.api_version}): {error}")
-                    await self._clock.wait(1)
+                await self._clock.wait(1)
 
     async def _list_and_watch(self, cache: Cache) -> None:
         path = await self.kube.path(cache.api_version, cache.kind)

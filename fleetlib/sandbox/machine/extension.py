@@ -40,6 +40,20 @@ DEFAULTS = {
 }  # fmt: skip
 """Controller -> whether it is installed where `<controller>.enabled` is not set."""
 
+AGENTS = ("fluxconfig-agent", "fluxconfig-controller")
+_READ, _WRITE = ["get", "list", "watch"], ["create", "update", "patch", "delete"]
+CRD_CONTROLLER: Objects = [
+    *({"apiGroups": [f"{name}.toolkit.fluxcd.io"], "resources": ["*"], "verbs": ["*"]}
+      for name in ("source", "kustomize", "helm", "notification", "image")),
+    {"apiGroups": [""], "resources": ["namespaces", "secrets", "configmaps", "serviceaccounts"], "verbs": _READ},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": [*_READ, *_WRITE]},
+    {"apiGroups": [""], "resources": ["configmaps/status"], "verbs": ["get", "update", "patch"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": [*_READ, *_WRITE]},
+    {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+]  # fmt: skip
+"""What all of Flux's controllers may. Source: fluxcd/flux2 v2.6 `manifests/rbac/controller.yaml`."""
+
 
 class Refused(Exception):
     """The goal cannot be met; the text says why."""
@@ -153,23 +167,40 @@ def objects(goal: ExtensionGoal) -> Objects:
         }
     ]
     found += flux_crds()
-    for name in (*DEFAULTS, "fluxconfig-agent", "fluxconfig-controller"):
+    for name in (*DEFAULTS, *AGENTS):
         found.append({"apiVersion": CORE, "kind": "ServiceAccount", "metadata": _named(name)})
-    # Azure gives its agents and Flux's controllers the rights of an administrator; tenants are held back by impersonation.
-    subjects = [
-        {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
-        for name in (*DEFAULTS, "fluxconfig-agent", "fluxconfig-controller")
-    ]
-    found.append({
-        "apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": "cluster-reconciler-flux-system"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": subjects,
-    })  # fmt: skip
+    found += _rights()
     found.append(_service("source-controller"))
     found.append(_service("notification-controller"))
     found += [_controller(goal, name, versions[name]) for name in enabled]
     found.append(_deployment("fluxconfig-agent", f"{AGENT_IMAGE}:{goal.version}", []))
     found.append(_deployment("fluxconfig-controller", f"{CONTROLLER_IMAGE}:{goal.version}", []))
     return found
+
+
+def _rights() -> Objects:
+    """Those of Flux's own installation (fluxcd/flux2 `manifests/rbac`): its kinds for all controllers, the cluster for the two that apply.
+
+    Tenants are held back by impersonation. Azure's agents have the cluster, too.
+    """
+    return [
+        {
+            "apiVersion": RBAC,
+            "kind": "ClusterRole",
+            "metadata": {"name": f"crd-controller-{NAMESPACE}"},
+            "rules": CRD_CONTROLLER,
+        },
+        _binding("crd-controller", f"crd-controller-{NAMESPACE}", tuple(DEFAULTS)),
+        _binding("cluster-reconciler", "cluster-admin", ("kustomize-controller", "helm-controller", *AGENTS)),
+    ]
+
+
+def _binding(name: str, role: str, accounts: tuple[str, ...]) -> Object:
+    return {
+        "apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": f"{name}-{NAMESPACE}"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE} for account in accounts],
+    }  # fmt: skip
 
 
 def _setting(goal: ExtensionGoal, name: str, default: bool) -> bool:

@@ -329,6 +329,7 @@ class _Turn:
     async def _delete(self, arm: Arm) -> Answer:
         marks = marks_of(self.obj)
         if marks.get(POLL_ID) == DELETE_POLLER and POLL_TOKEN in marks:
+            await self._event("Normal", "MonitorDelete", "Continue monitoring deletion")
             return await arm.poll(marks[POLL_TOKEN])
         self.log("Starting delete of resource")
         await self._event("Normal", "BeginDelete", "Starting delete of resource")

@@ -275,7 +275,7 @@ class KustomizationController:
         kind, name, namespace = reference["kind"], reference["name"], reference.get("namespace") or own
         if self.no_cross_namespace and namespace != own:
             message = f"can't access '{kind}/{namespace}/{name}', cross-namespace references have been blocked"
-            raise Stalled("AccessDenied", message)
+            raise Failure("AccessDenied", message)
         if kind not in SOURCES:
             raise Failure("ArtifactFailed", f"source `{name}` kind '{kind}' not supported", event="")
         try:

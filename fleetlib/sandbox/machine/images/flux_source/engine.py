@@ -41,14 +41,15 @@ class SourceError(Exception):
     """A reconciliation that did not succeed.
 
     `condition` becomes True (or False, for SourceVerified). `stalling`: only a change of the object can help. `wait`:
-    seconds until it is worth looking again; without either it is retried with growing delays.
+    seconds until it is worth looking again; without either it is retried with growing delays. `cause`: what the API said, alone.
     """
 
     def __init__(
         self, reason: str, message: str, *, condition: str = FETCH_FAILED, stalling: bool = False,
-        wait: float | None = None,
+        wait: float | None = None, cause: str = "",
     ) -> None:  # fmt: skip
         super().__init__(message)
+        self.cause = cause or message
         self.reason, self.condition, self.stalling, self.wait = reason, condition, stalling, wait
 
 
@@ -130,7 +131,7 @@ class Run:
         try:
             found = await self.pod.kube.get("v1", "Secret", name, self.namespace)
         except ApiError as error:
-            raise SourceError(AUTHENTICATION, f"{prefix} '{self.namespace}/{name}': {error}") from None
+            raise SourceError(AUTHENTICATION, f"{prefix} '{self.namespace}/{name}': {error}", cause=str(error)) from None
         return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
 
 

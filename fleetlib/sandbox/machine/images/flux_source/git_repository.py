@@ -29,7 +29,7 @@ async def read(run: Run) -> Stored:
     revision = _revision(run, found)
     summary = f"stored artifact for revision '{revision}'"
     if known == revision:
-        message = f"no changes since last reconciliation: observed revision '{revision}'"
+        message = f"no changes since last reconcilation: observed revision '{revision}'"  # as source-controller v1.6 spells it
         event = f"stored artifact for commit '{revision}'"
         unchanged = ("GitOperationSucceeded", message)
         return Stored(revision, "", None, summary, event, unchanged=unchanged)

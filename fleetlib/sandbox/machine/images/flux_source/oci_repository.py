@@ -60,14 +60,19 @@ async def _client(run: Run) -> OciClient:
         await run.secret(certificate["name"], f"failed to generate transport for '{run.spec['url']}': failed to get secret")
     user = password = ""
     for name in await _pull_secrets(run):
-        try:
-            data = await run.secret(name)
-        except SourceError as error:
-            raise SourceError(error.reason, f"failed to get credential: {error}") from None
+        data = await _pull_secret(run, name)
         user, password = docker_credentials(data.get(".dockerconfigjson", b"{}"), repository.partition("/")[0])
         if user:
             break
     return OciClient(run.pod.wire, repository, user, password)
+
+
+async def _pull_secret(run: Run, name: str) -> dict[str, bytes]:
+    try:
+        return await run.secret(name)
+    except SourceError as error:
+        await run.engine.recorder.normal(run.obj, engine.AUTHENTICATION, f"auth secret '{name}' not found")
+        raise SourceError(error.reason, f"failed to get credential: {error.cause}") from None
 
 
 async def _pull_secrets(run: Run) -> list[str]:
@@ -75,11 +80,8 @@ async def _pull_secrets(run: Run) -> list[str]:
     if account := run.spec.get("serviceAccountName"):
         found = await run.pod.kube.find("v1", "ServiceAccount", account, run.namespace)
         if found is None:
-            raise SourceError(
-                engine.AUTHENTICATION,
-                f"failed to get credential: failed to get service account '{run.namespace}/{account}': "
-                f'ServiceAccount "{account}" not found',
-            )
+            problem = f'failed to get credential: ServiceAccount "{account}" not found'
+            raise SourceError(engine.AUTHENTICATION, problem)
         names += [entry["name"] for entry in found.get("imagePullSecrets") or ()]
     return names
 
