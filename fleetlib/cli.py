@@ -235,13 +235,13 @@ def publish(chart: Path | None, file: Path | None, pairs: tuple[tuple[str, str],
 DEEP = {
     "clusters": "Ask each cluster too: its workloads.", "sources": "Ask each cluster itself: all details.",
     "kustomizations": "Ask each cluster itself: all details.", "releases": "Ask each cluster itself: all details.",
-    "events": "Those of each cluster too.",
+    "events": "Those of each cluster too.", "versions": "Ask each cluster for its Flux, not the control plane alone.",
 }  # fmt: skip
 """The tables that have more to say when every cluster is asked, and what."""
 
 COMMANDS = (
     "clusters", "environments", "pools", "nodes", "workloads", "sources", "kustomizations", "releases", "extensions", "events",
-    "operations",
+    "operations", "versions", "costs", "roles",
 )  # fmt: skip
 """The tables that are commands of their own name."""
 

@@ -54,6 +54,18 @@ def read(repository: Repository) -> dict[str, Environment]:
     return found
 
 
+CHART = "charts/podinfocluster/Chart.yaml"
+
+
+def chart_version(repository: Repository) -> str:
+    """The version of the cluster chart in the working copy; "" if there is none to be read."""
+    try:
+        documents = _documents(CHART, repository.read(CHART) or "")
+    except FinalError:
+        return ""
+    return str(documents[0].get("version") or "") if documents and isinstance(documents[0], dict) else ""
+
+
 def _documents(name: str, text: str) -> list[Any]:
     try:
         return list(yaml.safe_load_all(text))

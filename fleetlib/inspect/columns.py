@@ -191,14 +191,15 @@ _TABLES = (
         ("environment", "type", "version", "auto_upgrade", "provisioning", "status", "reason", "message"),
     ),
     Table(
-        "roles", "Role assignments on the control plane's and the fleet's group.", (text("assignment", "its name (a GUID)"),),
+        "roles", "Role assignments on the control plane's and the fleet's group.", (text("assignment", "its name (a GUID); empty for one that is missing"),),
         (
             kind("scope", "the group, or the scope's last part"), kind("role", "the role's name"), kind("principal", "name, where it is known"),
             text("principal_id", "object id"), kind("principal_type", "ServicePrincipal, User or Group"),
-            flag("inherited", "whether it is given above the group"), flag("needed", "whether the runbook needs it"), kind("status", "how it is, worst first", STATUS),
+            flag("inherited", "whether it is given above the group"), flag("needed", "whether the runbook needs it"),
+            kind("status", "broken: the runbook needs it, and it is not there", STATUS), text("message", "what is wrong with it"),
             time("created", "when it was given"), text("id", "ARM resource id"),
         ),
-        ("scope", "role", "principal", "principal_type", "inherited", "needed"),
+        ("scope", "role", "principal", "principal_type", "inherited", "needed", "status", "message"),
     ),
     Table(
         "events", "Kubernetes events, newest first.", (time("time", "when it was last seen"),),
@@ -219,22 +220,23 @@ _TABLES = (
     ),
     Table(
         "versions", "What runs in which version, and what is offered.",
-        (CLUSTER, kind("component", "kubernetes, pool/<name>, microsoft.flux, flux, aso, cert-manager, cluster-chart")),
+        (CLUSTER, kind("component", "kubernetes, pool/<name>, microsoft.flux, flux (upstream's controllers in it), aso, cert-manager, cluster-chart/<release>")),
         (
-            ENVIRONMENT, kind("version", "what runs"), kind("declared", "what is asked for, if anything"), kind("offered", "the newest that is offered"),
-            flag("behind", "whether a newer one is offered"), flag("supported", "whether the region still offers what runs"), text("note", "what to know about it"),
+            ENVIRONMENT, kind("version", "what runs"), kind("declared", "what is asked for, if anything"), kind("offered", "the newest that is offered: by the region; for a pool, its control plane's; in the fleet; in Git"),
+            kind("patch", "the newest patch of the minor version that runs"),
+            flag("behind", "whether a newer one is offered"), flag("supported", "whether the region offers what runs, under the cluster's support plan"), text("note", "what to know about it"),
         ),
-        ("environment", "version", "declared", "offered", "behind", "supported", "note"),
+        ("environment", "version", "declared", "patch", "offered", "behind", "supported", "note"),
     ),
     Table(
-        "costs", "What the nodes and control planes cost: an estimate from the price table in the package.",
+        "costs", "What nodes and control planes cost at list prices: an estimate, without disks, load balancers, traffic and discounts.",
         (ENVIRONMENT, CLUSTER, kind("item", "pool/<name>, or control plane")),
         (
             kind("sku", "VM size, or the cluster's tier"), count("units", "nodes, or 1"), number("hour", "USD an hour, all units"),
             number("month", "USD for 730 hours"), number("month_max", "the same at the autoscaler's limit"), time("priced", "date of the price"),
-            text("note", "why there is no price"),
+            text("note", "why there is no price, or it costs nothing now"),
         ),
-        ("sku", "units", "hour", "month", "month_max", "note"),
+        ("sku", "units", "month", "month_max", "note"),
     ),
     Table(
         "findings", "What is wrong, in words, worst first.", (count("finding", "1, 2, ..."),),

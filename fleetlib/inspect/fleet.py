@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleetlib.inspect import inside_rows, rows
+from fleetlib.inspect import costs, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.reading import Reading
 from fleetlib.parameters import Parameters, read_file
@@ -133,6 +133,27 @@ class Fleet:
         """
         return self._table("operations", "hub")
 
+    def versions(self, *, deep: bool = False) -> View:
+        """What runs in which version, and what is offered. `deep` asks every cluster for its Flux, not the control plane alone.
+
+        >>> fleet.versions().query("supported == False")[["version", "note"]]
+        """
+        return self._table("versions", "git", "hub", "arm", "graph", deep=deep)
+
+    def costs(self) -> View:
+        """One row a node pool and one a control plane, with what it costs at list prices: an estimate.
+
+        >>> fleet.costs().groupby("environment", observed=True)[["month", "month_max"]].sum()
+        """
+        return self._table("costs", "git", "arm")
+
+    def roles(self) -> View:
+        """One row a role assignment on the control plane's and the fleet's group, and one for each needed that is missing.
+
+        >>> fleet.roles().query("needed and status != 'ok'")
+        """
+        return self._table("roles", "arm")
+
     def _table(self, name: str, *sides: str, **options: Any) -> View:
         from fleetlib.inspect import frames
 
@@ -162,5 +183,8 @@ MAKERS: dict[str, Callable[..., Iterable[rows.Row]]] = {
     "extensions": rows.extensions,
     "events": inside_rows.events,
     "operations": rows.operations,
+    "versions": versions.versions,
+    "costs": costs.costs,
+    "roles": roles.roles,
 }
 """Table -> the function from a `Reading` to its rows."""

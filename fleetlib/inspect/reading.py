@@ -64,10 +64,11 @@ INSIDE = {
 
 @dataclass(frozen=True)
 class Git:
-    """The fleet's repository: the commit its branch is at, and the environments it declares, by release."""
+    """The fleet's repository: the commit its branch is at, the environments it declares, by release, and the chart's version in it."""
 
     head: str
     environments: dict[str, Environment]
+    chart: str = ""
 
     @cached_property
     def clusters(self) -> dict[str, Environment]:
@@ -120,6 +121,7 @@ class Reading:
         self.unread: dict[str, FleetError] = {}
         self._parts: dict[str, Any] = {}
         self._locks = {side: Lock() for side in SIDES}
+        self._also = Lock()
         self._inside: dict[str, Inside] = {}
         self._named: dict[str, dict[str, Object]] = {}
 
@@ -141,6 +143,16 @@ class Reading:
     def _part(self, side: str, empty: T) -> T:
         self._read(side)
         return self._parts.get(side, empty)
+
+    def also(self, name: str, read: Callable[[Reading], T], empty: T) -> T:
+        """One thing more than the sides, read when first asked for; `empty`, and named in `unread`, if it cannot be."""
+        with self._also:
+            if name not in self._parts and name not in self.unread:
+                try:
+                    self._parts[name] = read(self)
+                except FleetError as error:
+                    self.unread[name] = error
+        return self._parts.get(name, empty)
 
     @property
     def git(self) -> Git:
@@ -214,8 +226,9 @@ class Reading:
 
 
 def _git(reading: Reading) -> Git:
-    head = reading.session.repository.sync()
-    return Git(head, environments.read(reading.session.repository))
+    repository = reading.session.repository
+    head = repository.sync()
+    return Git(head, environments.read(repository), environments.chart_version(repository))
 
 
 def _hub(reading: Reading) -> dict[str, Objects]:

@@ -67,6 +67,24 @@ def test_every_table_of_a_healthy_fleet_in_a_handful_of_calls(fleet: Any, calls:
     )
 
 
+def test_versions_costs_and_a_role_that_somebody_took_away(fleet: Any, calls: list[str]) -> None:
+    current = settled(fleet)
+    now = Tables(current.session).snapshot()
+    calls.clear()
+    versions, costs = now.versions(), now.costs()
+    assert sum("kubernetesVersions" in call for call in calls) == 1, "one call a region"
+    assert versions.supported.dropna().all() and set(versions.xs("aso", level="component").version) == {"v2.13.0"}
+    assert versions.xs("flux", level="component").version.str.startswith("source 1.").sum() == 3, "the hub and both clusters"
+    assert versions.loc[("asocluster-aks", "cluster-chart/podinfo-prod"), ["version", "declared", "offered"]].nunique() == 1
+    assert costs.month.notna().all() and costs.month.sum() > 200, "every size of the runbook has a price"
+    needed = now.roles().query("needed")
+    assert set(needed.scope) == {"controlplane-rg", "myfleet-rg"} and set(needed.principal) == {"aso-controlplane-identity"}
+    gone = needed[needed.scope == "myfleet-rg"].iloc[0]
+    current.session.azure.authorization.role_assignments.delete_by_id(gone.id)
+    (missing,) = Tables(current.session).roles().query("status == 'broken'").message
+    assert "run notebook 04 again" in missing
+
+
 def test_a_stopped_cluster_and_one_that_does_not_answer(fleet: Any) -> None:
     current = settled(fleet)
     current.session.azure.containers.managed_clusters.begin_stop("myfleet-rg", STAGING).result()

@@ -1,0 +1,250 @@
+"""What runs in which version, what is asked for, and what is offered: Kubernetes, Azure's Flux, ASO, cert-manager, the cluster chart.
+
+One call a region for what it offers, one to the control plane for Flux's controllers. May import `rows`, `reading`, `environments`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fleetlib.azure import rest
+from fleetlib.environments import SOURCE
+from fleetlib.inspect import layers
+from fleetlib.inspect.reading import Inside, Item, Items, Reading
+from fleetlib.inspect.rows import Row, chart_version, pools_of
+from fleetlib.kube import Object
+
+OFFICIAL, LONG_TERM = "KubernetesOfficial", "AKSLongTermSupport"
+CONTROLLERS = ("source-controller", "kustomize-controller", "helm-controller", "notification-controller")
+"""Flux's own programs, each with a version of its own, in Azure's extension in the namespace flux-system."""
+
+CHARTS = {"azure-service-operator": "aso", "cert-manager": "cert-manager"}
+"""The control plane's Helm charts -> their component."""
+
+Version = tuple[int, ...]
+
+
+def number(version: str) -> Version:
+    """For comparing: v1.18.2 -> (1, 18, 2); what follows a + or - does not count."""
+    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[+-]", version, maxsplit=1)[0]))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A Kubernetes version that a region offers. Source: managedClusters/listKubernetesVersions."""
+
+    version: str
+    plans: tuple[str, ...]
+    preview: bool
+
+    @property
+    def minor(self) -> str:
+        return self.version.rpartition(".")[0]
+
+
+def offers(reading: Reading, location: str) -> list[Offer]:
+    """All patches the region offers, oldest first; none if it cannot be asked (then `unread` says so)."""
+    azure = reading.session.azure
+
+    def read(_: Reading) -> list[Offer]:
+        path = f"/subscriptions/{azure.subscription_id}/providers/Microsoft.ContainerService/locations/{location}/kubernetesVersions"
+        return parse((rest.get(azure, path, rest.CONTAINER_SERVICE) or {}).get("values") or [])
+
+    return reading.also(f"Kubernetes versions of {location}", read, [])
+
+
+def parse(values: Items) -> list[Offer]:
+    """The region's answer as patches, oldest first."""
+    found = [
+        Offer(patch, tuple((item.get("capabilities") or {}).get("supportPlan") or [OFFICIAL]), bool(item.get("isPreview")))
+        for item in values
+        for patch in item.get("patchVersions") or [item["version"]]
+    ]
+    return sorted(found, key=lambda offer: number(offer.version))
+
+
+def versions(reading: Reading, deep: bool) -> Iterator[Row]:
+    controllers, newest = _controllers(reading, deep), _newest(reading)
+    for name, item in {**reading.arm.control_plane, **reading.arm.fleet}.items():
+        shared = {"cluster": name, "environment": reading.environment_of(name)}
+        for row in (*_kubernetes(reading, name, item), *_flux(reading, name, controllers, newest)):
+            yield shared | row
+    yield from _releases(reading)
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
+    properties = item["properties"]
+    runs = str(properties.get("currentKubernetesVersion") or properties.get("kubernetesVersion") or "")
+    plan = properties.get("supportPlan") or OFFICIAL
+    known = offers(reading, item["location"])
+    wanted = _wanted(reading, name)
+    newest = next((offer.version for offer in reversed(known) if plan in offer.plans and not offer.preview), None)
+    judged = _judged(known, runs, plan, item["location"])
+    yield {
+        "component": "kubernetes",
+        "version": runs,
+        "declared": wanted,
+        "offered": newest,
+        "behind": _behind(runs, newest),
+        **judged,
+    }
+    for pool in pools_of(item):
+        version = str(pool.get("currentOrchestratorVersion") or pool.get("orchestratorVersion") or "")
+        behind = _behind(version, runs)
+        note = f"its control plane runs {runs}: upgrade the pool as well" if behind else None
+        yield {
+            "component": f"pool/{pool['name']}", "version": version, "declared": wanted, "offered": runs, "behind": behind,
+            **(judged if version == runs else _judged(known, version, plan, item["location"])), **({"note": note} if note else {}),
+        }  # fmt: skip
+
+
+def _wanted(reading: Reading, name: str) -> str | None:
+    """The version asked for: by the release's values, or by the parameter for the control plane; none is the region's default."""
+    environment = reading.git.clusters.get(name)
+    p = reading.session.parameters
+    asked = (
+        p.kubernetes_version
+        if name == p.controlplane_cluster
+        else (environment.values.get("kubernetesVersion") if environment else "")
+    )
+    return str(asked) if asked else None
+
+
+def _judged(known: list[Offer], runs: str, plan: str, location: str) -> Row:
+    """`patch`, `supported` and why not; nothing if the region could not be asked."""
+    if not known or not runs:
+        return {}
+    minor = runs.rpartition(".")[0]
+    same = [offer for offer in known if offer.minor == minor]
+    here = [offer for offer in same if plan in offer.plans]
+    row: Row = {"patch": here[-1].version if here else None, "supported": any(offer.version == runs for offer in here)}
+    if row["supported"]:
+        return row | ({"note": "a preview: not for production"} if here[-1].preview else {})
+    if here:
+        return row | {"note": f"{location} no longer offers this patch: upgrade to {here[-1].version}"}
+    if same:
+        return row | {
+            "note": f"{location} offers {minor} with {' or '.join(same[-1].plans)} only, the cluster has {plan}: upgrade it"
+        }
+    return row | {"note": f"{location} no longer offers {minor}: upgrade, one minor version at a time"}
+
+
+def _behind(runs: str, newest: str | None) -> bool | None:
+    return number(runs) < number(newest) if runs and newest else None
+
+
+# --- Flux as Azure builds it ------------------------------------------------------------------------------------------
+
+
+def _flux(reading: Reading, name: str, controllers: dict[str, str], newest: str | None) -> Iterator[Row]:
+    """The extension, and the versions of upstream's controllers in it, where they are known."""
+    for extension in (e for e in reading.graph.extensions.get(name.lower(), []) if layers.is_flux(e)):
+        properties = extension["properties"]
+        version = str(properties.get("currentVersion") or properties.get("version") or "")
+        pinned = None if properties.get("autoUpgradeMinorVersion") else properties.get("version")
+        behind = _behind(version, newest)
+        yield {
+            "component": "microsoft.flux", "version": version, "declared": pinned, "offered": newest, "behind": behind,
+            "note": "another cluster of the fleet has a newer one" if behind else None,
+        }  # fmt: skip
+        if version in controllers:
+            yield {
+                "component": "flux",
+                "version": controllers[version],
+                "note": f"upstream's controllers in microsoft.flux {version}",
+            }
+
+
+def _newest(reading: Reading) -> str | None:
+    """The newest version of the extension in the fleet: Azure has no list of those it offers."""
+    found = [
+        str(e["properties"].get("currentVersion") or "")
+        for items in reading.graph.extensions.values()
+        for e in items
+        if layers.is_flux(e)
+    ]
+    return max(filter(None, found), key=number, default=None)
+
+
+def _controllers(reading: Reading, deep: bool) -> dict[str, str]:
+    """Version of the extension -> its controllers' versions, as the control plane shows them; `deep`: and every cluster."""
+    found: dict[str, str] = {}
+    for name, inside in reading.inside(("Deployment",), hub=True, fleet=deep).items():
+        extension: Item = next((e for e in reading.graph.extensions.get(name.lower(), []) if layers.is_flux(e)), {})
+        version = str((extension.get("properties") or {}).get("currentVersion") or "")
+        words = _words(inside)
+        if version and words:
+            found.setdefault(version, words)
+    return found
+
+
+def _words(inside: Inside) -> str:
+    """`source 1.6.2, kustomize 1.6.1, ...` from the tags of their images."""
+    tags = {
+        obj["metadata"]["name"]: _tag(obj) for obj in inside.objects.get("Deployment", ()) if obj["metadata"]["namespace"] == "flux-system"
+    }  # fmt: skip
+    return ", ".join(f"{name.removesuffix('-controller')} {tags[name]}" for name in CONTROLLERS if tags.get(name))
+
+
+def _tag(deployment: Object) -> str:
+    image: Any = next(
+        (c["image"] for c in deployment["spec"]["template"]["spec"]["containers"] if "-controller" in c["image"]), ""
+    )
+    return str(image).partition("@")[0].rpartition(":")[2].removeprefix("v") if ":" in str(image) else ""
+
+
+# --- what Helm installs on the control plane --------------------------------------------------------------------------
+
+
+def _releases(reading: Reading) -> Iterator[Row]:
+    hub = reading.session.parameters.controlplane_cluster
+    environments = {environment.name: environment for environment in reading.git.environments.values()}
+    charts = reading.named("OCIRepository").get(SOURCE)
+    pinned = ((charts or {}).get("spec") or {}).get("ref") or {}
+    for name, obj in reading.named("HelmRelease").items():
+        spec, installed = (obj["spec"].get("chart") or {}).get("spec") or {}, _installed(obj)
+        if spec.get("chart") in CHARTS:
+            wanted = spec.get("version")
+            yield {
+                "cluster": hub,
+                "component": CHARTS[spec["chart"]],
+                "version": installed,
+                "declared": wanted,
+                "note": _step(installed, wanted),
+            }
+        elif (obj["spec"].get("chartRef") or {}).get("name") == SOURCE:
+            release = environments[name].release if name in environments else obj["spec"].get("releaseName") or name
+            newest = reading.git.chart or None
+            behind = _behind(installed, newest)
+            note = (
+                f"Git has {newest}: publish it (notebook 05), then raise the tag in flux/clusters/charts.yaml"
+                if behind
+                else None
+            )
+            yield {
+                "cluster": hub, "environment": release, "component": f"cluster-chart/{release}", "version": installed,
+                "declared": pinned.get("tag") or pinned.get("semver"), "offered": newest, "behind": behind, "note": note,
+            }  # fmt: skip
+
+
+def _installed(release: Object) -> str:
+    """The chart's version without the digest that Flux appends for a chart from a registry."""
+    return (chart_version(release) or "").partition("+")[0]
+
+
+def _step(installed: str, wanted: str | None) -> str | None:
+    """ASO and cert-manager want one minor version at a time: ASO drops API versions that stored objects may still have."""
+    if not installed or not wanted or number(installed)[:2] == number(wanted)[:2]:
+        return None
+    (major, minor), (new_major, new_minor) = number(installed)[:2], (*number(wanted), 0, 0)[:2]
+    return (
+        None
+        if (new_major, new_minor) <= (major, minor + 1)
+        else f"{wanted} is more than one minor version away: take one at a time"
+    )

@@ -1,0 +1,92 @@
+"""What the fleet costs: nodes times price times hours, and a sentence, never a zero, where no price is recorded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fleet_documents import Documents
+
+from fleetlib.inspect import prices
+from fleetlib.parameters import Parameters
+
+PROD = "podinfo-prod-1-aks"
+
+
+def pool_of(documents: Documents, name: str = PROD) -> Any:
+    return documents.clusters[name]["properties"]["agentPoolProfiles"][0]
+
+
+def test_a_pool_costs_its_nodes_now_and_its_limit_at_most() -> None:
+    documents = Documents()
+    pool_of(documents)["count"] = 2
+    row = documents.fleet().costs().loc[("podinfo-prod", PROD, "pool/system")]
+    price = prices.node("Standard_D2as_v6", "eastus2")
+    assert price is not None and price.hour == pytest.approx(0.091)
+    assert (row.units, row.hour, row.month) == (2, pytest.approx(0.182), pytest.approx(132.86))
+    assert row.month_max == pytest.approx(3 * 0.091 * 730)
+    assert row.priced == datetime(2026, 8, 1, tzinfo=UTC)
+
+
+def test_the_tier_is_a_row_of_its_own_and_the_hub_stands_apart() -> None:
+    documents = Documents()
+    documents.clusters[PROD]["sku"]["tier"] = "Standard"
+    frame = documents.fleet().costs()
+    assert frame.loc[("podinfo-prod", PROD, "control plane")].month == pytest.approx(73.0)
+    assert frame.loc[("podinfo-prod", "podinfo-prod-0-aks", "control plane")].month == 0
+    assert frame.loc[("(control plane)", "asocluster-aks", "pool/system")].units == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"vmSize": "Standard_M128s"}, "no price is recorded for Standard_M128s in eastus2"),
+        ({"vmSize": "Standard_E16-4as_v5"}, "no price is recorded for Standard_E16-4as_v5 in eastus2"),
+        ({"osType": "Windows"}, "no price is recorded for Windows nodes"),
+        ({"scaleSetPriority": "Spot"}, "a spot price changes all the time: none is recorded"),
+    ],
+)
+def test_what_has_no_price_says_so_and_is_no_zero(changes: dict[str, str], note: str) -> None:
+    documents = Documents()
+    pool_of(documents).update(changes)
+    row = documents.fleet().costs().loc[("podinfo-prod", PROD, "pool/system")]
+    assert row.note == note and row[["hour", "month", "month_max"]].isna().all() and row.units == 1
+
+
+def test_a_region_without_prices_is_one_note_a_row() -> None:
+    documents = Documents()
+    documents.clusters[PROD]["location"] = "brazilsouth"
+    row = documents.fleet().costs().loc[("podinfo-prod", PROD, "pool/system")]
+    assert row.note == "no price is recorded for Standard_D2as_v6 in brazilsouth"
+
+
+def test_a_stopped_cluster_costs_nothing_now_and_its_limit_again_later() -> None:
+    documents = Documents()
+    documents.clusters[PROD]["properties"]["powerState"] = {"code": "Stopped"}
+    row = documents.fleet().costs().loc[("podinfo-prod", PROD, "pool/system")]
+    assert (row.hour, row.month) == (0, 0) and row.month_max > 0 and "stopped" in row.note
+
+
+@pytest.mark.parametrize("region", prices.regions())
+def test_the_usual_sizes_have_prices_in_every_region_and_sizes_cost_in_proportion(region: str) -> None:
+    for size in (
+        "Standard_D2as_v5",
+        "standard_d4s_v5",
+        "Standard_E4s_v5",
+        "Standard_D2s_v3",
+        "Standard_B2ms",
+        "Standard_B2as_v2",
+    ):
+        found = prices.node(size, region)
+        assert found is not None and 0.03 < found.hour < 0.6, size
+    small, big = prices.node("Standard_D2as_v5", region), prices.node("Standard_D64as_v5", region)
+    assert small and big and big.hour == pytest.approx(32 * small.hour, rel=0.01)
+
+
+def test_the_runbooks_own_sizes_have_a_price_where_it_runs() -> None:
+    p = Parameters()
+    assert prices.node(p.controlplane_vm_size, p.location) and prices.node(p.cluster_vm_size, p.location)
+    assert {"Free", "Standard", "Premium"} == {
+        name for name in ("Free", "Standard", "Premium", "recorded") if prices.tier(name)
+    }
