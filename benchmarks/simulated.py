@@ -76,10 +76,10 @@ def build_first(folder: Path) -> None:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Session]:
-    """The state of a folder, served by a sandbox that answers and runs nothing; a session on it."""
+def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
+    """The state of a folder, served by a sandbox that answers and runs nothing; a session on it. `latency`: seconds a request."""
     state = folder / "sandbox"
-    command = [sys.executable, "-m", "fleetlib.sandbox.server", "--state", str(state), "--asleep"]
+    command = [sys.executable, "-m", "fleetlib.sandbox.server", "--state", str(state), "--asleep", f"--latency={latency}"]
     with (
         home(folder),
         (state / "bench.log").open("w") as errors,

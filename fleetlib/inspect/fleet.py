@@ -5,7 +5,9 @@ Every table's columns and dtypes are in `columns.TABLES`; who fills it is in `MA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 SIDES = {
     "git": "the fleet's repository", "hub": "the control plane", "arm": "Azure Resource Manager", "graph": "Azure Resource Graph",
 }  # fmt: skip
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No searches for cycles meanwhile: what is read is trees, freed by counting, and the searches would take longer than reading."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Fleet:
@@ -154,6 +169,7 @@ class Fleet:
         """
         return self._table("roles", "arm")
 
+    @_uncollected()
     def _table(self, name: str, *sides: str, **options: Any) -> View:
         from fleetlib.inspect import frames
 

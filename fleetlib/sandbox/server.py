@@ -96,10 +96,13 @@ def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
     return sandbox
 
 
-async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], asleep: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is called when the port answers. `asleep`: answer, but run nothing in the background."""
+async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], *, asleep: bool = False, latency: float = 0.0) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is called when the port answers.
+
+    `asleep`: answer, but run nothing in the background. `latency`: real seconds that each request spends on its way, for measuring.
+    """
     application, background = build(sandbox)
-    server = uvicorn.Server(_config(sandbox, application, port))
+    server = uvicorn.Server(_config(sandbox, _delayed(application, latency) if latency else application, port))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,6 +117,16 @@ async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], asleep: 
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     sandbox.store.close()
+
+
+def _delayed(application: ASGIApp, seconds: float) -> ASGIApp:
+    """The application at the end of a network. Only requests at the socket come through here."""
+
+    async def delayed(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(seconds)
+        await application(scope, receive, send)
+
+    return delayed
 
 
 async def _guard(sandbox: Sandbox, run: Callable[[], Awaitable[None]], server: uvicorn.Server) -> None:
@@ -228,6 +241,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(MODES), default="instant")
     parser.add_argument("--project", type=Path, help="checkout whose fleet the Git host starts out with")
     parser.add_argument("--asleep", action="store_true", help="answer requests, but run no controllers, nodes or operations")
+    parser.add_argument("--latency", type=float, default=0.0, help="real seconds that each request spends on its way")
     arguments = parser.parse_args()
     os.umask(0o077)
     state: Path = arguments.state
@@ -245,7 +259,11 @@ def main() -> None:
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
     gc.set_threshold(100_000, 20, 20)  # documents are trees, freed by counting: looking for cycles among them is most of a read
-    _run(serve(sandbox, port, lambda: print("ready", flush=True), arguments.asleep))
+
+    def ready() -> None:
+        print("ready", flush=True)
+
+    _run(serve(sandbox, port, ready, asleep=arguments.asleep, latency=arguments.latency))
 
 
 def _run(work: Any) -> None:
