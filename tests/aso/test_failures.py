@@ -129,9 +129,14 @@ def test_a_busy_cluster_is_left_alone(tmp_path: Path) -> None:
         await fleet.advance(1800)
         path = f"{fleet.group_id}/providers/Microsoft.ContainerService/managedClusters/{NAME}/stop"
         assert (await fleet.arm.call("POST", path, "2024-09-01")).status == 202
+        pool = {"owner": {"name": NAME}, "count": 1, "vmSize": "Standard_D2as_v6", "mode": "User", "osType": "Linux"}
+        await fleet.create(thing("ManagedClustersAgentPool", "more", pool))
+        assert fleet.ready("ManagedClustersAgentPool", "more") == (
+            "False", "Warning", "ReconciliationBlocked", f'Managed cluster "{NAME}" is in provisioning state "Stopping"'
+        )  # fmt: skip
         await fleet.edit("ManagedCluster", NAME, {"tags": {"a": "b"}})
         assert fleet.ready("ManagedCluster", NAME) == (
-            "False", "Warning", "ReconciliationBlocked", f'Managed cluster "{NAME}" is in provisioning state "Stopping"'
+            "False", "Warning", "ReconciliationBlocked", 'Managed cluster is in provisioning state "Stopping"'
         )  # fmt: skip
 
     run(test, tmp_path)

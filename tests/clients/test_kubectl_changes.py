@@ -156,3 +156,26 @@ def test_a_managed_cluster_that_someone_deletes_is_made_anew(fleet: Any, hub: An
     fresh("wait", "kustomization", "cluster-config-apps", "-n", "cluster-config", "--for=create", "--timeout=30s")
     fresh("wait", "kustomization", "cluster-config-apps", "-n", "cluster-config", "--for=condition=Ready", "--timeout=60s")
     fresh("rollout", "status", "deploy/podinfo", "-n", "podinfo", "--timeout=30s")
+
+
+def test_a_tenant_without_an_applier_is_told_so(prod: Any, namespace: str) -> None:
+    """Azure's Flux applies as the namespace's own `flux-applier` where nothing else is said, and lets no reference leave the namespace."""
+    chart = {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "podinfo", "namespace": "cluster-config"}}
+    repository = prod.objects("helmrepository", "podinfo", "-n", "cluster-config")["spec"]
+    own = {**chart, "sourceRef": {"kind": "HelmRepository", "name": "podinfo"}}
+    release = {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease"}
+    objects = [
+        {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": {"name": "podinfo"},
+         "spec": {key: repository[key] for key in ("url", "interval")}},
+        {**release, "metadata": {"name": "tenant"}, "spec": {"interval": "1h", "chart": {"spec": own}}},
+        {**release, "metadata": {"name": "borrower"}, "spec": {"interval": "1h", "chart": {"spec": chart}}},
+    ]  # fmt: skip
+    prod("apply", namespace, "-f", "-", text=yaml.safe_dump_all(objects))
+    prod("wait", "helmrelease/tenant", namespace, "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=RESTClientError",
+         "--timeout=30s")  # fmt: skip
+    row = next(row for row in prod.table("helmreleases", namespace) if row["NAME"] == "tenant")
+    assert (row["READY"], row["STATUS"]) == ("False", 'serviceaccounts "flux-applier" not found')
+    prod("wait", "helmrelease/borrower", namespace, "--for=condition=Stalled", "--timeout=30s")
+    said = f"can't access 'HelmChart/cluster-config/{NAMESPACE}-borrower', cross-namespace references have been blocked"
+    row = next(row for row in prod.table("helmreleases", namespace) if row["NAME"] == "borrower")
+    assert (row["READY"], row["STATUS"]) == ("False", said)

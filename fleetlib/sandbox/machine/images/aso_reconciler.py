@@ -270,21 +270,27 @@ class _Turn:
         return resource
 
     async def _check_idle(self, arm: Arm) -> None:
-        """AKS refuses a change while another is under way: do not use up requests on it."""
-        if self.kind.kind not in ("ManagedCluster", "ManagedClustersAgentPool"):
-            return
-        own = self.kind.kind == "ManagedCluster"
-        what, resource_id = ("Managed cluster", self._id) if own else ("Owner", self._id.rsplit("/", 2)[0])
-        try:
-            resource = await arm.get(resource_id, self.kind.arm_api_version)
-        except AzureError as error:
-            if error.status == 404:
-                return
-            raise error.classified() from None
-        state = str((resource.get("properties") or {}).get("provisioningState") or "")
-        if state and state.lower() not in SETTLED_STATES:
-            name = resource_id.rpartition("/")[2]
-            raise ReadyError("Warning", "ReconciliationBlocked", f'{what} "{name}" is in provisioning state "{state}"')
+        """AKS refuses a change while another is under way: do not use up requests on it.
+
+        Source: `PreReconcileCheck` and `PreReconcileOwnerCheck` in `v2/api/containerservice/customizations`.
+        """
+        owner = (self.obj["spec"].get("owner") or {}).get("name") or self._id.rsplit("/", 3)[1]
+        checked = {
+            "ManagedCluster": [("Managed cluster", self._id)],
+            "ManagedClustersAgentPool": [
+                (f'Managed cluster "{owner}"', self._id.rsplit("/", 2)[0]), ("Managed cluster agent pool", self._id),
+            ],
+        }  # fmt: skip
+        for what, resource_id in checked.get(self.kind.kind, ()):
+            try:
+                resource = await arm.get(resource_id, self.kind.arm_api_version)
+            except AzureError as error:
+                if error.status == 404:
+                    continue
+                raise error.classified() from None
+            state = str((resource.get("properties") or {}).get("provisioningState") or "")
+            if state and state.lower() not in SETTLED_STATES:
+                raise ReadyError("Warning", "ReconciliationBlocked", f'{what} is in provisioning state "{state}"')
 
     async def _follow(self, answer: Answer, poller: str) -> float:
         marks = marks_of(self.work)
