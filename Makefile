@@ -1,11 +1,13 @@
-# The commands a newcomer needs: demo, test, check, lab, bench. Each installs what it needs into .venv first.
+# The commands a newcomer needs: demo, test, check, lab, bench; test-clients for other people's tools. Each installs what it needs into .venv first.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := .venv-clients
+CLIENTS_LOCK := tests/clients_az/requirements.lock
 
-.PHONY: help demo test check lab bench lock outputs clean
+.PHONY: help demo test test-clients check lab bench lock outputs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -26,6 +28,15 @@ demo: $(STAMP) ## Run every stage on the sandbox, print the fleet, write a repor
 test: $(STAMP) ## Run all tests, the notebooks among them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+$(CLIENTS)/.installed: $(STAMP) $(CLIENTS_LOCK)
+	@echo "installing the Azure CLI into $(CLIENTS) ..."
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(CLIENTS)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(CLIENTS)/bin/python --requirement $(CLIENTS_LOCK)
+	@touch $@
+
+test-clients: $(CLIENTS)/.installed ## Run the real Azure CLI, in an environment of its own, against the sandbox
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/clients_az
+
 check: $(STAMP) ## Lint, types, import directions, notebook hygiene
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check . 
@@ -44,7 +55,8 @@ outputs: $(STAMP) ## Execute the notebooks on a fresh sandbox and store their ou
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes tests/clients_az/requirements.in --output-file $(CLIENTS_LOCK)
 
 clean: ## Remove the virtual environment, the sandbox and all runs
 	-test -x $(BIN)/fleet && $(BIN)/fleet sandbox down
-	rm -rf $(VENV) .fleet runs
+	rm -rf $(VENV) $(CLIENTS) .fleet runs

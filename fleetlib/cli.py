@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -457,18 +456,11 @@ def logs(lines: int) -> None:
 
 @sandbox.command()
 def env() -> None:
-    """Shell lines that make other tools (az, terraform, SDKs) use it: eval "$(fleet sandbox env)"."""
-    from fleetlib.sandbox import lifecycle
+    """Shell lines that make az, SDKs, kubectl and curl use it: eval "$(fleet sandbox env)". No secret is among them."""
+    from fleetlib.sandbox import lifecycle, shell
 
-    where = lifecycle.endpoint(_state())
-    values = {
-        "AZURE_AUTHORITY_HOST": where.base, "AZURE_TENANT_ID": where.tenant_id, "AZURE_CLIENT_ID": where.client_id,
-        "AZURE_CLIENT_SECRET": where.client_secret, "AZURE_SUBSCRIPTION_ID": where.subscription_id,
-        "ARM_ENDPOINT": where.base, "REQUESTS_CA_BUNDLE": str(where.ca_file), "SSL_CERT_FILE": str(where.ca_file),
-        "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
-    }  # fmt: skip
-    for name, value in values.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    for line in shell.lines(_state(), lifecycle.endpoint(_state()), os.environ):
+        click.echo(line)
 
 
 @sandbox.command()

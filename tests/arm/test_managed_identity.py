@@ -103,7 +103,7 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         assert (status, code) == (400, "NoRegisteredProviderFound")
         assert message.startswith(
             "No registered resource provider found for location 'eastus2' and API version '1999-01-01' for type "
-            "'userAssignedIdentities'. The supported api-versions are '2024-11-30, "
+            "'userAssignedIdentities'. The supported api-versions are '2025-05-31-preview, "
         )
         await client.identity(group, "aso")
         assert (await client.refused("PUT", f"{base}/aso", MSI, {"location": "westus"}))[:2] == (409, "InvalidResourceLocation")

@@ -1,4 +1,5 @@
-"""Microsoft Entra ID, as far as service principals and managed identities need it: discovery and the token endpoint.
+"""Microsoft Entra ID, as far as service principals and managed identities need it: discovery, the token endpoint,
+and the part of Microsoft Graph that reads service principals.
 
 Reads the directory, writes only its own signing keys. May import the sandbox's shared modules, no other part.
 """
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
-from fleetlib.sandbox.entra import discovery, exchange
+from fleetlib.sandbox.entra import discovery, exchange, graph
 from fleetlib.sandbox.entra.errors import EntraError, form_missing, method_wrong, tenant_not_found
 from fleetlib.sandbox.http import header, read_body, send_json
 
@@ -25,7 +26,10 @@ def app(sandbox: Sandbox) -> ASGIApp:
         body = await read_body(receive)
         correlation = header(scope, "client-request-id") or str(uuid.uuid4())
         try:
-            status, document = await _answer(sandbox, scope, body)
+            if scope["path"].lower().startswith("/graph/"):
+                status, document = graph.answer(sandbox, scope, body)
+            else:
+                status, document = await _answer(sandbox, scope, body)
         except EntraError as error:
             status, document = error.status, error.body(sandbox, correlation)
         sent = {"cache-control": "no-store, no-cache", "pragma": "no-cache", "client-request-id": correlation}

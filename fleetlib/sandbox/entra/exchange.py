@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives import hashes
 from fleetlib.sandbox import directory
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.directory import Principal
-from fleetlib.sandbox.entra import errors, federation, tokens
+from fleetlib.sandbox.entra import errors, federation, graph, tokens
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 RESOURCES = (
     "https://management.core.windows.net/", "https://management.core.windows.net", "https://management.azure.com/",
     "https://management.azure.com", "6dae42f8-4368-4678-94ff-3960e28e3630",
 )  # fmt: skip
-"""What tokens may be asked for, besides the sandbox's own address: ARM, and AKS's server application."""
+"""What tokens may be asked for, besides the sandbox's own addresses (ARM, Graph): ARM, and AKS's server application."""
 
 Form = Mapping[str, str]
 
@@ -58,7 +58,8 @@ def _audience(sandbox: Sandbox, form: Form, endpoint: str) -> str:
             raise errors.form_missing("resource")
     else:
         resource = _resource(form)
-    if resource not in (*RESOURCES, sandbox.base, sandbox.base + "/"):
+    own = (sandbox.base, graph.address(sandbox.base))
+    if resource not in (*RESOURCES, *own, *(address + "/" for address in own)):
         raise errors.resource_not_found(resource, sandbox.tenant_id)
     return resource
 

@@ -36,7 +36,7 @@ _CLUSTERS = ResourceType(
 _POOLS = ResourceType(
     name="managedClusters/agentPools", api_versions=data.API_VERSIONS, model="containerservice.AgentPool", tracked=False,
     verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), prepare=pools.prepare, show=pools.show, busy=pools.busy,
-    malformed=errors.malformed, check_delete=pools.check_delete, rank=30, etag_at="eTag",
+    malformed=errors.malformed, check_delete=pools.check_delete, rank=30,
     runners={"put": work.put_pool, "delete": work.delete_pool},
     actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from fleetlib.sandbox import directory
 from fleetlib.sandbox.arm import operations, records
 from fleetlib.sandbox.arm.containerservice import credentials, data, defaults, errors, quota, rules, state, versions
-from fleetlib.sandbox.arm.errors import ArmError, not_emulated, resource_not_found
+from fleetlib.sandbox.arm.errors import ArmError, group_not_found, not_emulated, resource_not_found
 from fleetlib.sandbox.arm.operations import Operation
 from fleetlib.sandbox.arm.provider import Answer, Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
@@ -206,6 +206,8 @@ def complete_pool(
     rules.emulated(given, data.POOL_NOT_EMULATED)
     if current is not None:
         rules.immutable(given, current.properties, rules.POOL_IMMUTABLE, "agentPoolProfile.")
+    elif not given.get("vmSize"):
+        given = {**given, "vmSize": quota.default_size(write, location, int(given.get("count") or 1))}
     properties = defaults.pool(given, current.properties if current else None, control_plane)
     if properties["osType"] != "Linux":
         raise not_emulated("Windows nodes")
@@ -239,6 +241,8 @@ def found(request: Request, resource_id: ResourceId | None = None) -> Resource:
     """The cluster that a request is about. Raises ResourceNotFound."""
     wanted = resource_id or request.id
     cluster = records.get(request.sandbox.store, wanted)
+    if cluster is None and not records.group_exists(request.sandbox.store, wanted):
+        raise group_not_found(wanted.group)
     if cluster is None:
         raise resource_not_found(wanted.label, wanted.group)
     return cluster

@@ -26,6 +26,16 @@ DURATIONS = {
 PATIENCE = 3600.0
 """Seconds until an operation gives up waiting for the data plane."""
 
+DEFAULT_SIZES = (
+    "Standard_D2s_v5",
+    "Standard_D2as_v5",
+    "Standard_D2s_v4",
+    "Standard_DS2_v2",
+    "Standard_D2s_v3",
+    "Standard_D2s_v6",
+)
+"""What a pool gets that names no size: the first that the region has and the family's quota allows."""
+
 TIERS = ("Free", "Standard", "Premium")
 
 NOT_EMULATED: dict[str, str] = {

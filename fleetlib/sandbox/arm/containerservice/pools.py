@@ -59,7 +59,7 @@ def show(request: Request, pool: Resource) -> Document:
     cluster = state.cluster_of(request.sandbox.store, pool.id)
     if cluster is None:
         return pool.document
-    properties = {**pool.properties, "provisioningState": state.pool_state(cluster, pool)}
+    properties = {**pool.properties, "provisioningState": state.pool_state(cluster, pool), "eTag": pool.etag}
     return {**pool.document, "properties": properties}
 
 

@@ -7,8 +7,8 @@ from math import ceil
 from typing import Any
 
 from fleetlib.sandbox.arm import records
-from fleetlib.sandbox.arm.compute import quota
-from fleetlib.sandbox.arm.containerservice import errors, state
+from fleetlib.sandbox.arm.compute import quota, sizes
+from fleetlib.sandbox.arm.containerservice import data, errors, state
 from fleetlib.sandbox.arm.provider import Write
 from fleetlib.sandbox.arm.records import Resource
 
@@ -29,6 +29,19 @@ def check(write: Write, pools: list[Resource], location: str = "") -> None:
             raise errors.regional_quota(where, left, requested)
         if requested > left and name in quota.families():
             raise errors.family_quota(name, where, left, requested)
+
+
+def default_size(write: Write, location: str, count: int) -> str:
+    """The size of a pool that names none: AKS chooses by capacity and quota (Azure/azure-cli#31424). The order is the sandbox's own.
+
+    "" if the region has none of them.
+    """
+    total = quota.used(state.clusters(write.sandbox.store, write.id.subscription), location)
+    limits = quota.limits(write.sandbox, write.id.subscription, location)
+    named = [found for found in map(sizes.find, data.DEFAULT_SIZES) if found is not None]
+    usable = [found for found in named if sizes.offered(found, location) and not sizes.restricted(found, location)]
+    fitting = (f.name for f in usable if count * f.vcpus <= quota.limit(f.family, limits) - total[f.family])
+    return next(fitting, usable[0].name if usable else "")
 
 
 def _added(write: Write, pools: list[Resource]) -> Counter[str]:

@@ -39,7 +39,7 @@ def cluster_id(cluster: Resource) -> str:
 
 def profile(cluster: Resource, pool: Resource) -> Document:
     """A pool as `agentPoolProfiles` shows it: its properties with its name."""
-    return {"name": pool.document["name"], **pool.properties, "provisioningState": pool_state(cluster, pool)}
+    return {"name": pool.document["name"], **pool.properties, "provisioningState": pool_state(cluster, pool), "eTag": pool.etag}
 
 
 def pool_state(cluster: Resource, pool: Resource) -> str:

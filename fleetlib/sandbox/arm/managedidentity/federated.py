@@ -10,9 +10,10 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from fleetlib.sandbox import directory
-from fleetlib.sandbox.arm import engine, records
+from fleetlib.sandbox.arm import engine, errors, records
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.managedidentity.identities import FEDERATED_VERSIONS
+from fleetlib.sandbox.arm.models import Mismatch
 from fleetlib.sandbox.arm.provider import Answer, Request, ResourceType, Write
 from fleetlib.sandbox.arm.records import Resource
 from fleetlib.sandbox.arm.resource_id import ResourceId
@@ -116,6 +117,13 @@ def _concurrent(identity: ResourceId) -> ArmError:
     return ArmError(409, "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity", message)
 
 
+def _malformed(mismatch: Mismatch) -> ArmError:
+    """`claimsMatchingExpression` is a property of the previews, which the model of the stable version does not have."""
+    if mismatch.member == "claimsMatchingExpression":
+        return errors.not_emulated("flexible federated credentials (claimsMatchingExpression): name one subject")
+    return errors.malformed(mismatch)
+
+
 def _name_error(name: str) -> ArmError:
     return _bad(f"Federated Identity Credential name '{name}' is invalid.")
 
@@ -123,5 +131,5 @@ def _name_error(name: str) -> ArmError:
 TYPE = ResourceType(
     "userAssignedIdentities/federatedIdentityCredentials", FEDERATED_VERSIONS, model="msi.FederatedIdentityCredential",
     verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}), tracked=False, prepare=_prepare, remove=_remove, rank=70,
-    name_rule=r"[A-Za-z0-9][A-Za-z0-9_-]{2,119}", name_error=_name_error, whole=_handle,
+    name_rule=r"[A-Za-z0-9][A-Za-z0-9_-]{2,119}", name_error=_name_error, whole=_handle, malformed=_malformed,
 )  # fmt: skip

@@ -15,16 +15,10 @@ from fleetlib.sandbox.arm.records import PARTITION, Resource
 from fleetlib.sandbox.context import Sandbox
 from fleetlib.sandbox.store import Store
 
-VERSIONS = (
-    "2024-11-30",
-    "2023-07-31-preview",
-    "2023-01-31",
-    "2022-01-31-preview",
-    "2021-09-30-preview",
-    "2018-11-30",
-    "2015-08-31-preview",
-)
-FEDERATED_VERSIONS = ("2024-11-30", "2023-07-31-preview", "2023-01-31", "2022-01-31-preview")
+FEDERATED_VERSIONS = (
+    "2025-05-31-preview", "2025-01-31-preview", "2024-11-30", "2023-07-31-preview", "2023-01-31", "2022-01-31-preview",
+)  # fmt: skip
+VERSIONS = (*FEDERATED_VERSIONS, "2021-09-30-preview", "2018-11-30", "2015-08-31-preview")
 _NAMES = uuid.UUID("5f0c2c0b-7d7e-5c0b-9d7a-3b0a3d3b7f61")
 
 

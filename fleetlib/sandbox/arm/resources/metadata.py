@@ -52,6 +52,6 @@ def _cloud(base: str) -> dict[str, Any]:
     return {
         "name": "FleetSandbox", "portal": base, "authentication": _authentication(base), "resourceManager": base,
         "media": base, "graph": base, "graphAudience": base + "/", "sqlManagement": base, "batch": base, "gallery": base,
-        "activeDirectoryDataLake": base, "microsoftGraphResourceId": base + "/", "logAnalyticsResourceId": base,
+        "activeDirectoryDataLake": base, "microsoftGraphResourceId": base + "/graph/", "logAnalyticsResourceId": base,
         "suffixes": {"acrLoginServer": base.removeprefix("https://"), "storage": "core.windows.net", "keyVaultDns": "vault.azure.net"},
     }  # fmt: skip

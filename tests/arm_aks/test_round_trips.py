@@ -1,0 +1,87 @@
+"""What a client sent comes back, with the server's defaults beside it; what came back may be sent again. By the unmodified SDKs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure_world import GROUP, Azure, cluster_body
+
+NAME = "aks"
+POOL = {"name": "system", "mode": "System", "vmSize": "Standard_D2as_v5", "count": 1}
+RICH: dict[str, Any] = {
+    "agentPoolProfiles": [{
+        **POOL, "osDiskSizeGB": 64, "maxPods": 40, "nodeLabels": {"a": "b"}, "nodeTaints": ["x=y:NoSchedule"], "tags": {"t": "1"},
+        "availabilityZones": ["1", "2"], "upgradeSettings": {"maxSurge": "33%"},
+    }],
+    "networkProfile": {"podCidr": "10.10.0.0/16", "serviceCidr": "10.20.0.0/16", "dnsServiceIP": "10.20.0.10"},
+    "oidcIssuerProfile": {"enabled": True}, "securityProfile": {"workloadIdentity": {"enabled": True}},
+    "autoUpgradeProfile": {"upgradeChannel": "patch"},
+}  # fmt: skip
+
+
+def put(azure: Azure, body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = azure.clusters.begin_create_or_update(GROUP, NAME, body).result().as_dict()
+    return found
+
+
+def missing(sent: Any, back: Any, path: str = "") -> list[str]:
+    """Where `back` does not hold what was sent."""
+    if isinstance(sent, dict):
+        if not isinstance(back, dict):
+            return [path]
+        return [place for key, value in sent.items() for place in missing(value, back.get(key), f"{path}.{key}")]
+    if isinstance(sent, list) and isinstance(back, list) and len(sent) == len(back):
+        pairs = enumerate(zip(sent, back, strict=True))
+        return [place for number, (one, other) in pairs for place in missing(one, other, f"{path}[{number}]")]
+    return [] if sent == back else [path]
+
+
+def test_a_cluster_comes_back_as_sent(azure: Azure) -> None:
+    back = put(azure, cluster_body(**RICH))
+    assert missing(RICH, back["properties"]) == []
+    assert back["properties"]["networkProfile"]["networkPlugin"] == "azure"  # what was not sent is the server's
+    assert back["properties"]["agentPoolProfiles"][0]["osDiskType"] == "Managed"
+    assert azure.clusters.get(GROUP, NAME).as_dict() == back
+
+
+def test_what_came_back_may_be_sent_again_and_changes_nothing(azure: Azure) -> None:
+    """As `az aks update` does: read, change, write the whole model back, read-only members among it."""
+    put(azure, cluster_body(**RICH))
+    before = azure.clusters.get(GROUP, NAME)
+    after = put(azure, before)
+    changed = missing(before.as_dict(), after)
+    assert {place.rpartition(".")[2] for place in changed} <= {"eTag", "lastModifiedAt"}
+    pool = azure.pools.get(GROUP, NAME, "system")
+    again = azure.pools.begin_create_or_update(GROUP, NAME, "system", pool).result()
+    assert {place.rpartition(".")[2] for place in missing(pool.as_dict(), again.as_dict())} <= {"eTag", "lastModifiedAt"}
+
+
+def test_every_write_has_another_etag_where_the_model_has_it(azure: Azure) -> None:
+    put(azure, cluster_body(agentPoolProfiles=[POOL]))
+    cluster, pool = azure.clusters.get(GROUP, NAME), azure.pools.get(GROUP, NAME, "system")
+    assert cluster.e_tag and pool.properties.e_tag
+    assert "eTag" not in pool.as_dict()
+    assert cluster.properties.agent_pool_profiles[0].e_tag == pool.properties.e_tag
+    azure.pools.begin_create_or_update(GROUP, NAME, "system", {"properties": {"nodeLabels": {"c": "d"}}}).result()
+    assert azure.pools.get(GROUP, NAME, "system").properties.e_tag != pool.properties.e_tag
+
+
+def test_a_pool_without_a_size_gets_one_that_quota_allows(azure: Azure) -> None:
+    unsized = {key: value for key, value in POOL.items() if key != "vmSize"}
+    chosen = put(azure, cluster_body(agentPoolProfiles=[unsized]))["properties"]["agentPoolProfiles"][0]["vmSize"]
+    assert chosen == "Standard_D2s_v5"
+    azure.sandbox.faults.arm("vcpu-quota", times=-1, detail="standardDSv5Family=2")
+    more = azure.pools.begin_create_or_update(GROUP, NAME, "more", {"properties": {"count": 1, "mode": "User"}}).result()
+    assert more.properties.vm_size == "Standard_D2as_v5"
+    azure.pools.begin_create_or_update(GROUP, NAME, "more", {"properties": {"count": 2}}).result()
+    assert azure.pools.get(GROUP, NAME, "more").properties.vm_size == "Standard_D2as_v5"  # it keeps what it was given
+
+
+def test_an_upgrade_profile_of_nothing_is_not_found(azure: Azure) -> None:
+    for group, code in ((GROUP, "ResourceNotFound"), ("none", "ResourceGroupNotFound")):
+        with pytest.raises(HttpResponseError) as caught:
+            azure.clusters.get_upgrade_profile(group, "none")
+        assert caught.value.error is not None
+        assert caught.value.error.code == code

@@ -1,0 +1,104 @@
+"""The real Azure CLI in a shell that evaluated `fleet sandbox env`, against sandboxes in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetlib.sandbox import lifecycle
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = ROOT / ".venv-clients" / "bin"
+FLEET = Path(sys.executable).with_name("fleet")
+
+LEFTOVERS = {
+    "REQUESTS_CA_BUNDLE": "/nowhere/corporate.pem", "SSL_CERT_FILE": "/nowhere/corporate.pem", "CURL_CA_BUNDLE": "/nowhere/c.pem",
+    "AZURE_CLIENT_ID": "11111111-1111-4111-8111-111111111111", "AZURE_CLIENT_SECRET": "somebody-elses",
+    "AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/client.pem", "AZURE_FEDERATED_TOKEN_FILE": "/nowhere/token",
+    "AZURE_CONFIG_DIR": "/nowhere/azure", "AZURE_CLOUD_NAME": "AzureUSGovernment", "KUBECONFIG": "/nowhere/config",
+    "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "example.org",
+}  # fmt: skip
+"""What a user's shell may hold: each of them would break the commands if it won over `fleet sandbox env`."""
+
+
+@dataclass
+class Shell:
+    """bash after `eval "$(fleet sandbox env)"`: `az`, kubectl and jq as a user types them."""
+
+    state: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """What the script does, whether it succeeds or not."""
+        command = ["bash", "-euo", "pipefail", "-c", script]
+        environment = {**self.environment, **variables}
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=self.state, timeout=300, check=False
+        )
+
+    def __call__(self, script: str, **variables: str) -> str:
+        """What it prints; it must succeed."""
+        done = self.run(script, **variables)
+        assert done.returncode == 0, f"{script}\n{done.stderr or done.stdout}"
+        return done.stdout
+
+    def json(self, script: str, **variables: str) -> Any:
+        """What it prints, read; None if it prints nothing."""
+        printed = self(script, **variables)
+        return json.loads(printed) if printed.strip() else None
+
+    def fails(self, script: str, **variables: str) -> str:
+        """What it complains of; it must fail."""
+        done = self.run(script, **variables)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+
+@contextmanager
+def opened(home: Path, clock: str) -> Iterator[Shell]:
+    """A shell on a sandbox of its own, which ends with the block."""
+    home.mkdir(parents=True)
+    base = {
+        **os.environ, **LEFTOVERS, "PATH": f"{CLIENTS}{os.pathsep}{os.environ['PATH']}", "HOME": str(home),
+        "FLEET_HOME": str(home),
+    }  # fmt: skip
+    lifecycle.up(home / "sandbox", clock)
+    try:
+        script = f'eval "$({FLEET} sandbox env)" && env -0'
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=base, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        yield Shell(home / "sandbox", dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry))
+    finally:
+        lifecycle.down(home / "sandbox")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> None:
+    if not (CLIENTS / "az").exists():
+        pytest.skip("the Azure CLI is not installed here: `make test-clients` does it")
+    missing = [name for name in ("kubectl", "jq", "bash") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"the seed's commands need {', '.join(missing)}")
+
+
+@pytest.fixture(scope="module")
+def shell(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A sandbox for the module; its clock is instant."""
+    with opened(tmp_path_factory.mktemp("az") / "home", "instant") as found:
+        yield found
+
+
+@pytest.fixture
+def shell_on(installed: None, tmp_path: Path) -> Callable[[str], Any]:
+    """Opens a shell on a fresh sandbox with the clock named."""
+    return lambda clock: opened(tmp_path / "home", clock)

@@ -1,0 +1,132 @@
+"""Microsoft Graph over the Wire: who may read service principals, how they are found, and what is refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from arm_client import MSI, Client, fetch_token
+from harness import OPERATOR_SECRET, World
+
+from fleetlib.sandbox import directory
+from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
+
+SPN = "servicePrincipalNames/any(c:c eq '{}')"
+
+
+async def graph_token(world: World, client: str = OPERATOR_CLIENT_ID, secret: str = OPERATOR_SECRET) -> str:
+    form = {
+        "grant_type": "client_credentials", "client_id": client, "client_secret": secret, "scope": world.url("/graph//.default"),
+    }  # fmt: skip
+    answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
+    return str(answer.json()["access_token"])
+
+
+async def ask(world: World, path: str, token: str, method: str = "GET", body: Any = None) -> tuple[int, Any]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    sent = b"" if body is None else json.dumps(body).encode()
+    answer = await world.wire.request(method, world.url(f"/graph/v1.0/{path}"), headers=headers, body=sent)
+    return answer.status, answer.json()
+
+
+def in_world(tmp_path: Path, test: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with World.open(tmp_path, ("entra", "arm")) as world:
+            await test(world)
+
+    asyncio.run(main())
+
+
+def names(answer: tuple[int, Any]) -> list[str]:
+    assert answer[0] == 200, answer
+    return sorted(item["displayName"] for item in answer[1]["value"])
+
+
+def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await Client.operator(world)
+        await client.register("Microsoft.ManagedIdentity")
+        made = (await client.identity(await client.group(), "who"))["properties"]
+        token = await graph_token(world)
+        assert {OPERATOR_NAME, "who"} <= set(names(await ask(world, "servicePrincipals", token)))
+        for text in (
+            SPN.format(made["clientId"]), SPN.format(made["clientId"].upper()), f"appId eq '{made['clientId']}'",
+            "displayName eq 'who'", "startswith(displayName,'wh')", f"displayName eq 'who' and appId eq '{made['clientId']}'",
+        ):  # fmt: skip
+            assert names(await ask(world, f"servicePrincipals?$filter={quote(text)}", token)) == ["who"], text
+        assert names(await ask(world, f"servicePrincipals?$filter={quote(SPN.format('other'))}", token)) == []
+        _, one = await ask(world, f"servicePrincipals/{made['principalId']}", token)
+        assert one["servicePrincipalType"] == "ManagedIdentity"
+        assert one["alternativeNames"][0] == "isExplicit=True"
+        assert one["alternativeNames"][1].lower().endswith("/userassignedidentities/who")
+        assert (await ask(world, f"servicePrincipals(appId='{made['clientId']}')", token))[1]["id"] == made["principalId"]
+        body = {"ids": [made["principalId"], OPERATOR_OBJECT_ID, "0" * 8], "types": ["user", "servicePrincipal"]}
+        assert names(await ask(world, "directoryObjects/getByIds", token, "POST", body)) == [OPERATOR_NAME, "who"]
+        people = {**body, "types": ["user", "group"]}
+        assert names(await ask(world, "directoryObjects/getByIds", token, "POST", people)) == []
+        assert (await ask(world, "users?$filter=userPrincipalName%20eq%20'a@b'", token))[1]["value"] == []
+
+        await client.call(
+            "DELETE", f"{await client.group()}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/who", MSI
+        )
+        status, gone = await ask(world, f"servicePrincipals/{made['principalId']}", token)
+        assert (status, gone["error"]["code"]) == (404, "Request_ResourceNotFound")
+
+    in_world(tmp_path, test)
+
+
+def test_who_may_read_the_directory(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        await Client.stranger(world)
+        token = await graph_token(world)
+        stranger = await graph_token(world, "aaaaaaaa-0000-4000-8000-000000000001", "s3cret")
+        for used, status, code, message in (
+            ("", 401, "InvalidAuthenticationToken", "Access token is empty."),
+            (await fetch_token(world), 401, "InvalidAuthenticationToken", "Invalid audience."),
+            (token[:-8] + "AAAAAAAA", 401, "InvalidAuthenticationToken", "Signature is invalid."),
+            (stranger, 403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."),
+        ):
+            found, body = await ask(world, "servicePrincipals", used)
+            assert (found, body["error"]["code"]) == (status, code)
+            assert body["error"]["message"].endswith(message)
+            assert set(body["error"]["innerError"]) == {"date", "request-id", "client-request-id"}
+        at_arm = Client(world, token)
+        assert (await at_arm.refused("GET", "/subscriptions", "2022-12-01"))[:2] == (401, "InvalidAuthenticationTokenAudience")
+        await world.clock.advance(3601)
+        expired = await ask(world, "servicePrincipals", token)
+        assert expired[1]["error"]["message"] == "Lifetime validation failed, the token is expired."
+
+    in_world(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "me", 400, "BadRequest"),
+        ("GET", "applications", 501, "NotImplemented"),
+        ("POST", "servicePrincipals", 501, "NotImplemented"),
+        ("DELETE", "servicePrincipals/x", 501, "NotImplemented"),
+        ("GET", "servicePrincipals?$filter=tags%20eq%20'a'", 400, "Request_UnsupportedQuery"),
+        ("POST", "directoryObjects/getByIds", 400, "Request_BadRequest"),
+    ],
+)
+def test_refusals(tmp_path: Path, method: str, path: str, status: int, code: str) -> None:
+    async def test(world: World) -> None:
+        found, body = await ask(world, path, await graph_token(world), method)
+        assert (found, body["error"]["code"]) == (status, code)
+
+    in_world(tmp_path, test)
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        status, body = await ask(world, "servicePrincipals", await graph_token(world))
+        assert status == 200
+        assert directory.hash_secret(OPERATOR_SECRET) not in json.dumps(body)
+
+    in_world(tmp_path, test)
