@@ -6,7 +6,7 @@ May import `arm`'s core modules and `roles` (the built-in role definitions, data
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 
@@ -14,6 +14,7 @@ from fleetlib.sandbox.arm import errors, records, roles
 from fleetlib.sandbox.arm.provider import Caller
 from fleetlib.sandbox.arm.records import Resource
 from fleetlib.sandbox.arm.resource_id import GROUPS, ResourceId
+from fleetlib.sandbox.arm.roles import Role
 from fleetlib.sandbox.store import Store
 
 ASSIGNMENTS = "Microsoft.Authorization/roleAssignments"
@@ -36,16 +37,21 @@ class Rights:
     def __init__(self, store: Store, object_id: str) -> None:
         self._store = store
         self._object_id = object_id
-        self._known: dict[str, list[Resource]] = {}
+        self._known: dict[str, list[Role]] = {}
 
     def allow(self, action: str, scope: ResourceId) -> bool:
         """Whether a role at `scope` or above allows `action`."""
-        return any(_grants(assignment, action) for place in scope.ancestors for assignment in self._at(place))
+        return any(_grants(role, action) for role in self.roles(scope))
 
-    def _at(self, place: ResourceId) -> list[Resource]:
+    def roles(self, scope: ResourceId) -> Iterator[Role]:
+        """The roles that the principal has at `scope`, then those from above."""
+        return chain.from_iterable(map(self._at, scope.ancestors))
+
+    def _at(self, place: ResourceId) -> list[Role]:
         if place.key not in self._known:
-            found = assignments_at(self._store, place)
-            self._known[place.key] = [a for a in found if a.properties["principalId"] == self._object_id]
+            found = (a.properties for a in assignments_at(self._store, place) if a.properties["principalId"] == self._object_id)
+            held = (roles.by_id(properties["roleDefinitionId"]) for properties in found)
+            self._known[place.key] = [role for role in held if role is not None]
         return self._known[place.key]
 
 
@@ -84,10 +90,7 @@ def visible(store: Store, object_id: str, subscription: str) -> bool:
     return any(a.properties["principalId"] == object_id for a in chain(at, records.under(store, scope, ASSIGNMENTS)))
 
 
-def _grants(assignment: Resource, action: str) -> bool:
-    role = roles.by_id(assignment.properties["roleDefinitionId"])
-    if role is None:
-        return False
+def _grants(role: Role, action: str) -> bool:
     return _matches(role.actions, action) and not _matches(role.not_actions, action)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fleetlib.sandbox import trees
-from fleetlib.sandbox.arm import access, engine, errors, locations, operations, records
+from fleetlib.sandbox.arm import access, engine, errors, locations, operations, records, refused
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.provider import Answer, Caller, Handler, Provider, Request, ResourceType
 from fleetlib.sandbox.arm.resource_id import ResourceId
@@ -177,6 +177,8 @@ class Arm:
     # --- resources of providers --------------------------------------------------------------------------------------
 
     async def _answer_resource(self, call: _Call, caller: Caller) -> Answer:
+        if call.path.lower().startswith(refused.MANAGEMENT_GROUPS):
+            raise errors.not_emulated("management groups: the subscription is the highest scope")
         at = call.path.lower().rfind("/providers/")
         if at < 0:
             raise errors.not_emulated(f"the path '{call.path}'")
@@ -221,12 +223,11 @@ class Arm:
         if found is not None:
             return found
         namespace, _, kind = type_name.partition("/")
+        why = refused.reason(namespace, kind or call.path.rpartition("/")[2])
+        if why:
+            raise errors.not_emulated(why)
         if namespace.lower() not in {provider.namespace.lower() for provider in self.providers}:
-            if namespace.lower() in REFUSED:
-                raise errors.not_emulated(f"{namespace} ({REFUSED[namespace.lower()]})")
             raise errors.namespace_invalid(namespace)
-        if f"{namespace}/{kind}".lower() in REFUSED:
-            raise errors.not_emulated(REFUSED[f"{namespace}/{kind}".lower()])
         raise errors.type_invalid(kind, namespace, call.version)
 
     def _check_version(self, call: _Call, provider: Provider, kind: ResourceType, identifier: ResourceId) -> None:
@@ -288,28 +289,6 @@ class Arm:
 
 _NOBODY = Caller("", "", "")
 _POLLED = ("operations", "operationresults", "operationstatuses")
-
-REFUSED = {
-    "microsoft.resources/deployments": "template deployments (Microsoft.Resources/deployments): create resources one by one",
-    "microsoft.resources/deploymentstacks": "deployment stacks (Microsoft.Resources/deploymentStacks)",
-    "microsoft.resourcegraph/queries": "saved Resource Graph queries (Microsoft.ResourceGraph/queries)",
-    "microsoft.network": "virtual networks and load balancers",
-    "microsoft.storage": "storage accounts",
-    "microsoft.keyvault": "key vaults",
-    "microsoft.insights": "monitoring",
-    "microsoft.operationalinsights": "Log Analytics",
-    "microsoft.containerregistry": "Azure container registries: the sandbox has an OCI registry of its own",
-    "microsoft.policyinsights": "Azure Policy",
-    "microsoft.features": "preview features",
-    "microsoft.kubernetes": "Azure Arc connected clusters",
-    "microsoft.containerservice/fleets": "Azure Kubernetes Fleet Manager",
-    "microsoft.authorization/locks": "management locks",
-    "microsoft.authorization/denyassignments": "deny assignments",
-    "microsoft.authorization/policyassignments": "Azure Policy",
-    "microsoft.authorization/policydefinitions": "Azure Policy",
-    "microsoft.managedidentity/identities": "system-assigned identities as resources",
-}
-"""Namespace or type in lower case -> why it is not there, for the 501."""
 
 
 @dataclass

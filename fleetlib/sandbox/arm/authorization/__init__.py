@@ -5,9 +5,9 @@ Enforcing them is the core's work (`arm/access.py`).
 
 from __future__ import annotations
 
-from fleetlib.sandbox.arm.authorization import assignments, definitions
+from fleetlib.sandbox.arm.authorization import assignments, definitions, permissions
 from fleetlib.sandbox.arm.provider import Provider
 
 
 def provider() -> Provider:
-    return Provider("Microsoft.Authorization", (definitions.TYPE, assignments.TYPE), always_registered=True)
+    return Provider("Microsoft.Authorization", (definitions.TYPE, assignments.TYPE, permissions.TYPE), always_registered=True)

@@ -19,15 +19,19 @@ def definition_id(role: Role, subscription: str) -> str:
     return f"{prefix}/providers/Microsoft.Authorization/roleDefinitions/{role.id}"
 
 
-def _described(role: Role, subscription: str) -> Document:
-    permissions = {
+def permissions(role: Role) -> Document:
+    """What the role allows, as documents say it."""
+    return {
         "actions": list(role.actions), "notActions": list(role.not_actions), "dataActions": list(role.data_actions),
         "notDataActions": list(role.not_data_actions),
     }  # fmt: skip
+
+
+def _described(role: Role, subscription: str) -> Document:
     return {
         "properties": {
             "roleName": role.name, "type": "BuiltInRole", "description": role.description, "assignableScopes": ["/"],
-            "permissions": [permissions], "createdOn": "2015-02-02T21:55:09.8806423Z", "updatedOn": "2023-07-10T15:10:53.8947880Z",
+            "permissions": [permissions(role)], "createdOn": "2015-02-02T21:55:09.8806423Z", "updatedOn": "2023-07-10T15:10:53.8947880Z",
             "createdBy": None, "updatedBy": None,
         },
         "id": definition_id(role, subscription), "type": "Microsoft.Authorization/roleDefinitions", "name": role.id,

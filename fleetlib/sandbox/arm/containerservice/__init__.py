@@ -8,8 +8,7 @@ May import `arm`'s core, `arm.compute` (sizes, quotas) and the fabric; never the
 from __future__ import annotations
 
 from fleetlib.sandbox.arm.containerservice import clusters, data, errors, pools, upgrades, work
-from fleetlib.sandbox.arm.errors import not_emulated
-from fleetlib.sandbox.arm.provider import Provider, ResourceType, Write
+from fleetlib.sandbox.arm.provider import Provider, ResourceType
 
 ALL = frozenset({"GET", "LIST", "PUT", "PATCH", "DELETE"})
 
@@ -64,10 +63,4 @@ _COMPUTED = (
 def _refused(name: str, what: str) -> ResourceType:
     """A type that Azure has and the sandbox does not: every call says so."""
     handler = clusters.refuse(what)
-
-    def prepare(write: Write) -> None:
-        raise not_emulated(what)
-
-    return ResourceType(
-        name=name, api_versions=data.API_VERSIONS, tracked=False, verbs=ALL, prepare=prepare, get=handler, lists=handler
-    )
+    return ResourceType(name=name, api_versions=data.API_VERSIONS, tracked=False, verbs=ALL, whole=handler, lists=handler)

@@ -56,6 +56,12 @@ def routes(providers: Providers) -> tuple[Route, ...]:
     async def get(request: Request) -> Answer:
         return Answer(200, _describe(request, _named(request, providers, 1)))
 
+    async def types(request: Request) -> Answer:
+        return Answer(200, {"value": [_describe_type(kind) for kind in _named(request, providers, 2).types]})
+
+    async def permissions(request: Request) -> Answer:
+        raise errors.not_emulated("the permissions of resource providers themselves (providerPermissions)")
+
     async def register(request: Request) -> Answer:
         return _change(request, _named(request, providers, 2), "register", "Registering", "Registered")
 
@@ -68,6 +74,8 @@ def routes(providers: Providers) -> tuple[Route, ...]:
         Route("GET", SUBSCRIPTION + "/providers", TYPE, listing, read, SUBSCRIPTION),
         Route("GET", "/providers/{namespace}", TYPE, get),
         Route("GET", ONE, TYPE, get, read, SUBSCRIPTION),
+        Route("GET", ONE + "/resourceTypes", TYPE, types, read, SUBSCRIPTION),
+        Route("GET", ONE + "/providerPermissions", TYPE, permissions, read, SUBSCRIPTION),
         Route("POST", ONE + "/register", TYPE, register, "{namespace}/register/action", SUBSCRIPTION),
         Route("POST", ONE + "/unregister", TYPE, unregister, "{namespace}/unregister/action", SUBSCRIPTION),
     )

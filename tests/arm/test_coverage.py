@@ -1,0 +1,65 @@
+"""Every operation of the management clients that fleetlib uses is emulated or refused by name, and docs/sandbox.md says which."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetlib.sandbox import lifecycle
+
+ROOT = Path(__file__).parents[2]
+
+
+def _tool() -> Any:
+    spec = importlib.util.spec_from_file_location("coverage_table", ROOT / "tools" / "coverage_table.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = _tool()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
+    """What a sandbox of its own answers to every operation."""
+    state = tmp_path_factory.mktemp("coverage") / "sandbox"
+    try:
+        yield tool.answers(lifecycle.up(state))
+    finally:
+        lifecycle.down(state)
+
+
+def test_no_operation_is_silently_missing(found: dict[Any, Any]) -> None:
+    assert len(found) > 400
+    assert [f"{operation.client} {operation.name}: {answer}" for operation, answer in tool.absent(found)] == []
+
+
+def test_what_is_refused_is_named(found: dict[Any, Any]) -> None:
+    for operation, answer in found.items():
+        if answer.verdict == "refused":
+            assert answer.code == "NotImplemented", operation
+            assert answer.message.startswith("The sandbox does not emulate "), operation
+            assert answer.message.endswith(" docs/sandbox.md lists what it emulates."), operation
+
+
+def test_what_is_emulated_is_reached(found: dict[Any, Any]) -> None:
+    """A reading of what exists succeeds; the rest is refused for what the request says, not for what the sandbox lacks."""
+    listings = [answer for operation, answer in found.items() if ".list" in operation.name and answer.verdict == "emulated"]
+    assert len(listings) > 20
+    assert {answer.status for answer in listings} == {200}
+    assert {answer.status for answer in found.values()} <= {200, 201, 202, 204, 400, 404, 409, 501}
+
+
+def test_the_document_and_the_list_of_types_are_up_to_date(found: dict[Any, Any]) -> None:
+    again = "run python tools/coverage_table.py"
+    text = tool.DOCUMENT.read_text()
+    assert tool.replaced(text, tool.render(found)) == text, again
+    assert tool.TYPES.read_text() == tool.rendered_types(), again
