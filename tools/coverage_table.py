@@ -61,7 +61,7 @@ NAMES = {
 """What stands for a placeholder; others get a GUID that nothing has."""
 
 NOTHING = "00000000-0000-4000-8000-000000000000"
-VERSIONS = {"Microsoft.ManagedIdentity": "2024-11-30"}
+VERSION_OF_IDENTITIES = "2024-11-30"
 
 
 @dataclass(frozen=True, order=True)
@@ -215,33 +215,43 @@ class Sandbox:
 
     def ask(self, operation: Operation) -> Answer:
         """The answer to the operation. What it would delete or overwrite does not exist, so that all can be asked in one sandbox."""
-        path = re.sub(r"\{(\w+)\}", lambda match: self._value(operation, match[1]), operation.url)
-        path = re.sub("/{2,}", "/", path)
-        return self.send(operation.method, path, operation.version or VERSIONS["Microsoft.ManagedIdentity"])
+        return self.send(operation.method, path(operation, self._where.subscription_id), version(operation))
 
-    def _value(self, operation: Operation, name: str) -> str:
-        group = f"{self._subscription}/resourceGroups/{GROUP}"
-        leaf = operation.url.endswith(f"{{{name}}}")
-        of_clusters = "/managedClusters/" in operation.url or operation.client == "ContainerService"
-        match name:
-            case "subscriptionId":
-                return self._where.subscription_id
-            case "scope":
-                return group.lstrip("/")
-            case "resourceId":
-                return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{NOTHING if operation.method == 'DELETE' else IDENTITY}"
-            case "roleAssignmentId" | "denyAssignmentId" | "roleId" if operation.url.count("/") == 1:
-                kind = {
-                    "roleAssignmentId": "roleAssignments",
-                    "denyAssignmentId": "denyAssignments",
-                    "roleId": "roleDefinitions",
-                }[name]
-                return f"{self._subscription}/providers/Microsoft.Authorization/{kind}/{NOTHING}"
-            case _ if leaf and operation.method == "DELETE":
-                return NOTHING
-            case "resourceName":
-                return CLUSTER if of_clusters else IDENTITY
-        return NAMES.get(name, NOTHING)
+
+def version(operation: Operation) -> str:
+    """The api-version to send: operations on resources of any type take that of the type."""
+    return operation.version or VERSION_OF_IDENTITIES
+
+
+def path(operation: Operation, subscription_id: str) -> str:
+    """The operation's path with a value for each placeholder."""
+    filled = re.sub(r"\{(\w+)\}", lambda match: _value(operation, match[1], subscription_id), operation.url)
+    return re.sub("/{2,}", "/", filled)
+
+
+def _value(operation: Operation, name: str, subscription_id: str) -> str:
+    subscription = f"/subscriptions/{subscription_id}"
+    group = f"{subscription}/resourceGroups/{GROUP}"
+    leaf = operation.url.endswith(f"{{{name}}}")
+    of_clusters = "/managedClusters/" in operation.url or operation.client == "ContainerService"
+    match name:
+        case "subscriptionId":
+            return subscription_id
+        case "scope":
+            return group.lstrip("/")
+        case "resourceId":
+            identity = NOTHING if operation.method == "DELETE" else IDENTITY
+            return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{identity}"
+        case "roleAssignmentId" | "denyAssignmentId" | "roleId" if operation.url.count("/") == 1:
+            kind = {"roleAssignmentId": "roleAssignments", "denyAssignmentId": "denyAssignments", "roleId": "roleDefinitions"}[
+                name
+            ]
+            return f"{subscription}/providers/Microsoft.Authorization/{kind}/{NOTHING}"
+        case _ if leaf and operation.method == "DELETE":
+            return NOTHING
+        case "resourceName":
+            return CLUSTER if of_clusters else IDENTITY
+    return NAMES.get(name, NOTHING)
 
 
 def answers(where: Endpoint) -> dict[Operation, Answer]:

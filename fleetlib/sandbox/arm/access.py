@@ -26,6 +26,12 @@ def require(store: Store, caller: Caller, action: str, scope: ResourceId) -> Non
         raise errors.not_authorized(caller.app_id, caller.object_id, action, str(scope) or "/")
 
 
+def require_linked(store: Store, caller: Caller, action: str, scope: ResourceId, needed: str, linked: ResourceId) -> None:
+    """A write at `scope` that takes another resource into use needs `needed` there. Raises LinkedAuthorizationFailed."""
+    if not allowed(store, caller.object_id, needed, linked):
+        raise errors.link_not_authorized(caller.app_id, caller.object_id, action, str(scope), needed, str(linked))
+
+
 def allowed(store: Store, object_id: str, action: str, scope: ResourceId) -> bool:
     """Whether a role of the principal at `scope` or above allows `action`."""
     return Rights(store, object_id).allow(action, scope)
@@ -100,5 +106,9 @@ def _matches(patterns: tuple[str, ...], action: str) -> bool:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """`Microsoft.Authorization/*/read`: a star stands for anything, slashes too."""
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.IGNORECASE)
+    """`Microsoft.Authorization/*/read`: a star stands for anything, slashes too; between slashes for nothing as well.
+
+    Managed Identity Operator has `userAssignedIdentities/*/assign/action`, and with it `userAssignedIdentities/assign/action`.
+    """
+    inner = [".*".join(map(re.escape, part.split("*"))) for part in pattern.split("/*/")]
+    return re.compile("/(?:.*/)?".join(inner), re.IGNORECASE)

@@ -186,3 +186,12 @@ def not_authorized(app_id: str, object_id: str, action: str, scope: str) -> ArmE
         f"scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
     )
     return ArmError(403, "AuthorizationFailed", message)
+
+
+def link_not_authorized(app_id: str, object_id: str, action: str, scope: str, needed: str, linked: str) -> ArmError:
+    message = (
+        f"The client '{app_id}' with object id '{object_id}' has permission to perform action '{action}' on scope '{scope}'; however, "
+        f"it does not have permission to perform action(s) '{needed}' on the linked scope(s) '{linked}' (respectively) or the linked "
+        "scope(s) are invalid."
+    )
+    return ArmError(403, "LinkedAuthorizationFailed", message)

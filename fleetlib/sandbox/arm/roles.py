@@ -29,6 +29,29 @@ class Role:
 _AKS = "Microsoft.ContainerService/managedClusters"
 _USER = (f"{_AKS}/listClusterUserCredential/action", f"{_AKS}/read")
 
+_KUBERNETES = (
+    "Microsoft.Authorization/*/read", "Microsoft.Resources/subscriptions/operationresults/read",
+    "Microsoft.Resources/subscriptions/read", "Microsoft.Resources/subscriptions/resourceGroups/read",
+)  # fmt: skip
+"""What the roles for clusters with Azure RBAC may do in ARM; their data actions are about Kubernetes objects."""
+
+_READ_BY_READERS = """
+apps/controllerrevisions apps/daemonsets apps/deployments apps/replicasets apps/statefulsets autoscaling/horizontalpodautoscalers
+batch/cronjobs batch/jobs configmaps discovery.k8s.io/endpointslices endpoints events.k8s.io/events events extensions/daemonsets
+extensions/deployments extensions/ingresses extensions/networkpolicies extensions/replicasets limitranges metrics.k8s.io/pods
+metrics.k8s.io/nodes namespaces networking.k8s.io/ingresses networking.k8s.io/networkpolicies persistentvolumeclaims pods
+policy/poddisruptionbudgets replicationcontrollers resourcequotas serviceaccounts services
+"""
+_DONE_BY_WRITERS = """
+apps/controllerrevisions/read apps/daemonsets/* apps/deployments/* apps/replicasets/* apps/statefulsets/*
+autoscaling/horizontalpodautoscalers/* batch/cronjobs/* coordination.k8s.io/leases/read coordination.k8s.io/leases/write
+coordination.k8s.io/leases/delete discovery.k8s.io/endpointslices/read batch/jobs/* configmaps/* endpoints/*
+events.k8s.io/events/read events/* extensions/daemonsets/* extensions/deployments/* extensions/ingresses/*
+extensions/networkpolicies/* extensions/replicasets/* limitranges/read metrics.k8s.io/pods/read metrics.k8s.io/nodes/read
+namespaces/read networking.k8s.io/ingresses/* networking.k8s.io/networkpolicies/* persistentvolumeclaims/* pods/*
+policy/poddisruptionbudgets/* replicationcontrollers/* resourcequotas/read secrets/* serviceaccounts/* services/*
+"""
+
 ROLES: tuple[Role, ...] = (
     Role(
         "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner",
@@ -58,13 +81,18 @@ ROLES: tuple[Role, ...] = (
     Role(
         "ed7f3fbd-7b88-4dd4-9017-9adb7ce333f8", "Azure Kubernetes Service Contributor Role",
         "Grants access to read and write Azure Kubernetes Service clusters",
-        ("Microsoft.Authorization/*/read", f"{_AKS}/*", "Microsoft.Resources/deployments/*",
-         "Microsoft.Resources/subscriptions/resourceGroups/read"),
+        ("Microsoft.Authorization/*/read", "Microsoft.ContainerService/locations/*", f"{_AKS}/*",
+         "Microsoft.ContainerService/managedclustersnapshots/*", "Microsoft.ContainerService/snapshots/*", "Microsoft.Insights/alertRules/*",
+         "Microsoft.Resources/deployments/*", "Microsoft.Resources/subscriptions/resourceGroups/read"),
     ),
     Role(
         "0ab0b1a8-8aac-4efd-b8c2-3ee1fb270be8", "Azure Kubernetes Service Cluster Admin Role", "List cluster admin credential action.",
         (f"{_AKS}/listClusterAdminCredential/action", f"{_AKS}/accessProfiles/listCredential/action", f"{_AKS}/read",
          f"{_AKS}/runcommand/action"),
+    ),
+    Role(
+        "1afdec4b-e479-420e-99e7-f82237c7c5e6", "Azure Kubernetes Service Cluster Monitoring User",
+        "List cluster monitoring user credential action.", (f"{_AKS}/listClusterMonitoringUserCredential/action", f"{_AKS}/read"),
     ),
     Role("4abbcc35-e782-43d8-92c5-2d3f1bd2253f", "Azure Kubernetes Service Cluster User Role", "List cluster user credential action.", _USER),
     Role(
@@ -90,10 +118,14 @@ ROLES: tuple[Role, ...] = (
          "Microsoft.KubernetesConfiguration/extensions/operations/read"),
     ),
     Role(
+        "3498e952-d568-435e-9b2c-8d77e338d7f7", "Azure Kubernetes Service RBAC Admin",
+        "Lets you manage all resources under cluster/namespace, except update or delete resource quotas and namespaces.",
+        (*_KUBERNETES, f"{_AKS}/listClusterUserCredential/action"), (), (f"{_AKS}/*",),
+        (f"{_AKS}/resourcequotas/write", f"{_AKS}/resourcequotas/delete", f"{_AKS}/namespaces/write", f"{_AKS}/namespaces/delete"),
+    ),
+    Role(
         "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b", "Azure Kubernetes Service RBAC Cluster Admin",
-        "Lets you manage all resources in the cluster.",
-        ("Microsoft.Authorization/*/read", "Microsoft.Resources/subscriptions/operationresults/read", "Microsoft.Resources/subscriptions/read",
-         "Microsoft.Resources/subscriptions/resourceGroups/read", f"{_AKS}/listClusterUserCredential/action"),
+        "Lets you manage all resources in the cluster.", (*_KUBERNETES, f"{_AKS}/listClusterUserCredential/action"),
         (), (f"{_AKS}/*",),
     ),
     Role(
@@ -102,9 +134,15 @@ ROLES: tuple[Role, ...] = (
         "does not allow viewing Secrets, since reading the contents of Secrets enables access to ServiceAccount credentials in "
         "the namespace, which would allow API access as any ServiceAccount in the namespace (a form of privilege escalation). "
         "Applying this role at cluster scope will give access across all namespaces.",
-        ("Microsoft.Authorization/*/read", "Microsoft.Resources/subscriptions/operationresults/read", "Microsoft.Resources/subscriptions/read",
-         "Microsoft.Resources/subscriptions/resourceGroups/read"),
-        (), (f"{_AKS}/apps/deployments/read", f"{_AKS}/pods/read", f"{_AKS}/services/read", f"{_AKS}/namespaces/read"),
+        _KUBERNETES, (), tuple(f"{_AKS}/{kind}/read" for kind in _READ_BY_READERS.split()),
+    ),
+    Role(
+        "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb", "Azure Kubernetes Service RBAC Writer",
+        "Allows read/write access to most objects in a namespace.This role does not allow viewing or modifying roles or role "
+        "bindings. However, this role allows accessing Secrets and running Pods as any ServiceAccount in the namespace, so it can "
+        "be used to gain the API access levels of any ServiceAccount in the namespace. Applying this role at cluster scope will "
+        "give access across all namespaces.",
+        _KUBERNETES, (), tuple(f"{_AKS}/{action}" for action in _DONE_BY_WRITERS.split()),
     ),
 )  # fmt: skip
 

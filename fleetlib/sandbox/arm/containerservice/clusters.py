@@ -10,13 +10,16 @@ import uuid
 from typing import Any
 
 from fleetlib.sandbox import directory
-from fleetlib.sandbox.arm import operations, records
+from fleetlib.sandbox.arm import access, operations, records
 from fleetlib.sandbox.arm.containerservice import credentials, data, defaults, errors, quota, rules, state, versions
 from fleetlib.sandbox.arm.errors import ArmError, group_not_found, not_emulated, resource_not_found
 from fleetlib.sandbox.arm.operations import Operation
 from fleetlib.sandbox.arm.provider import Answer, Document, Request, Write
 from fleetlib.sandbox.arm.records import Resource
 from fleetlib.sandbox.arm.resource_id import ResourceId
+
+ASSIGN_IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+"""What taking an identity into use needs on the identity."""
 
 
 def prepare(write: Write) -> None:
@@ -118,8 +121,12 @@ def _identity(write: Write) -> None:
     if kind not in ("SystemAssigned", "UserAssigned"):
         raise errors.invalid("identity.type")
     if kind == "UserAssigned":
-        given = identity.get("userAssignedIdentities") or current.get("userAssignedIdentities") or {}
+        named = identity.get("userAssignedIdentities") or {}
+        given = named or current.get("userAssignedIdentities") or {}
         write.document["identity"] = {"type": kind, "userAssignedIdentities": _assigned(write, given)}
+        for identity_id in map(ResourceId, named):
+            caller, action = write.request.caller, f"{data.CLUSTERS}/write"
+            access.require_linked(write.sandbox.store, caller, action, write.id, ASSIGN_IDENTITY, identity_id)
     elif current.get("type") == "SystemAssigned":
         write.document["identity"] = current
     else:

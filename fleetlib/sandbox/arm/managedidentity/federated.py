@@ -7,6 +7,7 @@ Azure/bicep-types-az#2054 and zioproto/istio-aks-example#6.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from fleetlib.sandbox import directory
@@ -46,8 +47,6 @@ async def _handle(request: Request) -> Answer:
 
 
 def _plain(request: Request) -> Request:
-    from dataclasses import replace
-
     return replace(request, type=replace(request.type, whole=None))
 
 

@@ -107,7 +107,15 @@ def routes() -> tuple[Route, ...]:
             ID,
         ),
         Route("POST", ONE + "/moveResources", TYPE, _refused("moving resources"), ACTION + "moveResources/action", ID, ID),
-        Route("POST", ONE + "/validateMoveResources", TYPE, _refused("moving resources"), ACTION + "read", ID, ID),
+        Route(
+            "POST",
+            ONE + "/validateMoveResources",
+            TYPE,
+            _refused("moving resources"),
+            ACTION + "validateMoveResources/action",
+            ID,
+            ID,
+        ),
         Route("GET", SUBSCRIPTION + "/operationresults/{operation}", TYPE, _result),
     )
 
