@@ -2,7 +2,7 @@
 
 What is copied is what the sandbox itself has written: the cluster in ARM with its pool, extension and Flux configuration, the goals
 and reports, its ASO objects on the control plane, and its whole Kubernetes API with nodes, Pods and Flux objects. Names, ids, uids and
-certificates are each copy's own. The state is then served as always (TLS, tokens, roles), by a sandbox that runs no controllers.
+certificates are each copy's own; one in fifty is not well. The state is then served as always (TLS, tokens, roles), by a sandbox that runs no controllers.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ STAGES: tuple[type[Stage], ...] = (
 )  # fmt: skip
 PARAMETERS = Parameters.check({"staging_cluster_count": 1, "prod_cluster_count": 0})
 FIRST, RELEASE = "podinfo-staging-0", "podinfo-staging"
+BROKEN = 50
 PER_RELEASE = 100
 """Clusters of one environment: the chart's own limit."""
 
@@ -139,6 +140,11 @@ class Copy:
         """Its name in the data plane: 24 hexadecimal digits, as ARM gives them."""
         return uuid.uuid5(uuid.NAMESPACE_OID, f"simulated {self.number}").hex[:24]
 
+    @property
+    def broken(self) -> bool:
+        """Every fiftieth: its agent reports that a release could not be installed."""
+        return self.number % BROKEN == BROKEN - 1
+
     def renamed(self, value: bytes, of: str) -> bytes:
         """The first cluster's bytes as this one's; `of` is the first one's id."""
         release = f"podinfo-{self.environment}"
@@ -204,6 +210,8 @@ class _Copying:
                 for person in ("admin", "user"):
                     report["credentials"][person] |= {"cert": certificate[0], "key": certificate[1]}
                 yield name, revision, json.dumps(report, separators=(",", ":")).encode()
+            elif key.startswith("report/flux/") and copy.broken:
+                yield name, revision, _not_compliant(copy.renamed(value, self._first))
             else:
                 yield name, revision, copy.renamed(value, self._first)
 
@@ -236,3 +244,16 @@ class _Copying:
             "INSERT INTO records (partition, key, revision, created, value) VALUES (?,?,?,?,?)",
             ((partition, key, revision, revision, value) for key, revision, value in rows),
         )
+
+
+def _not_compliant(value: bytes) -> bytes:
+    """The agent's report, with one release that Flux cannot install."""
+    report = json.loads(value)
+    details = report["details"]
+    status = next(one for one in details["statuses"] if one["kind"] == "HelmRelease")
+    message = f"Helm install failed for release {status['name']}: timed out waiting for the condition"
+    status["complianceState"] = details["complianceState"] = "Non-Compliant"
+    status["statusConditions"][0] |= {"status": "False", "reason": "InstallFailed", "message": message}
+    details["errorMessage"] = message
+    report |= {"state": "Failed", "error": {"code": "NonCompliant", "message": message}}
+    return json.dumps(report, separators=(",", ":")).encode()

@@ -13,6 +13,7 @@ from azure_world import DataPlane, cluster_body
 from harness import World
 
 from fleetlib.sandbox.arm.resourcegraph.index import LAG
+from fleetlib.sandbox.store import Store
 from fleetlib.sandbox.wire import Response
 
 PATH = "/providers/Microsoft.ResourceGraph/resources"
@@ -53,7 +54,9 @@ class Graph:
         await self.world.clock.advance(seconds)
 
     async def answer(self, query: str, client: Client | None = None, version: str = VERSION, **body: Any) -> Response:
-        return await (client or self.client).call("POST", PATH, version, {"query": query, **body})
+        return await (client or self.client).call(
+            "POST", PATH, version, {"query": query, **body}, content_type="application/json; charset=utf-8"
+        )  # fmt: skip
 
     async def ask(self, query: str, client: Client | None = None, **body: Any) -> list[Any]:
         """The rows of an answer."""
@@ -76,11 +79,11 @@ class Graph:
         return details
 
 
-def in_graph(state: Path, test: Callable[[Graph], Awaitable[None]]) -> None:
-    """Run a test with the group and the providers there, and AKS's data plane answering."""
+def in_graph(state: Path, test: Callable[[Graph], Awaitable[None]], store: Store | None = None) -> None:
+    """Run a test with the group and the providers there, and AKS's data plane answering. `store`: of a former run."""
 
     async def main() -> None:
-        async with World.open(state, ("entra", "arm")) as world:
+        async with World.open(state, ("entra", "arm"), store=store) as world:
             client = await Client.operator(world)
             plane = DataPlane(world.sandbox)
             running = asyncio.create_task(plane.run())

@@ -11,6 +11,7 @@ from graph_world import GROUP, PATH, Graph, in_graph
 from fleetlib.sandbox.arm import roles
 from fleetlib.sandbox.arm.resourcegraph.index import LAG
 from fleetlib.sandbox.context import SUBSCRIPTION_ID, TENANT_ID
+from fleetlib.sandbox.store import Store
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 FLUX = "microsoft.kubernetesconfiguration/fluxconfigurations"
@@ -233,8 +234,11 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
     async def test(graph: Graph) -> None:
         client = graph.client
         for body in ({"managementGroups": ["mg"]}, {"facets": [{"expression": "location"}]}):
-            status, code, message = await client.refused("POST", PATH, "2024-04-01", {"query": "resources", **body})
-            assert (status, code) == (501, "NotImplemented") and "docs/sandbox.md" in message
+            answer = await graph.answer("resources", **body)
+            assert (answer.status, answer.json()["error"]["code"]) == (501, "NotImplemented")
+            assert "docs/sandbox.md" in answer.text
+        untyped = await client.refused("POST", PATH, "2024-04-01", {"query": "resources"})
+        assert untyped[:2] == (500, "InternalServerError") and "application/json" in untyped[2]
         status, code, message = await client.refused(
             "POST", "/providers/Microsoft.ResourceGraph/resourcesHistory", "2021-06-01-preview", {}
         )
@@ -347,6 +351,24 @@ def test_a_pools_and_an_agents_change_show_in_the_cluster_and_the_configuration(
         assert await graph.ask(query) == [{"state": "Non-Compliant"}]
 
     in_graph(tmp_path, test)
+
+
+def test_a_restarted_sandbox_knows_all(tmp_path: Path) -> None:
+    query = "kubernetesconfigurationresources | order by name asc | project name, tostring(properties.complianceState)"
+    store = Store(tmp_path / "state.db")
+
+    async def fill(graph: Graph) -> None:
+        await graph.cluster("aks")
+        await graph.flux("aks")
+
+    async def look(graph: Graph) -> None:
+        assert await graph.ask(query) == [
+            {"name": "flux", "properties_complianceState": ""}, {"name": "gitops", "properties_complianceState": "Compliant"},
+        ]  # fmt: skip
+
+    in_graph(tmp_path, fill, store)
+    in_graph(tmp_path, look, store)
+    store.close()
 
 
 def test_an_answer_too_large_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`POST /providers/Microsoft.ResourceGraph/resources`: the request checked, the query run, the answer paged.
 
-Source: the Resource Graph REST API 2024-04-01 and its examples; "Working with large Azure resource data sets"; failures as public
-threads show them (Azure/azure-powershell#13762, Azure/aztfexport#485, #491, Azure/azqr#847, microsoft/ARI#199). May import
+Source: the Resource Graph REST API 2024-04-01 and its examples; "Working with large Azure resource data sets"; "Troubleshoot errors
+using Azure Resource Graph" (500 for another Content-Type); failures as public threads show them (Azure/azure-powershell#13762, Azure/aztfexport#485, #491, Azure/azqr#847, microsoft/ARI#199). May import
 `arm`'s core and this folder.
 """
 
@@ -50,6 +50,9 @@ async def resources(request: Request, index: Index, quota: Quota) -> Answer:
             "elapsed. Please see https://aka.ms/resourcegraph-throttling for help."
         )
         raise _refused(request, "RateLimiting", message, status=429, top="RateLimiting", headers=exhausted.headers) from None
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        message = "Encountered internal server error. Resource Graph reads application/json only; send it as the Content-Type."
+        raise ArmError(500, "InternalServerError", message)
     asked = _read(request)
     _check_scope(request)
     try:
