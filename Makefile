@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 CLIENTS_LOCK := tests/clients_az/requirements.lock
 
-.PHONY: help demo test test-clients check lab bench lock outputs clean
+.PHONY: help demo test test-clients test-conformance check lab bench lock outputs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -26,7 +26,12 @@ demo: $(STAMP) ## Run every stage on the sandbox, print the fleet, write a repor
 	@$(BIN)/fleet run --file parameters/sandbox.yaml
 
 test: $(STAMP) ## Run all tests, the notebooks among them
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/conformance
+
+test-conformance: $(STAMP) ## Compare the sandbox's Kubernetes API with a real kube-apiserver, built from source (needs Go)
+	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then true; elif command -v go >/dev/null; then $(MAKE) -C tools/conformance servers; \
+	else echo "test-conformance is skipped: Go is not there (https://go.dev/doc/install), nor is KUBEBUILDER_ASSETS set"; fi
+	$(BIN)/python -m pytest tests/conformance
 
 $(CLIENTS)/.installed: $(STAMP) $(CLIENTS_LOCK)
 	@echo "installing the Azure CLI into $(CLIENTS) ..."

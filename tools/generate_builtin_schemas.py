@@ -1,6 +1,6 @@
 """Writes fleetlib/sandbox/kubernetes/builtin_schemas.json.gz: the schemas of the built-in kinds.
 
-Which fields there are, of which type, and how lists merge comes from the Go types of Kubernetes (`make -C tools/conformance`, then
+Which fields there are, of which type, how lists merge and what is written of empty values (`x-zero`, `x-omits`) comes from the Go types of Kubernetes (`make -C tools/conformance`, then
 `tools/conformance/bin/conformance facts > facts.json`); which are required, and their descriptions, from the models of the
 `kubernetes` package. Usage: python tools/generate_builtin_schemas.py facts.json
 """
@@ -19,7 +19,7 @@ TARGET = Path(__file__).parent.parent / "fleetlib/sandbox/kubernetes/builtin_sch
 VERSIONS = re.compile(r"\.(v1|autoscaling\.v2)\.\w+$")
 ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
 SPECIAL: dict[str, dict[str, Any]] = {
-    "Quantity": {"x-kubernetes-int-or-string": True}, "IntOrString": {"x-kubernetes-int-or-string": True},
+    "Quantity": {"x-kubernetes-int-or-string": True, "x-quantity": True}, "IntOrString": {"x-kubernetes-int-or-string": True},
     "Time": {"type": "string", "format": "date-time", "nullable": True}, "MicroTime": {"type": "string", "format": "date-time", "nullable": True},
     "RawExtension": {"type": "object", **ANYTHING}, "FieldsV1": {"type": "object", **ANYTHING}, "JSON": ANYTHING,
     "JSONSchemaPropsOrBool": ANYTHING, "JSONSchemaPropsOrArray": ANYTHING, "JSONSchemaPropsOrStringArray": ANYTHING,
@@ -61,6 +61,10 @@ def field(fact: dict[str, Any], known: set[str]) -> dict[str, Any]:
         found["x-kubernetes-map-type"] = "atomic"
     if fact.get("default") not in (None, "", {}) and not isinstance(fact.get("default"), dict):
         found["default"] = fact["default"]
+    if "zero" in fact:
+        found["x-zero"] = fact["zero"]
+    if fact.get("omits"):
+        found["x-omits"] = True
     return found
 
 

@@ -115,7 +115,10 @@ def test_built_in_kinds_are_checked(tmp_path: Path) -> None:
             wrong = deployment("two")
             wrong["spec"]["replicas"] = "many"
             status = await api.fails(400, "POST", path, wrong)
-            assert "json: cannot unmarshal string into Go struct field Deployment.spec.replicas" in status["message"]
+            assert (
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+                in status["message"]
+            )
             wrong = deployment("two")
             wrong["spec"]["selector"] = {"matchLabels": {"app": "other"}}
             status = await api.fails(422, "POST", path, wrong)

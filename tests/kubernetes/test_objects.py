@@ -63,7 +63,9 @@ def test_the_errors_say_what_kubernetes_says(tmp_path: Path) -> None:
             )
             status = await api.fails(405, "PUT", MAPS, config_map("x"))
             assert status["reason"] == "MethodNotAllowed"
-            response = await api.send("GET", "/api/v1/namespaces/default/unheardof")
+            status = await api.fails(404, "GET", "/api/v1/namespaces/default/unheardof")
+            assert status["message"] == "the server could not find the requested resource"
+            response = await api.send("GET", "/apis/unheard.of/v1/things")
             assert response.status == 404 and response.text == "404 page not found\n"
 
     asyncio.run(scenario())

@@ -90,7 +90,7 @@ def test_apply_of_an_unknown_field_fails(tmp_path: Path) -> None:
             body = {**config_map("one"), "dota": {}}
             status = await api.fails(500, "PATCH", f"{MAPS}/one", body, content_type=APPLY, fieldManager="x")
             assert status["message"] == (
-                "failed to create typed patch object (default/one; /v1, Kind=ConfigMap): .dota: field not declared in schema"
+                "failed to create typed patch object (/one; /v1, Kind=ConfigMap): .dota: field not declared in schema"
             )
 
     asyncio.run(scenario())

@@ -123,5 +123,5 @@ def test_against_the_real_server(member: dict[str, Any], data: st.DataObject) ->
     schema = Schema(document, custom=False)
     pruned = schema.prune(obj)
     schema.default(obj)
-    assert (pruned, obj) == (sorted(expected["pruned"]), expected["object"])
+    assert (sorted(pruned), obj) == (sorted(expected["pruned"]), expected["object"])
     assert sorted(map(tuple, schema.validate(obj))) == sorted(map(tuple, expected["causes"]))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"sort"
@@ -28,6 +29,9 @@ type fact struct {
 	Keys     []string `json:"keys,omitempty"`
 	Atomic   bool     `json:"atomic,omitempty"`
 	Default  any      `json:"default,omitempty"`
+	// Zero is what Go writes where the field has no value, if it always writes it; Omits, that it leaves an empty value out.
+	Zero  json.RawMessage `json:"zero,omitempty"`
+	Omits bool            `json:"omits,omitempty"`
 }
 
 func typeName(t reflect.Type) string {
@@ -118,10 +122,21 @@ func members(t reflect.Type, owner string, seen map[string]map[string]*fact) {
 		if tag == "" || tag == "-" {
 			continue
 		}
-		seen[owner][tag] = &fact{Type: owner, Field: tag, GoType: goType(field.Type),
+		zero, omits := whenEmpty(field.Type, options)
+		seen[owner][tag] = &fact{Type: owner, Field: tag, GoType: goType(field.Type), Zero: zero, Omits: omits,
 			Strategy: field.Tag.Get("patchStrategy"), MergeKey: field.Tag.Get("patchMergeKey")}
 		walk(field.Type, seen)
 	}
+}
+
+// whenEmpty says how encoding/json writes a field without a value, from its type and the options of its tag.
+func whenEmpty(t reflect.Type, options string) (json.RawMessage, bool) {
+	if strings.Contains(options, "omitzero") || t.Kind() != reflect.Struct && strings.Contains(options, "omitempty") {
+		return nil, t.Kind() != reflect.Pointer
+	}
+	zero, err := json.Marshal(reflect.Zero(t).Interface())
+	must(err)
+	return zero, false
 }
 
 func goType(t reflect.Type) string {

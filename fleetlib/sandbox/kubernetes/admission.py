@@ -1,6 +1,6 @@
 """Admission: what changes or refuses an object between authorization and storage, as a table of in-process plugins.
 
-Emulates NamespaceLifecycle, ServiceAccount and AKS' Azure Workload Identity webhook (azure-wi-webhook, after
+Emulates NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds, Priority and AKS' Azure Workload Identity webhook (azure-wi-webhook, after
 Azure/azure-workload-identity `pkg/webhook`). Webhook configurations that clients create are stored but never called; their
 creation says so. May import cluster, errors, defaults.
 """
@@ -52,8 +52,12 @@ def check_refused(resource: Resource) -> None:
 
 
 def warnings(resource: Resource) -> list[str]:
-    """What a client that writes such an object should know."""
+    """What a client that creates such an object should know."""
     return [NOT_CALLED] if resource.plural.endswith("webhookconfigurations") else []
+
+
+DEPRECATED = {("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+"""What a client of such a resource is warned of, whatever it does."""
 
 
 def namespace_lifecycle(cluster: Cluster, resource: Resource, name: str, namespace: str) -> None:
@@ -79,6 +83,43 @@ def on_create(cluster: Cluster, resource: Resource, obj: Object) -> None:
     """Run the mutating plugins for a new object, in place."""
     for plugin in PLUGINS.get((resource.group, resource.kind), ()):
         plugin(cluster, resource, obj)
+
+
+_TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def _default_tolerations(cluster: Cluster, resource: Resource, pod: Object) -> None:
+    """DefaultTolerationSeconds: five minutes on a node that is lost."""
+    tolerations = pod["spec"].get("tolerations") or []
+    for taint in _TOLERATED:
+        if not any(
+            item.get("key") in (None, "", taint) and item.get("effect") in (None, "", "NoExecute") for item in tolerations
+        ):
+            added = {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            tolerations = [*tolerations, added]
+    pod["spec"]["tolerations"] = tolerations
+
+
+_SYSTEM_CLASSES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
+
+
+def _priority(cluster: Cluster, resource: Resource, pod: Object) -> None:
+    """Priority: the number and the preemption policy of the Pod's class."""
+    spec = pod["spec"]
+    name = spec.get("priorityClassName") or ""
+    classes = cluster.objects.all("/scheduling.k8s.io/priorityclasses/")
+    if name:
+        found = next((item for item in classes if item["metadata"]["name"] == name), None)
+        if found is None and name not in _SYSTEM_CLASSES:
+            text = f"no PriorityClass with name {name} was found"
+            raise errors.forbidden("", "pods", pod["metadata"].get("name") or "", text)
+    else:
+        chosen = [item for item in classes if item.get("globalDefault")]
+        found = min(chosen, key=lambda item: int(item["value"]), default=None)
+    if found is not None:
+        spec["priorityClassName"] = found["metadata"]["name"]
+    spec["priority"] = found["value"] if found is not None else _SYSTEM_CLASSES.get(name, 0)
+    spec["preemptionPolicy"] = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
 
 
 def _service_account(cluster: Cluster, resource: Resource, pod: Object) -> None:
@@ -171,5 +212,7 @@ def _expiration(text: str) -> int:
     return seconds
 
 
-PLUGINS: dict[tuple[str, str], tuple[Plugin, ...]] = {("", "Pod"): (_service_account, _workload_identity)}
+PLUGINS: dict[tuple[str, str], tuple[Plugin, ...]] = {
+    ("", "Pod"): (_service_account, _default_tolerations, _priority, _workload_identity)
+}
 """Kind -> its plugins, in the order in which kube-apiserver runs them."""

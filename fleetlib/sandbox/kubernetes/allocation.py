@@ -16,27 +16,32 @@ SERVICE_RANGE = ipaddress.ip_network("10.0.0.0/16")
 API_ADDRESS = "10.0.0.1"
 DNS_ADDRESS = "10.0.0.10"
 NODE_PORTS = range(30000, 32768)
+DRY_PORT = NODE_PORTS.stop + 1
+"""What kube-apiserver shows for a node port that a dry run does not take."""
 
 
-def assign(cluster: Cluster, key: str, service: Object, old: Object | None) -> None:
-    """Give the Service what its type needs, in place, and keep what it had."""
+def assign(cluster: Cluster, key: str, service: Object, old: Object | None, *, dry: bool = False) -> None:
+    """Give the Service what its type needs, in place, and keep what it had. `dry`: only say what it could get."""
     spec = service["spec"]
     before = (old or {}).get("spec") or {}
     if spec["type"] == "ExternalName":
         for name in ("clusterIP", "clusterIPs"):
             spec.pop(name, None)
         return
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
     if not spec.get("clusterIP"):
         spec["clusterIP"] = before.get("clusterIP") or _free_address(cluster)
     spec["clusterIPs"] = [spec["clusterIP"]]
-    if spec["clusterIP"] != "None":
+    if spec["clusterIP"] != "None" and not dry:
         _take(cluster, f"ip/{spec['clusterIP']}", key, service, "spec.clusterIPs")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         had = {port.get("name", ""): port.get("nodePort") for port in before.get("ports") or []}
         for port in spec.get("ports") or []:
-            number = port.get("nodePort") or had.get(port.get("name", "")) or _free_port(cluster)
+            number = port.get("nodePort") or had.get(port.get("name", "")) or (DRY_PORT if dry else _free_port(cluster))
             port["nodePort"] = number
-            _take(cluster, f"port/{number}", key, service, "spec.ports[0].nodePort")
+            if not dry:
+                _take(cluster, f"port/{number}", key, service, "spec.ports[0].nodePort")
     else:
         for port in spec.get("ports") or []:
             port.pop("nodePort", None)

@@ -5,7 +5,6 @@ The data is generated (`tools/generate_builtin_schemas.py`) and read on first us
 
 from __future__ import annotations
 
-import copy
 import gzip
 import json
 from functools import cache
@@ -90,9 +89,16 @@ def _collect(name: str, into: Document) -> None:
     """A definition and all that it refers to."""
     if name in into or name not in _definitions():
         return
-    definition = into[name] = copy.deepcopy(_definitions()[name])
+    definition = into[name] = _public(_definitions()[name])
     for reference in _references(definition):
         _collect(reference.removeprefix(_REF), into)
+
+
+def _public(value: Any) -> Any:
+    """A copy without what the data says for the server's own use."""
+    if isinstance(value, dict):
+        return {name: _public(member) for name, member in value.items() if name not in ("x-zero", "x-omits", "x-quantity")}
+    return [_public(item) for item in value] if isinstance(value, list) else value
 
 
 def _references(value: Any) -> list[str]:

@@ -179,7 +179,7 @@ def accept(crd: Object, others: Iterable[Object], now: str) -> None:
         status["acceptedNames"] = dict(spec["names"])
         _set(status, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now)
         _set(status, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now)
-    stored = status.setdefault("storedVersions", [])
+    stored = status["storedVersions"] = status.get("storedVersions") or []
     if storage_version(crd) not in stored:
         stored.append(storage_version(crd))
 
@@ -197,7 +197,7 @@ def _taken(crd: Object, others: Iterable[Object]) -> str:
 
 
 def _set(status: dict[str, Any], kind: str, value: str, reason: str, message: str, now: str) -> None:
-    conditions = status.setdefault("conditions", [])
+    conditions = status["conditions"] = status.get("conditions") or []
     found = next((item for item in conditions if item["type"] == kind), None)
     if found is None:
         found = {"type": kind}

@@ -64,7 +64,15 @@ TABLE: dict[tuple[str, str], dict[str, Any]] = {
     ("", "Namespace"): {"status.phase": "Active"},
     ("rbac.authorization.k8s.io", "RoleBinding"): {"roleRef.apiGroup": "rbac.authorization.k8s.io"},
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): {"roleRef.apiGroup": "rbac.authorization.k8s.io"},
-    ("autoscaling", "HorizontalPodAutoscaler"): {"spec.minReplicas": 1},
+    ("autoscaling", "HorizontalPodAutoscaler"): {"spec.minReplicas": 1, "spec.metrics": [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}},
+    ]},
+    ("discovery.k8s.io", "EndpointSlice"): {"ports[].name": "", "ports[].protocol": "TCP"},
+    ("storage.k8s.io", "CSIDriver"): {
+        "spec.attachRequired": True, "spec.podInfoOnMount": False, "spec.storageCapacity": False,
+        "spec.fsGroupPolicy": "ReadWriteOnceWithFSType", "spec.volumeLifecycleModes": ["Persistent"],
+        "spec.requiresRepublish": False, "spec.seLinuxMount": False, "spec.preventPodSchedulingIfMissing": False,
+    },
     ("storage.k8s.io", "StorageClass"): {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
     ("networking.k8s.io", "NetworkPolicy"): {
         "spec.ingress[].ports[].protocol": "TCP", "spec.egress[].ports[].protocol": "TCP",
@@ -83,6 +91,10 @@ TEMPLATES = {
     ("batch", "Job"): "spec.template.spec", ("batch", "CronJob"): "spec.jobTemplate.spec.template.spec",
 }  # fmt: skip
 """Kind -> where its pod spec is."""
+
+
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+"""What a DaemonSet's `spec.templateGeneration` became when the field went: an annotation that counts changes of the template."""
 
 
 def apply(group: str, kind: str, obj: Object) -> None:
@@ -200,6 +212,7 @@ def _deployment(obj: Object) -> None:
 
 
 def _daemon_set(obj: Object) -> None:
+    obj["metadata"].setdefault("annotations", {}).setdefault(TEMPLATE_GENERATION, "1")
     strategy = obj["spec"]["updateStrategy"]
     if strategy["type"] == "RollingUpdate":
         rolling = strategy.setdefault("rollingUpdate", {})
@@ -210,7 +223,9 @@ def _daemon_set(obj: Object) -> None:
 def _stateful_set(obj: Object) -> None:
     strategy = obj["spec"]["updateStrategy"]
     if strategy["type"] == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("partition", 0)
+        rolling.setdefault("maxUnavailable", 1)
     for claim in obj["spec"].get("volumeClaimTemplates") or []:
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")
@@ -236,9 +251,11 @@ def _service(obj: Object) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if spec["type"] == "ExternalName":
         spec.pop("internalTrafficPolicy", None)
-    else:
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+
+def _volume_source(obj: Object) -> None:
+    if obj["spec"].get("hostPath") is not None:
+        obj["spec"]["hostPath"].setdefault("type", "")
 
 
 def _secret(obj: Object) -> None:
@@ -270,7 +287,7 @@ def _pod(obj: Object) -> None:
 _FUNCTIONS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "Pod"): _pod, ("", "Service"): _service, ("", "Secret"): _secret, ("", "Namespace"): _namespace,
     ("apps", "Deployment"): _deployment, ("apps", "DaemonSet"): _daemon_set, ("apps", "StatefulSet"): _stateful_set,
-    ("batch", "Job"): _job, ("rbac.authorization.k8s.io", "RoleBinding"): _binding,
+    ("", "PersistentVolume"): _volume_source, ("batch", "Job"): _job, ("rbac.authorization.k8s.io", "RoleBinding"): _binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _binding,
     ("networking.k8s.io", "NetworkPolicy"): _network_policy,
 }  # fmt: skip

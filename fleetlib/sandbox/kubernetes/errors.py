@@ -61,12 +61,19 @@ def _details(group: str, kind: str, name: str = "", **more: Any) -> dict[str, An
     details: dict[str, Any] = {"name": name} if name else {}
     if group:
         details["group"] = group
-    return {**details, "kind": kind, **more}
+    if kind:
+        details["kind"] = kind
+    return details | more
 
 
 def not_found(group: str, resource: str, name: str) -> StatusError:
     details = _details(group, resource, name)
     return StatusError(404, "NotFound", f'{qualified(resource, group)} "{name}" not found', details)
+
+
+def no_such_resource() -> StatusError:
+    """For a path below a built-in group that names nothing."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(group: str, resource: str, name: str) -> StatusError:
@@ -122,13 +129,19 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[dict[str, str]]) 
     return StatusError(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {text}', details)
 
 
+def not_supported(verb: str, group: str, resource: str) -> StatusError:
+    """What a custom resource says of a verb that its subresource does not have."""
+    message = f'{verb} is not supported on resources of kind "{qualified(resource, group)}"'
+    return StatusError(405, "MethodNotAllowed", message, _details(group, resource))
+
+
 def method_not_allowed(method: str, path: str) -> StatusError:
     return StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
-    return StatusError(415, "UnsupportedMediaType", message, {})
+    return StatusError(415, "UnsupportedMediaType", message)
 
 
 def too_large(limit: int) -> StatusError:

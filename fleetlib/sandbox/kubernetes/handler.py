@@ -8,18 +8,33 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import yaml
+
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from fleetlib.sandbox.http import send_json
-from fleetlib.sandbox.kubernetes import discovery, errors, escalation, openapi, reading, reviews, subresources, tokens, writing
+from fleetlib.sandbox.kubernetes import (
+    admission,
+    discovery,
+    errors,
+    escalation,
+    openapi,
+    reading,
+    reviews,
+    subresources,
+    tokens,
+    writing,
+)
 from fleetlib.sandbox.kubernetes.cluster import Cluster, clusters
 from fleetlib.sandbox.kubernetes.objects import Gone, Object, dump
 from fleetlib.sandbox.kubernetes.rbac import Attributes
 from fleetlib.sandbox.kubernetes.request import Request, Target, query, served, target
-from fleetlib.sandbox.kubernetes.resources import Resource
+from fleetlib.sandbox.kubernetes.resources import GROUP_ORDER, Resource
 from fleetlib.sandbox.kubernetes.tokens import User
 
 _JSON = (b"content-type", b"application/json")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "DELETE": "delete"}
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_WRITES = ("POST", "PUT", "PATCH", "DELETE")
 _HEALTH = ("healthz", "livez", "readyz")
 _REFUSED = {
     "exec": ("exec into containers", "containers are programs of this process; read their logs"),
@@ -81,7 +96,7 @@ async def _answer(cluster: Cluster, parts: list[str], scope: Scope, receive: Rec
         else:
             await _other(request, parts)
     except errors.StatusError as error:
-        await _status(send, error, request.warnings)
+        await _status(send, error, request.warnings, request.header(b"accept"))
     except Gone:
         name = wanted.name if wanted else ""
         await _status(send, errors.conflict(wanted.group if wanted else "", wanted.plural if wanted else "", name), [])
@@ -117,8 +132,14 @@ async def _resource(request: Request, wanted: Target) -> None:
         first = wanted.subresource.split("/")[0]
         if first in _REFUSED and cluster.registry.find(wanted.group, wanted.version, wanted.plural):
             raise errors.not_emulated(*_REFUSED[first])
-        await _plain(request.send, 404, b"404 page not found\n")
+        await _nothing_here(request, wanted)
         return
+    if resource.custom is None:
+        reading.check_accept(request.header(b"accept"))
+    if (wanted.group, wanted.plural) in admission.DEPRECATED:
+        request.warnings.append(admission.DEPRECATED[wanted.group, wanted.plural])
+    if request.method in _WRITES:
+        request.check_options()
     if wanted.subresource:
         await _subresource(request, resource, wanted)
     elif watching:
@@ -127,6 +148,16 @@ async def _resource(request: Request, wanted: Target) -> None:
         await _one(request, resource, wanted)
     else:
         await _collection(request, resource, wanted)
+
+
+async def _nothing_here(request: Request, wanted: Target) -> None:
+    """404, in the words of whatever part of the API server the path leads to."""
+    custom = request.cluster.registry.find(wanted.group, wanted.version, wanted.plural)
+    if wanted.group in GROUP_ORDER:
+        raise errors.no_such_resource()
+    if custom is not None and wanted.subresource:
+        raise errors.not_found(wanted.group, wanted.plural, wanted.name)
+    await _plain(request.send, 404, b"404 page not found\n")
 
 
 def _attributes(request: Request, wanted: Target, watching: bool) -> Attributes:
@@ -146,22 +177,31 @@ def _attributes(request: Request, wanted: Target, watching: bool) -> Attributes:
 async def _one(request: Request, resource: Resource, wanted: Target) -> None:
     method, namespace, name = request.method, wanted.namespace, wanted.name
     if method == "GET":
-        record = writing.read(request.cluster, resource, namespace, name)
-        await _send(request, 200, reading.View(request, resource).one(record.value))
+        view = reading.View(request, resource)
+        await _send(request, 200, view.one(writing.read(request.cluster, resource, namespace, name).value))
         return
     if method == "PATCH":
         written = writing.patch(request, resource, namespace, name, "", await request.body())
     elif method == "PUT":
-        obj = writing.accept(request, resource, await request.document(), namespace, name)
+        obj = writing.accept(request, resource, await _sent(request, resource), namespace, name)
         written = writing.update(request, resource, writing.read(request.cluster, resource, namespace, name), obj)
     elif method == "DELETE":
         options = await _options(request)
+        writing.warn_of_orphans(request, resource, options)
         code, data = writing.delete(request, resource, writing.read(request.cluster, resource, namespace, name), options)
         await _send(request, code, data)
+        return
+    elif method == "POST" and resource.custom is not None:
+        await _collection(request, resource, wanted)
         return
     else:
         raise errors.method_not_allowed(method, request.path)
     await _send_written(request, resource, written)
+
+
+async def _sent(request: Request, resource: Resource) -> Object:
+    """The object in the body."""
+    return await request.document(resource.kind, typed=resource.custom is None)
 
 
 async def _send_written(request: Request, resource: Resource, written: writing.Written) -> None:
@@ -173,6 +213,7 @@ async def _send_written(request: Request, resource: Resource, written: writing.W
 async def _options(request: Request) -> Object:
     """DeleteOptions, from the body or the query."""
     options = await request.document()
+    request.check_dry_run(options.get("dryRun") or [])
     for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents"):
         if name in request.query and options.get(name) is None:
             text = request.query[name]
@@ -188,15 +229,18 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
         await _send(request, 200, reading.listing(request, resource, namespace))
         return
     if method == "POST" and (namespace or not resource.namespaced):
-        document = await request.document()
+        document = await _sent(request, resource)
         if resource.verbs == ("create",):
             await _send(request, 201, dump(reviews.review(request, resource, document, namespace)))
             return
         obj = writing.accept(request, resource, document, namespace)
         await _send_written(request, resource, writing.create(request, resource, obj, namespace))
         return
-    if method == "DELETE" and resource.verbs != ("create",):
+    if method in ("PUT", "PATCH") and resource.custom is not None:
+        raise errors.bad_request("name must be provided")
+    if method == "DELETE" and "deletecollection" in resource.verbs:
         options = await _options(request)
+        writing.warn_of_orphans(request, resource, options)
         found, metadata = reading.select(request, resource, namespace)
         deleted = [_delete_each(request, resource, record.key, options) for record in found]
         await _send(request, 200, reading.View(request, resource).many([data for data in deleted if data], metadata))
@@ -228,6 +272,8 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
         await _send(request, 201, dump_status(subresources.evict(request, resource, namespace, name, await request.document())))
     elif part == "finalize" and method == "PUT":
         await _send(request, 200, subresources.finalize(request, resource, name, await request.document()))
+    elif resource.custom is not None:
+        raise errors.not_supported(_VERBS.get(method, method.lower()), resource.group, resource.plural)
     else:
         raise errors.method_not_allowed(method, request.path)
 
@@ -240,7 +286,7 @@ async def _status_part(request: Request, resource: Resource, namespace: str, nam
     if request.method == "PATCH":
         written = writing.patch(request, resource, namespace, name, "status", await request.body())
     else:
-        obj = writing.accept(request, resource, await request.document(), namespace, name)
+        obj = writing.accept(request, resource, await _sent(request, resource), namespace, name)
         written = writing.update(request, resource, writing.read(request.cluster, resource, namespace, name), obj, "status")
     await _send(request, 200, written.data)
 
@@ -255,17 +301,19 @@ def dump_status(status: dict[str, Any]) -> bytes:
 async def _other(request: Request, parts: list[str]) -> None:
     """Discovery, health, version, OpenAPI."""
     _authorize(request, Attributes("get" if request.method == "GET" else request.method.lower(), path=request.path))
-    if request.method != "GET":
-        raise errors.method_not_allowed(request.method, request.path)
     cluster, first = request.cluster, parts[0] if parts else ""
     if first in _HEALTH:
         await _plain(request.send, 200, b"ok")
         return
+    if request.method != "GET":
+        raise errors.method_not_allowed(request.method, request.path)
     if first in ("api", "apis") and len(parts) == 1 and discovery.wants_aggregated(request.header(b"accept")):
         found: dict[str, Any] | None = discovery.aggregated(cluster, core=first == "api")
         await _send(request, 200, json.dumps(found).encode(), discovery.AGGREGATED)
         return
     found = _document(cluster, parts)
+    if found is None and (first == "api" or len(parts) > 1 and parts[0] == "apis" and parts[1] in GROUP_ORDER):
+        raise errors.no_such_resource()
     if found is None:
         await _plain(request.send, 404, b"404 page not found\n")
     else:
@@ -303,6 +351,8 @@ def _document(cluster: Cluster, parts: list[str]) -> dict[str, Any] | None:
 
 
 async def _send(request: Request, status: int, body: bytes, content_type: str = "") -> None:
+    if not content_type and reading.wants_yaml(request.header(b"accept")):
+        body, content_type = _as_yaml(body), "application/yaml"
     headers = [
         (b"content-type", content_type.encode()) if content_type else _JSON,
         (b"content-length", str(len(body)).encode()),
@@ -312,14 +362,20 @@ async def _send(request: Request, status: int, body: bytes, content_type: str = 
     await request.send({"type": "http.response.body", "body": body})
 
 
+def _as_yaml(body: bytes) -> bytes:
+    return yaml.dump(json.loads(body), Dumper=_Dumper, allow_unicode=True).encode()
+
+
 def _warning_headers(warnings: list[str]) -> list[tuple[bytes, bytes]]:
     """RFC 7234 warnings as client-go prints them."""
     return [(b"warning", f"299 - {json.dumps(text)}".encode("latin-1", "replace")) for text in dict.fromkeys(warnings)]
 
 
-async def _status(send: Send, error: errors.StatusError, warnings: list[str]) -> None:
-    body = error.dump()
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), *_warning_headers(warnings)]
+async def _status(send: Send, error: errors.StatusError, warnings: list[str], accept: str = "") -> None:
+    body, media = error.dump(), _JSON
+    if reading.wants_yaml(accept):
+        body, media = _as_yaml(body), (b"content-type", b"application/yaml")
+    headers = [media, (b"content-length", str(len(body)).encode()), *_warning_headers(warnings)]
     headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.code, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -236,7 +236,7 @@ def _merge_map(original: dict[str, Any], patch: dict[str, Any], node: Node | Non
             return patch
         if directive == "delete":
             return {}
-        raise PatchError(f"unknown patch type: {directive} in map: {_go(patch)}")
+        raise PatchError(f"unknown patch type: {directive} in map: {_go({_DIRECTIVE: directive, **patch})}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for key, value in patch.items():

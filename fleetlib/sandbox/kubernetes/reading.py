@@ -15,7 +15,7 @@ from typing import Any
 from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import Clock
 from fleetlib.sandbox.kubernetes import errors, tables
-from fleetlib.sandbox.kubernetes.objects import Object
+from fleetlib.sandbox.kubernetes.objects import Object, head
 from fleetlib.sandbox.kubernetes.request import Request
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.selectors import (
@@ -85,9 +85,17 @@ class View:
             return json.dumps(
                 {"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": metadata, "items": items}
             ).encode()
-        head = {"kind": self.resource.list_kind, "apiVersion": self.resource.api_version, "metadata": metadata}
-        start = json.dumps(head, separators=(",", ":")).encode()[:-1]
-        return start + b',"items":[' + b",".join([as_version(data, self.resource) for data in records]) + b"]}"
+        if self.resource.custom is not None:
+            metadata = {"continue": "", **metadata}
+        about = {"kind": self.resource.list_kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+        start = json.dumps(about, separators=(",", ":")).encode()[:-1]
+        return start + b',"items":[' + b",".join([self._item(data) for data in records]) + b"]}"
+
+    def _item(self, data: bytes) -> bytes:
+        """An object in a list: what Go's types decode does not repeat what the list says of its kind."""
+        if self.resource.custom is not None:
+            return as_version(data, self.resource)
+        return b"{" + data[len(head(self.resource.stored_as)) + len(self.resource.kind) + 10 :]
 
     def event(self, kind: str, data: bytes, first: bool) -> bytes:
         """A line of a watch."""
@@ -127,17 +135,27 @@ class View:
         return tables.table(self.resource, objects, metadata, self.include, self.cluster.sandbox.clock.now())
 
 
+_MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_ANY = ("*/*", "application/*")
+
+
+def check_accept(accept: str) -> None:
+    """What the web framework in front of the built-in kinds refuses before anything else."""
+    offers = [offer.partition(";")[0].strip() for offer in accept.split(",")]
+    if accept and not any(offer in _ANY or offer in _MEDIA for offer in offers):
+        message = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(_MEDIA)
+        raise errors.StatusError(406, "NotAcceptable", message, {})
+
+
 def _wanted(accept: str) -> tuple[str, str]:
     """The `as=` of the first media type that the server can answer with: "", "Table", "PartialObjectMetadata"."""
     if not accept or accept.startswith("*/*"):
         return "", ""
-    acceptable = False
     for offer in accept.split(","):
         media, *parameters = [part.strip() for part in offer.split(";")]
         known = dict(part.partition("=")[::2] for part in parameters)
-        if media not in ("application/json", "*/*", "application/*"):
+        if media not in (*_ANY, "application/json", "application/yaml"):
             continue
-        acceptable = True
         kind, version = known.get("as", ""), known.get("v", "v1")
         if not kind:
             return "", ""
@@ -146,10 +164,14 @@ def _wanted(accept: str) -> tuple[str, str]:
                 return "Table", version
             if kind in ("PartialObjectMetadata", "PartialObjectMetadataList"):
                 return "PartialObjectMetadata", version
-    if not acceptable:
-        message = "only the following media types are accepted: application/json, application/yaml"
-        raise errors.StatusError(406, "NotAcceptable", message, {})
-    return "", ""
+    message = "only the following media types are accepted: " + ", ".join(_MEDIA)
+    raise errors.StatusError(406, "NotAcceptable", message)
+
+
+def wants_yaml(accept: str) -> bool:
+    """Whether YAML is the first of what the client accepts that the server has."""
+    offers = (offer.partition(";")[0].strip() for offer in accept.split(","))
+    return next((offer for offer in offers if offer in _MEDIA or offer in _ANY), "") == "application/yaml"
 
 
 class Filter:

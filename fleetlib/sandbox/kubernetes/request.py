@@ -5,16 +5,14 @@ May import errors and resources.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-import yaml
-
-from fleetlib.sandbox import trees
 from fleetlib.sandbox.context import Receive, Scope, Send
 from fleetlib.sandbox.http import TooLarge, read_body
-from fleetlib.sandbox.kubernetes import errors, protobuf
+from fleetlib.sandbox.kubernetes import decoding, errors, protobuf
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.tokens import User
@@ -22,9 +20,10 @@ from fleetlib.sandbox.kubernetes.tokens import User
 MAX_BODY = 3 << 20
 """Bytes of a request's body, as kube-apiserver limits it."""
 
+MAX_MANAGER = 128
 JSON = "application/json"
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,9 @@ class Request:
     receive: Receive
     send: Send
     warnings: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    forget_managers: bool = False
+    """Whether the object that was sent has managedFields that are empty, which is how one gets rid of them."""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -63,12 +65,32 @@ class Request:
     @property
     def dry_run(self) -> bool:
         value = self.query.get("dryRun", "")
-        if value not in ("", "All"):
-            causes = [
-                errors.cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: "All"', "dryRun")
-            ]
-            raise errors.invalid("meta.k8s.io", "CreateOptions", "", causes)
+        self.check_dry_run([value] if value else [])
         return value == "All"
+
+    def check_dry_run(self, values: list[str]) -> None:
+        """Refuse what is not `All`."""
+        if any(value != "All" for value in values):
+            text = f'Unsupported value: {json.dumps(values)}: supported values: "All"'
+            raise self.invalid_option("FieldValueNotSupported", text, "dryRun")
+
+    def invalid_option(self, reason: str, text: str, option: str) -> errors.StatusError:
+        """The refusal of one of the request's own options."""
+        kind = _OPTIONS.get(self.method, "ListOptions")
+        return errors.invalid("meta.k8s.io", kind, "", [errors.cause(reason, text, option)])
+
+    def check_options(self) -> None:
+        """Refuse options that are not valid, before anything else is looked at."""
+        _ = self.dry_run
+        manager = self.query.get("fieldManager", "")
+        if len(manager) > MAX_MANAGER:
+            raise self.invalid_option(
+                "FieldValueTooLong", f"Too long: may not be more than {MAX_MANAGER} bytes", "fieldManager"
+            )
+        for at, character in enumerate(manager):
+            if not character.isprintable():
+                text = f"Invalid value: {json.dumps(manager)}: invalid character U+{ord(character):04X} (at position {at})"
+                raise self.invalid_option("FieldValueInvalid", text, "fieldManager")
 
     @property
     def manager(self) -> str:
@@ -85,41 +107,26 @@ class Request:
         except TooLarge as error:
             raise errors.too_large(error.limit) from None
 
-    async def document(self) -> dict[str, Any]:
-        """The body as a JSON object (YAML is read too). {} if there is none."""
+    async def document(self, kind: str = "DeleteOptions", *, typed: bool = True) -> dict[str, Any]:
+        """The body as a JSON object (YAML is read too) of a kind. {} if there is none and it is a built-in one (`typed`).
+
+        Fields that it gives twice are put into `duplicates`.
+        """
         data = await self.body()
-        if not data:
-            return {}
-        kind = self.content_type
-        if kind == protobuf.MEDIA_TYPE:
+        media = self.content_type
+        if media == protobuf.MEDIA_TYPE and typed and data:
             try:
                 return protobuf.decode(data)
             except protobuf.ProtobufError as error:
                 raise errors.bad_request(str(error)) from None
-        if kind not in ("", JSON, "*/*", *YAML):
-            raise errors.unsupported_media_type((JSON, YAML[0]))
-        return decode(data, as_yaml=kind in YAML)
-
-
-def decode(data: bytes, *, as_yaml: bool) -> dict[str, Any]:
-    """A JSON object from JSON or YAML text."""
-    try:
-        found = _parse_yaml(data) if as_yaml else trees.parse(data)
-    except (ValueError, yaml.YAMLError) as error:
-        raise errors.bad_request(f"the object provided is unrecognized (must be of type runtime.Object): {error}") from None
-    if not isinstance(found, dict):
-        raise errors.bad_request("the object provided is unrecognized: it is not a JSON object")
-    return found
-
-
-def _parse_yaml(data: bytes) -> Any:
-    """YAML; nearly all of it is JSON under YAML's media type, which is read by the faster parser."""
-    if data[:1] == b"{":
-        try:
-            return trees.parse(data)
-        except ValueError:
-            pass  # a flow mapping, or something that YAML's parser explains
-    return yaml.load(data, _Loader)
+        if media not in ("", JSON, "*/*", *YAML):
+            raise errors.unsupported_media_type((JSON, YAML[0], *((protobuf.MEDIA_TYPE,) if typed else ())))
+        if not data and kind == "DeleteOptions":
+            return {}
+        as_yaml = media in YAML
+        found = decoding.document(data, kind, as_yaml=as_yaml, typed=typed)
+        self.duplicates = decoding.duplicates(data, found, as_yaml=as_yaml)
+        return decoding.merged(data) if self.duplicates and typed and not as_yaml else found
 
 
 def query(scope: Scope) -> dict[str, str]:

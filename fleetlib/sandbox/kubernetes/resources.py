@@ -78,8 +78,8 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str, bool], ...] = (
     ("", "nodes", "Node", "", "no", "", "status", False),
     ("", "persistentvolumeclaims", "PersistentVolumeClaim", "ns", "pvc", "", "status", False),
     ("", "persistentvolumes", "PersistentVolume", "", "pv", "", "status", False),
-    ("", "pods", "Pod", "ns", "po", "all", "binding eviction log status", False),
-    ("", "podtemplates", "PodTemplate", "ns", "", "", "", False),
+    ("", "pods", "Pod", "ns", "po", "all", "binding eviction log status", True),
+    ("", "podtemplates", "PodTemplate", "ns", "", "", "", True),
     ("", "replicationcontrollers", "ReplicationController", "ns", "rc", "all", "scale status", True),
     ("", "resourcequotas", "ResourceQuota", "ns", "quota", "", "status", False),
     ("", "secrets", "Secret", "ns", "", "", "", False),
@@ -90,7 +90,7 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str, bool], ...] = (
     ("apps", "deployments", "Deployment", "ns", "deploy", "all", "scale status", True),
     ("apps", "replicasets", "ReplicaSet", "ns", "rs", "all", "scale status", True),
     ("apps", "statefulsets", "StatefulSet", "ns", "sts", "all", "scale status", True),
-    ("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "ns", "hpa", "all", "status", False),
+    ("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "ns", "hpa", "all", "status", True),
     ("batch", "cronjobs", "CronJob", "ns", "cj", "all", "status", True),
     ("batch", "jobs", "Job", "ns", "", "all", "status", True),
     ("networking.k8s.io", "ingressclasses", "IngressClass", "", "", "", "", True),
@@ -114,7 +114,7 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str, bool], ...] = (
     ("scheduling.k8s.io", "priorityclasses", "PriorityClass", "", "pc", "", "", True),
     ("coordination.k8s.io", "leases", "Lease", "ns", "", "", "", False),
     ("node.k8s.io", "runtimeclasses", "RuntimeClass", "", "", "", "", False),
-    ("discovery.k8s.io", "endpointslices", "EndpointSlice", "ns", "", "", "", False),
+    ("discovery.k8s.io", "endpointslices", "EndpointSlice", "ns", "", "", "", True),
     ("apiregistration.k8s.io", "apiservices", "APIService", "", "", "api-extensions", "status", False),
 )  # fmt: skip
 
@@ -129,12 +129,21 @@ _REVIEWS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+def _verbs(group: str, plural: str) -> tuple[str, ...]:
+    """Namespaces go one by one."""
+    return (
+        tuple(verb for verb in STANDARD_VERBS if verb != "deletecollection")
+        if (group, plural) == ("", "namespaces")
+        else STANDARD_VERBS
+    )
+
+
 def _builtin() -> list[Resource]:
     versions = dict(_GROUPS)
     found = [
         Resource(
             group, versions[group], plural, kind, scope == "ns", tuple(short.split()), tuple(categories.split()),
-            tuple(subresources.split()), generation=generation, singular=kind.lower(), list_kind=kind + "List",
+            tuple(subresources.split()), _verbs(group, plural), generation=generation, singular=kind.lower(), list_kind=kind + "List",
         )
         for group, plural, kind, scope, short, categories, subresources, generation in _TABLE
     ]  # fmt: skip
@@ -174,9 +183,7 @@ class Registry:
         """One resource for each kind of object that can be stored, whatever the number of its versions."""
         chosen: dict[tuple[str, str], Resource] = {}
         for item in self._served.values():
-            if item.verbs is STANDARD_VERBS and (
-                (item.group, item.plural) not in chosen or item.version == item.storage_version
-            ):
+            if "list" in item.verbs and ((item.group, item.plural) not in chosen or item.version == item.storage_version):
                 chosen[item.group, item.plural] = item
         return list(chosen.values())
 

@@ -120,13 +120,19 @@ class Definitions:
         if reference is None:
             return Node(raw, self)
         named = self.named(reference)
-        beside = {key: value for key, value in raw.items() if key not in ("$ref", "allOf", "description")}
+        beside = {key: value for key, value in raw.items() if key not in _BESIDE}
+        if "x-zero" in raw:
+            beside["nullable"] = True
         return Node({**named.raw, **beside}, self, reference, named.fields) if beside else named
 
     def named(self, name: str) -> Node:
         if name not in self._nodes:
             self._nodes[name] = Node(self.schemas[name], self, name)
         return self._nodes[name]
+
+
+_BESIDE = ("$ref", "allOf", "description", "x-zero", "x-omits")
+"""What is said of a member and not of its type."""
 
 
 def _reference(raw: Mapping[str, Any]) -> str | None:
@@ -157,7 +163,7 @@ class Node:
         self.raw = raw
         self.name = name
         self.type: str = raw.get("type", "")
-        self.nullable: bool = raw.get("nullable", False)
+        self.nullable: bool = raw.get("nullable", False) or "x-zero" in raw
         self.preserve: bool = raw.get("x-kubernetes-preserve-unknown-fields", False)
         self.int_or_string: bool = raw.get("x-kubernetes-int-or-string", False) or raw.get("format") == "int-or-string"
         self.embedded: bool = raw.get("x-kubernetes-embedded-resource", False)
@@ -206,10 +212,13 @@ class Schema:
             self.root = known.node(document)
 
     def prune(self, obj: dict[str, Any]) -> list[str]:
-        """Removes, in place, every field the schema does not know. Returns their paths, like `spec.foo[0].bar`, sorted."""
+        """Removes, in place, every field the schema does not know. Returns their paths, like `spec.foo[0].bar`.
+
+        Those of a custom resource are sorted, those of a built-in kind in the order in which they stand.
+        """
         gone: list[str] = []
         _prune(obj, self.root, "", gone)
-        return sorted(gone)
+        return sorted(gone) if self.custom else gone
 
     def default(self, obj: dict[str, Any]) -> None:
         """Sets, in place, what the schema has defaults for, and drops nulls where null is not a value."""

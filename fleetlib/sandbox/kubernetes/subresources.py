@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fleetlib.sandbox import trees
-from fleetlib.sandbox.kubernetes import errors, tables, tokens, writing
+from fleetlib.sandbox.kubernetes import decoding, errors, tables, tokens, writing
 from fleetlib.sandbox.kubernetes.objects import Object, dump
 from fleetlib.sandbox.kubernetes.patch import json_patch, merge_patch
 from fleetlib.sandbox.kubernetes.reading import chunks
-from fleetlib.sandbox.kubernetes.request import Request, decode
+from fleetlib.sandbox.kubernetes.request import Request
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.selectors import label_selector
 from fleetlib.sandbox.store import Record, Watch
@@ -36,10 +36,10 @@ def _paths(resource: Resource) -> tuple[list[str], list[str], str]:
     return ["spec", "replicas"], ["status", "replicas"], ""
 
 
-def _at(obj: Any, path: list[str]) -> int:
+def _at(obj: Any, path: list[str]) -> int | None:
     for part in path:
         obj = obj.get(part) if isinstance(obj, dict) else None
-    return int(obj or 0)
+    return None if obj is None else int(obj)
 
 
 def scale_of(resource: Resource, obj: Object) -> Object:
@@ -48,7 +48,9 @@ def scale_of(resource: Resource, obj: Object) -> Object:
     metadata = {
         k: v for k, v in obj["metadata"].items() if k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     }
-    shown: Object = {"replicas": _at(obj, status)}
+    shown: Object = {"replicas": _at(obj, status) or 0}
+    if resource.custom is not None and _at(obj, spec) is None:
+        raise errors.internal(f'the spec replicas field ".{".".join(spec)}" does not exist')
     if resource.custom is None:
         found = obj["spec"].get("selector") or {}
         shown["selector"] = ",".join(
@@ -57,7 +59,7 @@ def scale_of(resource: Resource, obj: Object) -> Object:
     elif selector:
         shown["selector"] = str((tables.json_path(obj, selector) or [""])[0])
     return {
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": _at(obj, spec)}, "status": shown,
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {"replicas": _at(obj, spec) or 0}, "status": shown,
     }  # fmt: skip
 
 
@@ -70,26 +72,42 @@ async def scale(request: Request, resource: Resource, namespace: str, name: str)
     record = writing.read(request.cluster, resource, namespace, name)
     old = writing.load(record, resource)
     wanted = _wanted_scale(request, resource, old, data)
-    replicas = (wanted.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or replicas < 0:
-        text = f"Invalid value: {json.dumps(replicas)}: must be greater than or equal to 0"
-        raise errors.invalid("autoscaling", "Scale", name, [errors.cause("FieldValueInvalid", text, "spec.replicas")])
+    given = (wanted.get("metadata") or {}).get("name")
+    if given != name:
+        raise errors.bad_request(f"the name of the object ({given or ''}) does not match the name on the URL ({name})")
+    replicas = (wanted.get("spec") or {}).get("replicas") or 0
+    _check_replicas(resource, name, replicas)
     new = trees.copy(old)
     holder: Object = new
     *parents, last = _paths(resource)[0]
     for part in parents:
         holder = holder.setdefault(part, {})
     holder[last] = replicas
-    new["metadata"]["resourceVersion"] = (wanted.get("metadata") or {}).get("resourceVersion") or old["metadata"][
-        "resourceVersion"
-    ]
-    written = writing.update(request, resource, record, new)
+    version = wanted["metadata"].get("resourceVersion")
+    new["metadata"]["resourceVersion"] = version or old["metadata"]["resourceVersion"]
+    written = writing.update(request, resource, record, new, "scale")
     return dump(scale_of(resource, json.loads(written.data)))
+
+
+def _check_replicas(resource: Resource, name: str, replicas: Any) -> None:
+    if not isinstance(replicas, int):
+        raise errors.bad_request(
+            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+            f"{decoding.json_name(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
+        )
+    if replicas >= 0:
+        return
+    if resource.custom is not None:
+        path = "." + ".".join(_paths(resource)[0])
+        causes = [errors.cause("FieldValueInvalid", f"Invalid value: {replicas}: should be a non-negative integer", path)]
+        raise errors.invalid(resource.group, resource.kind, name, causes)
+    text = f"Invalid value: {replicas}: must be greater than or equal to 0"
+    raise errors.invalid("autoscaling", "Scale", name, [errors.cause("FieldValueInvalid", text, "spec.replicas")])
 
 
 def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes) -> Object:
     if request.method == "PUT":
-        return decode(data, as_yaml=False)
+        return decoding.document(data, "Scale", as_yaml=False, typed=True)
     changes = json.loads(data)
     current = scale_of(resource, old)
     if request.content_type == writing.PATCHES[0]:

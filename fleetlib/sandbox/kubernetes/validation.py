@@ -50,7 +50,7 @@ def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
 
 
 def _invalid(field: str, value: Any, text: str) -> dict[str, str]:
-    shown = json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return cause("FieldValueInvalid", f"Invalid value: {shown}: {text}", field)
 
 
@@ -58,6 +58,9 @@ def metadata(resource: Resource, obj: Object, old: Object | None) -> Causes:
     found = obj["metadata"]
     causes: Causes = []
     name = found.get("name") or ""
+    stem = found.get("generateName") or ""
+    if stem and old is None and (problem := _name_problem(resource, stem.rstrip("-") if stem.endswith("-") else stem)):
+        causes.append(_invalid("metadata.generateName", stem, problem))
     if not name:
         causes.append(cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name"))
     elif old is None and (problem := _name_problem(resource, name)):
@@ -74,6 +77,18 @@ def metadata(resource: Resource, obj: Object, old: Object | None) -> Causes:
     if size > 256 * 1024:
         causes.append(cause("FieldValueTooLong", "Too long: may not be more than 262144 bytes", "metadata.annotations"))
     causes += _owners(found)
+    causes += [
+        _invalid("metadata.finalizers", item, problem)
+        for item in found.get("finalizers") or []
+        if (problem := qualified_name_problem(item))
+    ]
+    if resource.custom is None and not resource.group.startswith("api"):
+        text = "name is neither a standard finalizer name nor is it fully qualified"
+        causes += [
+            _invalid(f"metadata.finalizers[{at}]", item, text)
+            for at, item in enumerate(found.get("finalizers") or [])
+            if "/" not in item and item not in _PLAIN_FINALIZERS
+        ]
     if old is not None:
         causes += _finalizers(found, old["metadata"])
     return causes
@@ -97,12 +112,17 @@ def _owners(found: Object) -> Causes:
         path = f"metadata.ownerReferences[{position}]"
         for member in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(member):
-                causes.append(_invalid(f"{path}.{member}", "", "must not be empty"))
+                kind = "FieldValueInvalid" if member in ("apiVersion", "kind") else "FieldValueRequired"
+                value = 'Invalid value: "": ' if kind == "FieldValueInvalid" else "Required value: "
+                causes.append(cause(kind, f"{value}must not be empty", f"{path}.{member}"))
     controllers = [owner for owner in found.get("ownerReferences") or [] if owner.get("controller")]
     if len(controllers) > 1:
         text = "Only one reference can have Controller set to true"
         causes.append(_invalid("metadata.ownerReferences", [owner["name"] for owner in controllers], text))
     return causes
+
+
+_PLAIN_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
 def _finalizers(found: Object, old: Object) -> Causes:
@@ -126,7 +146,9 @@ def _pod_spec(spec: Object, path: str) -> Causes:
         for position, container in enumerate(spec.get(kind) or []):
             where = f"{path}.{kind}[{position}]"
             name = container.get("name") or ""
-            if not _LABEL.fullmatch(name):
+            if not name:
+                causes.append(cause("FieldValueRequired", "Required value", f"{where}.name"))
+            elif not _LABEL.fullmatch(name):
                 causes.append(_invalid(f"{where}.name", name, _LABEL_TEXT))
             if name in seen:
                 causes.append(cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name"))
@@ -142,8 +164,8 @@ def _pod_spec(spec: Object, path: str) -> Causes:
 
 def _selector(obj: Object, old: Object | None) -> Causes:
     spec = obj["spec"]
-    if old is not None and old["spec"].get("selector") != spec.get("selector"):
-        return [_invalid("spec.selector", spec.get("selector"), IMMUTABLE)]
+    changed = old is not None and old["spec"].get("selector") != spec.get("selector")
+    immutable = [_invalid("spec.selector", spec.get("selector"), IMMUTABLE)] if changed else []
     labels = (spec["template"].get("metadata") or {}).get("labels") or {}
     try:
         selector = label_selector(spec.get("selector"))
@@ -152,8 +174,8 @@ def _selector(obj: Object, old: Object | None) -> Causes:
     if not (spec.get("selector") or {}):
         return [_invalid("spec.selector", spec.get("selector"), "empty selector is invalid for deployment")]
     if not selector.matches(labels):
-        return [_invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")]
-    return []
+        return [_invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"), *immutable]
+    return immutable
 
 
 def _always_restarts(obj: Object, old: Object | None) -> Causes:
@@ -162,6 +184,17 @@ def _always_restarts(obj: Object, old: Object | None) -> Causes:
     if policy != "Always":
         text = f'Unsupported value: "{policy}": supported values: "Always"'
         causes.append(cause("FieldValueNotSupported", text, "spec.template.spec.restartPolicy"))
+    return causes
+
+
+def _deployment(obj: Object, old: Object | None) -> Causes:
+    causes, strategy = _always_restarts(obj, old), obj["spec"]["strategy"]
+    if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate") is not None:
+        text = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
+        causes.append(cause("FieldValueForbidden", text, "spec.strategy.rollingUpdate"))
+    elif strategy.get("type") not in ("Recreate", "RollingUpdate"):
+        text = f'Unsupported value: {json.dumps(strategy.get("type"))}: supported values: "Recreate", "RollingUpdate"'
+        causes.append(cause("FieldValueNotSupported", text, "spec.strategy.type"))
     return causes
 
 
@@ -241,8 +274,33 @@ def _frozen(members: tuple[str, ...]) -> Callable[[Object, Object | None], Cause
     return function
 
 
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_DATA_KEY_TEXT = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+
+
+def _data_keys(obj: Object, members: tuple[str, ...]) -> Causes:
+    causes: Causes = []
+    for member in members:
+        for key in sorted(obj.get(member) or {}):
+            where = f"{member}[{key}]"
+            if len(key) > 253:
+                causes.append(_invalid(where, key, "must be no more than 253 characters"))
+            if not _DATA_KEY.fullmatch(key):
+                causes.append(_invalid(where, key, _DATA_KEY_TEXT))
+            if member == "data" and key in (obj.get("binaryData") or {}):
+                causes.append(_invalid(where, key, "duplicate of key present in binaryData"))
+    return causes
+
+
+def _config_map(obj: Object, old: Object | None) -> Causes:
+    return _frozen(("immutable", "data", "binaryData"))(obj, old) + _data_keys(obj, ("data", "binaryData"))
+
+
 def _secret(obj: Object, old: Object | None) -> Causes:
-    causes = _frozen(("data", "immutable"))(obj, old)
+    causes = _data_keys(obj, ("data",)) + _frozen(("immutable", "data"))(obj, old)
     if old is not None and obj.get("type") != old.get("type"):
         causes.append(_invalid("type", obj.get("type"), IMMUTABLE))
     needed = {"kubernetes.io/tls": ("tls.crt", "tls.key"), "kubernetes.io/dockerconfigjson": (".dockerconfigjson",)}
@@ -259,10 +317,10 @@ def _role_binding(obj: Object, old: Object | None) -> Causes:
 
 
 _KINDS: dict[tuple[str, str], Callable[[Object, Object | None], Causes]] = {
-    ("apps", "Deployment"): _always_restarts, ("apps", "ReplicaSet"): _always_restarts,
+    ("apps", "Deployment"): _deployment, ("apps", "ReplicaSet"): _always_restarts,
     ("apps", "DaemonSet"): _always_restarts, ("apps", "StatefulSet"): _stateful_set, ("batch", "Job"): _job,
     ("", "Pod"): _pod, ("", "Service"): _service, ("", "Secret"): _secret,
-    ("", "ConfigMap"): _frozen(("data", "binaryData", "immutable")),
+    ("", "ConfigMap"): _config_map,
     ("rbac.authorization.k8s.io", "RoleBinding"): _role_binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _role_binding,
 }  # fmt: skip

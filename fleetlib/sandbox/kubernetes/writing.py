@@ -16,19 +16,23 @@ from fleetlib.sandbox import trees
 from fleetlib.sandbox.kubernetes import (
     admission,
     allocation,
+    builtin,
     crds,
+    decoding,
     defaults,
     errors,
     escalation,
     fieldmanager,
+    goform,
     rbac,
     validation,
 )
 from fleetlib.sandbox.kubernetes.cluster import Cluster
 from fleetlib.sandbox.kubernetes.objects import Object, dump, head
 from fleetlib.sandbox.kubernetes.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
-from fleetlib.sandbox.kubernetes.request import Request, decode
+from fleetlib.sandbox.kubernetes.request import Request
 from fleetlib.sandbox.kubernetes.resources import Resource
+from fleetlib.sandbox.kubernetes.schema import OBJECT_META, Schema
 from fleetlib.sandbox.store import Record
 
 PATCHES = (
@@ -45,6 +49,13 @@ _KEPT = (
     "name",
     "namespace",
 )
+RETURNED = {
+    *(("", name) for name in (
+        "pods", "services", "serviceaccounts", "podtemplates", "persistentvolumes", "persistentvolumeclaims", "resourcequotas",
+    )),
+    *(("storage.k8s.io", name) for name in ("csidrivers", "csinodes", "storageclasses", "volumeattachments")),
+}  # fmt: skip
+"""Kinds whose deletion is answered with the object and not with a Status. Source: `ReturnDeletedObject` in pkg/registry."""
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -74,12 +85,11 @@ def load(record: Record, resource: Resource) -> Object:
 
 def accept(request: Request, resource: Resource, obj: Object, namespace: str, name: str = "") -> Object:
     """Check what every written object must say, and prune it as `fieldValidation` asks. The object, changed in place."""
-    _check_kind(resource, obj)
+    _check_kind(request, resource, obj)
+    _check_types(request, resource, obj)
     metadata = obj.get("metadata")
     if metadata is None:
         metadata = obj["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request(_handled(resource, "json: cannot unmarshal metadata into Go value of type v1.ObjectMeta"))
     for member in ("labels", "annotations"):
         if metadata.get(member) is None:
             metadata.pop(member, None)
@@ -89,23 +99,80 @@ def accept(request: Request, resource: Resource, obj: Object, namespace: str, na
         metadata["namespace"] = namespace
     else:
         metadata.pop("namespace", None)
-    if name and metadata.get("name") not in (None, "", name):
+    if name and not metadata.get("name"):
+        raise errors.bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if name and metadata["name"] != name:
         raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
     _prune(request, resource, obj)
+    request.forget_managers = metadata.get("managedFields") == []
+    if resource.custom is None:
+        goform.form(obj, request.cluster.schema(resource))
     return obj
 
 
-def _check_kind(resource: Resource, obj: Object) -> None:
+_SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
+"""Where kube-apiserver's types are registered, as it says itself."""
+
+
+def _check_kind(request: Request, resource: Resource, obj: Object) -> None:
     version, kind = obj.get("apiVersion"), obj.get("kind")
-    if resource.custom is not None and not kind:
-        raise errors.bad_request(f"Object 'Kind' is missing in '{json.dumps(obj)}'")
+    if resource.custom is not None:
+        if request.method == "PATCH" and version != resource.api_version:
+            text = f"Invalid value: {json.dumps(version)}: must be {resource.api_version}"
+            causes = [errors.cause("FieldValueInvalid", text, "apiVersion")]
+            raise errors.invalid(resource.group, str(kind), (obj.get("metadata") or {}).get("name") or "", causes)
+        if version != resource.api_version:
+            text = f"the API version in the data ({version or ''}) does not match the expected API version ({resource.api_version})"
+            raise errors.bad_request(text)
+        if kind != resource.kind:
+            causes = [errors.cause("FieldValueInvalid", f"Invalid value: {json.dumps(kind)}: must be {resource.kind}", "kind")]
+            name = (obj.get("metadata") or {}).get("name") or ""
+            raise errors.invalid(resource.group, str(kind), name, causes)
+        return
     if version not in (None, "", resource.api_version):
-        raise errors.bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
+        given = (
+            f'{kind or resource.kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {resource.kind}: '
         )
+        known = f'no kind "{kind or resource.kind}" is registered for version "{version}" {_SCHEME}'
+        raise errors.bad_request(given + known)
     if kind not in (None, "", resource.kind):
-        raise errors.bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}')
+        text = f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+        package = resource.group.partition(".")[0] or "core"
+        other = builtin.schema_for(resource.group, resource.version, str(kind))
+        if other is None:
+            text += f'no kind "{kind}" is registered for version "{resource.api_version}" {_SCHEME}'
+        elif problem := decoding.misfit(obj, other.root, str(kind)):
+            text += problem.decoded()
+        else:
+            text += f"converting ({resource.version}.{kind}) to ({package}.{resource.kind}): unknown conversion"
+        raise errors.bad_request(text)
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
+
+
+def _check_types(request: Request, resource: Resource, obj: Object) -> None:
+    """Whether the object can be decoded at all: of a custom resource, its metadata."""
+    if resource.custom is None:
+        found = decoding.misfit(obj, request.cluster.schema(resource).root, resource.kind)
+        if found is not None:
+            raise Undecodable(_handled(resource, found.decoded()), found.converted())
+        return
+    metadata = obj.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise errors.bad_request(_handled(resource, "json: cannot unmarshal metadata into Go value of type v1.ObjectMeta"))
+    found = decoding.misfit(metadata or {}, _METADATA, "ObjectMeta")
+    if found is not None:
+        raise Undecodable(_handled(resource, found.decoded()), found.converted())
+
+
+class Undecodable(errors.StatusError):
+    """A value of the wrong type. `converted`: what is said where the object is not decoded but converted."""
+
+    def __init__(self, message: str, converted: str) -> None:
+        super().__init__(400, "BadRequest", message)
+        self.converted = converted
+
+
+_METADATA = Schema(OBJECT_META).root
 
 
 def _handled(resource: Resource, why: str) -> str:
@@ -113,35 +180,25 @@ def _handled(resource: Resource, why: str) -> str:
 
 
 def _prune(request: Request, resource: Resource, obj: Object) -> None:
-    unknown = request.cluster.schema(resource).prune(obj)
-    if not unknown:
-        return
     mode = request.query.get("fieldValidation") or "Warn"
-    found = [f'unknown field "{path}"' for path in unknown]
+    if mode not in ("Strict", "Warn", "Ignore"):
+        text = f'Unsupported value: "{mode}": supported values: "", "Ignore", "Strict", "Warn"'
+        raise request.invalid_option("FieldValueNotSupported", text, "fieldValidation")
+    unknown = request.cluster.schema(resource).prune(obj)
+    found = [path if path.startswith("line ") else f'duplicate field "{path}"' for path in request.duplicates]
+    found += [f'unknown field "{path}"' for path in unknown]
+    if not found:
+        return
     if mode == "Strict":
         raise errors.bad_request(_handled(resource, "strict decoding error: " + ", ".join(found)))
     if mode == "Warn":
         request.warnings += found
-    elif mode != "Ignore":
-        text = f'Unsupported value: "{mode}": supported values: "Ignore", "Strict", "Warn"'
-        raise errors.invalid(
-            "meta.k8s.io", "CreateOptions", "", [errors.cause("FieldValueNotSupported", text, "fieldValidation")]
-        )
-
-
-_TYPE = re.compile(r'must be of type (\w+): "(\w+)"')
 
 
 def _check(cluster: Cluster, resource: Resource, obj: Object, old: Object | None) -> None:
     """Defaults, then schema and validation."""
     schema = cluster.schema(resource)
     found = [errors.cause(*item) for item in schema.validate(obj, old)]
-    if resource.custom is None:
-        wrong = next((match for item in found if (match := _TYPE.search(item["message"]))), None)
-        if wrong:
-            field = next(item["field"] for item in found if _TYPE.search(item["message"]))
-            why = f"json: cannot unmarshal {wrong[2]} into Go struct field {resource.kind}.{field} of type {wrong[1]}"
-            raise errors.bad_request(_handled(resource, why))
     if not found:
         found = validation.check(resource, obj, old)
         if resource.group == crds.GROUP and resource.plural == "customresourcedefinitions":
@@ -161,6 +218,7 @@ def _fill(cluster: Cluster, resource: Resource, obj: Object) -> None:
             raise
         if resource.kind == "CustomResourceDefinition":
             crds.default(obj)
+        goform.form(obj, schema)
 
 
 # --- create ----------------------------------------------------------------------------------------------------------
@@ -172,28 +230,41 @@ def create(request: Request, resource: Resource, obj: Object, namespace: str, *,
     admission.check_refused(resource)
     request.warnings += admission.warnings(resource)
     if metadata.get("resourceVersion"):
-        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        raise errors.plain(500, "resourceVersion should not be set on objects to be created")
     generated = not metadata.get("name") and bool(metadata.get("generateName"))
     if generated:
         metadata["name"] = metadata["generateName"][:58] + admission.suffix()
     admission.namespace_lifecycle(cluster, resource, metadata.get("name") or "", namespace)
-    _initialise(cluster, resource, obj)
     _fill(cluster, resource, obj)
+    if not managed:
+        obj = _owned_from_the_start(request, resource, obj)
+    _initialise(cluster, resource, obj)
     admission.on_create(cluster, resource, obj)
+    if resource.custom is None:
+        goform.form(obj, cluster.schema(resource))
     _check(cluster, resource, obj, None)
     escalation.check(cluster.policy, request.user, resource, obj, None)
-    if not managed:
-        obj = fieldmanager.update(None, obj, request.manager, "Update", cluster.schema(resource), cluster.now())
     key = resource.key(namespace, metadata["name"])
     if cluster.objects.get(key) is not None:
         raise errors.already_exists(resource.group, resource.plural, metadata["name"])
     if request.dry_run:
+        if (resource.group, resource.kind) == ("", "Service"):
+            allocation.assign(cluster, key, obj, None, dry=True)
         return Written(dump(obj), True)
     with cluster.sandbox.store.transaction():
         _before_write(cluster, resource, key, obj, None)
         record = cluster.objects.put(resource, key, obj, None, 0)
     after_write(cluster, resource, obj)
     return Written(as_version(record.value, resource), True)
+
+
+def _owned_from_the_start(request: Request, resource: Resource, obj: Object) -> Object:
+    """The object with managedFields for what the client sent and defaults added; what the server sets further belongs to nobody."""
+    schema = request.cluster.schema(resource)
+    before = goform.zero(resource.api_version, resource.kind, schema) if resource.custom is None else None
+    sent = {name: member for name, member in obj.items() if name != "status"} if resource.has_status() else obj
+    owned = fieldmanager.update(before, sent, request.manager, "Update", schema, request.cluster.now())
+    return {**obj, "metadata": owned["metadata"]}
 
 
 def _initialise(cluster: Cluster, resource: Resource, obj: Object) -> None:
@@ -235,30 +306,16 @@ def _initial_namespace(cluster: Cluster, obj: Object) -> None:
     obj["status"] = {"phase": "Active"}
 
 
-def _initial_service(cluster: Cluster, obj: Object) -> None:
-    obj["status"] = {"loadBalancer": {}}
+def _initial_volume(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": cluster.now()}
 
 
-def _initial_workload(cluster: Cluster, obj: Object) -> None:
-    obj["status"] = {}
-
-
-def _initial_replicas(cluster: Cluster, obj: Object) -> None:
-    obj["status"] = {"replicas": 0}
-
-
-def _initial_stateful_set(cluster: Cluster, obj: Object) -> None:
-    obj["status"] = {"availableReplicas": 0, "replicas": 0}
-
-
-def _initial_daemon_set(cluster: Cluster, obj: Object) -> None:
-    names = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
-    obj["status"] = dict.fromkeys(names, 0)
+def _initial_claim(cluster: Cluster, obj: Object) -> None:
+    obj["status"] = {"phase": "Pending"}
 
 
 def _initial_job(cluster: Cluster, obj: Object) -> None:
     """A Job selects its Pods by its own uid, unless manualSelector is set."""
-    obj["status"] = {}
     spec, metadata = obj.get("spec"), obj["metadata"]
     if not isinstance(spec, dict) or spec.get("manualSelector") or not isinstance(spec.get("template"), dict):
         return
@@ -276,9 +333,8 @@ def _initial_crd(cluster: Cluster, obj: Object) -> None:
 
 
 _INITIAL: dict[str, Any] = {
-    "Pod": _initial_pod, "Namespace": _initial_namespace, "Service": _initial_service, "Deployment": _initial_workload,
-    "ReplicaSet": _initial_replicas, "StatefulSet": _initial_stateful_set, "DaemonSet": _initial_daemon_set,
-    "Job": _initial_job, "CronJob": _initial_workload, "CustomResourceDefinition": _initial_crd,
+    "Pod": _initial_pod, "Namespace": _initial_namespace, "Job": _initial_job, "PersistentVolume": _initial_volume,
+    "PersistentVolumeClaim": _initial_claim, "CustomResourceDefinition": _initial_crd,
 }  # fmt: skip
 
 
@@ -369,31 +425,80 @@ def read(cluster: Cluster, resource: Resource, namespace: str, name: str) -> Rec
 def update(
     request: Request, resource: Resource, record: Record, new: Object, subresource: str = "", *, managed: bool = False
 ) -> Written:
-    """Replace what is stored by an accepted object. `subresource`: "" or "status"; `managed`: see `create`."""
+    """Replace what is stored by an accepted object. `subresource`: "", "status" or "scale"; `managed`: see `create`."""
     cluster = request.cluster
     old = load(record, resource)
     _check_preconditions(resource, old, new)
     new = _prepared(resource, old, new, subresource)
-    if not subresource:
+    if subresource != "status":
         _fill(cluster, resource, new)
-    _check(cluster, resource, new, old)
+    if resource.custom is None:
+        _follow_template(resource, old, new)
+    try:
+        _check(cluster, resource, new, old)
+    except errors.StatusError as error:
+        raise _of_status(resource, error) if subresource == "status" and resource.custom is not None else error from None
     escalation.check(cluster.policy, request.user, resource, new, old)
-    if not managed:
-        new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), cluster.now(), subresource)
+    followed = new["metadata"].get("managedFields") or old["metadata"].get("managedFields")
+    if not managed and (request.forget_managers or not followed):
+        new["metadata"].pop("managedFields", None)  # reset: nobody is followed until somebody applies
+    elif not managed:
+        time = "" if subresource == "scale" else cluster.now()  # a Scale has no room for it
+        new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), time, subresource)
     return _replace(request, resource, record, old, new)
+
+
+def _of_status(resource: Resource, error: errors.StatusError) -> errors.StatusError:
+    """A custom resource's status is validated by itself: what is said of a field names it from there."""
+    causes = [
+        {
+            **item,
+            "message": item["message"].replace(f"{item['field']} in body", f"{item['field'].removeprefix('status.')} in body"),
+        }
+        for item in (error.details or {}).get("causes", [])
+    ]
+    return errors.invalid(resource.group, resource.kind, (error.details or {}).get("name", ""), causes)
+
+
+def _follow_template(resource: Resource, old: Object, new: Object) -> None:
+    """A DaemonSet's annotation that counts the changes of its template."""
+    if resource.kind == "DaemonSet":
+        count = int(old["metadata"]["annotations"].get(defaults.TEMPLATE_GENERATION) or 1)
+        count += old["spec"].get("template") != new["spec"].get("template")
+        new["metadata"].setdefault("annotations", {})[defaults.TEMPLATE_GENERATION] = str(count)
+
+
+_STORED_AS = {
+    "services": "services/specs", "endpoints": "services/endpoints", "nodes": "minions", "ingresses": "ingress",
+    "replicationcontrollers": "controllers",
+}  # fmt: skip
+"""Where etcd has kinds that are not kept under their own name. Source: kubernetes, `pkg/kubeapiserver`."""
+_GROUPED = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+
+
+def _precondition(resource: Resource, uid: str, found: Object) -> str:
+    place = _STORED_AS.get(resource.plural, resource.plural)
+    if resource.custom is not None or resource.group in _GROUPED:
+        place = f"{resource.group}/{place}"
+    place = "/".join(filter(None, (place, found.get("namespace", ""), found["name"])))
+    return (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found['uid']}"
+    )
 
 
 def _check_preconditions(resource: Resource, old: Object, new: Object) -> None:
     wanted, found = new["metadata"], old["metadata"]
     if wanted.get("uid") and wanted["uid"] != found["uid"]:
-        why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {found['uid']}"
-        raise errors.conflict(resource.group, resource.plural, found["name"], why)
+        raise errors.conflict(resource.group, resource.plural, found["name"], _precondition(resource, wanted["uid"], found))
     version = wanted.get("resourceVersion")
+    if version and not version.isdigit():
+        raise errors.plain(500, f'strconv.ParseUint: parsing "{version}": invalid syntax')
     if not version and resource.custom is not None:
         causes = [
             errors.cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
         ]
-        raise errors.invalid(resource.group, resource.kind, found["name"], causes)
+        raise errors.invalid(resource.group, resource.plural, found["name"], causes)
     if version and version != found["resourceVersion"]:
         raise errors.conflict(resource.group, resource.plural, found["name"])
 
@@ -404,11 +509,16 @@ def _prepared(resource: Resource, old: Object, new: Object, subresource: str) ->
     if subresource == "status":
         kept = dict(before)
         if resource.custom is None:
-            kept |= {name: after[name] for name in ("labels", "annotations") if name in after}
+            names = ("annotations",) if resource.kind == "Deployment" else ("labels", "annotations")
+            kept |= {name: after[name] for name in names if name in after}
         kept["managedFields"] = after.get("managedFields", before.get("managedFields", []))
         result = {**old, "metadata": kept}
         result.pop("status", None)
         return result | ({"status": new["status"]} if "status" in new else {})
+    if after.get("deletionTimestamp") and not before.get("deletionTimestamp"):
+        text = f'Invalid value: "{after["deletionTimestamp"]}": field is immutable'
+        causes = [errors.cause("FieldValueInvalid", text, "metadata.deletionTimestamp")]
+        raise errors.invalid(resource.group, resource.kind, before["name"], causes)
     for name in _KEPT:
         after.pop(name, None)
         if name in before:
@@ -438,7 +548,8 @@ def _replace(request: Request, resource: Resource, record: Record, old: Object, 
     cluster, metadata = request.cluster, new["metadata"]
     if resource.generation:
         with_status = resource.custom is not None and not resource.has_status()
-        if _content(old, status=with_status) != _content(new, status=with_status):
+        relabelled = resource.plural == "endpointslices" and old["metadata"].get("labels") != metadata.get("labels")
+        if relabelled or _content(old, status=with_status) != _content(new, status=with_status):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
     if not metadata.get("finalizers"):
         metadata.pop("finalizers", None)
@@ -486,49 +597,94 @@ def patch(request: Request, resource: Resource, namespace: str, name: str, subre
     """Change an object by one of the four kinds of patch."""
     kind = request.content_type
     if kind not in PATCHES or (kind == PATCHES[2] and resource.custom is not None):
-        accepted = [item for item in PATCHES if item != PATCHES[2] or resource.custom is None]
-        raise errors.unsupported_media_type(accepted)
+        if resource.custom is None:
+            raise errors.StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+        raise errors.unsupported_media_type([item for item in PATCHES if item != PATCHES[2]])
     if kind == PATCHES[3]:
         return _apply(request, resource, namespace, name, subresource, data)
-    if request.flag("force"):
-        causes = [errors.cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")]
-        raise errors.invalid("meta.k8s.io", "PatchOptions", "", causes)
+    if "force" in request.query:
+        text = "Forbidden: may not be specified for non-apply patch"
+        raise request.invalid_option("FieldValueForbidden", text, "force")
     record = read(request.cluster, resource, namespace, name)
     old = load(record, resource)
-    new = _patched(request, resource, old, kind, data)
-    version = new.setdefault("metadata", {}).get("resourceVersion")
+    changes = _decoded_patch(kind, data)
+    new = _patched(request, resource, old, kind, changes)
+    if kind == PATCHES[2]:
+        new |= {"apiVersion": old["apiVersion"], "kind": old["kind"]}
+    shown = (
+        decoding.gotext(changes)
+        if kind == PATCHES[2]
+        else json.dumps(new, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    )
+    _check_patched(request, resource, new, shown)
+    version, uid = new["metadata"].get("resourceVersion"), new["metadata"].get("uid")
     accept(request, resource, new, namespace, name)
     new["metadata"]["resourceVersion"] = version or old["metadata"]["resourceVersion"]
+    if uid and uid != old["metadata"]["uid"]:
+        raise _immutable_uid(resource, name, uid)
     return update(request, resource, record, new, subresource)
 
 
-def _patched(request: Request, resource: Resource, old: Object, kind: str, data: bytes) -> Object:
+def _immutable_uid(resource: Resource, name: str, uid: str) -> errors.StatusError:
+    causes = [errors.cause("FieldValueInvalid", f"Invalid value: {json.dumps(uid)}: field is immutable", "metadata.uid")]
+    return errors.invalid(resource.group, resource.kind, name, causes)
+
+
+def _check_patched(request: Request, resource: Resource, new: Object, shown: str) -> None:
+    """What cannot be decoded after a patch is a fault of the patch."""
+    if new.get("metadata") is None:
+        new["metadata"] = {}
+    try:
+        if resource.custom is None:
+            _check_kind(request, resource, new)
+        _check_types(request, resource, new)
+        if request.query.get("fieldValidation") == "Strict":
+            _prune(request, resource, trees.copy(new))
+    except errors.StatusError as error:
+        why = re.sub(r"^\w+ in version \S+ cannot be handled as a \w+: ", "", error.message)
+        if request.content_type == PATCHES[2] and isinstance(error, Undecodable):
+            why = error.converted
+        causes = [errors.cause("FieldValueInvalid", f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {why}", "patch")]
+        raise errors.invalid("", "", "", causes) from None
+
+
+def _decoded_patch(kind: str, data: bytes) -> Any:
+    """The patch, of the JSON type that its kind wants."""
     try:
         changes = trees.parse(data)
-    except ValueError as error:
-        raise errors.bad_request(f"error decoding patch: {error}") from None
+    except ValueError:
+        raise errors.bad_request("invalid JSON patch") from None
+    wanted, named = (list, "[]handlers.jsonPatchOp") if kind == PATCHES[0] else (dict, "map[string]interface {}")
+    if changes is None:
+        if kind == PATCHES[1]:
+            raise errors.bad_request("Invalid JSON Patch")
+        return wanted()
+    if not isinstance(changes, wanted):
+        text = f"json: cannot unmarshal {decoding.json_name(changes)} into Go value of type {named}"
+        raise errors.bad_request(text if kind == PATCHES[2] else f"error decoding patch: {text}")
+    if kind != PATCHES[0]:
+        return changes
+    for item in changes:
+        if not isinstance(item, dict):
+            text = f"json: cannot unmarshal {decoding.json_name(item)} into Go value of type handlers.jsonPatchOp"
+            raise errors.bad_request(f"error decoding patch: {text}")
+    return [{"value": None, **item} for item in changes]  # Go's type has a value, whether it was sent or not
+
+
+def _patched(request: Request, resource: Resource, old: Object, kind: str, changes: Any) -> Object:
     live = trees.copy(old)
     try:
         if kind == PATCHES[0]:
-            if not isinstance(changes, list):
-                raise errors.bad_request(
-                    "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"
-                )
             found = json_patch(live, changes)
-        elif not isinstance(changes, dict):
-            raise errors.bad_request(
-                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
-            )
         elif kind == PATCHES[1]:
             found = merge_patch(live, changes)
         else:
             found = strategic_merge_patch(live, changes, request.cluster.schema(resource))
     except PatchError as error:
         if kind == PATCHES[0]:
-            raise errors.StatusError(
-                422, "Invalid", f"the server rejected our request due to an error in our request: {error}", {}
-            ) from None
-        raise errors.bad_request(str(error)) from None
+            message = "the server rejected our request due to an error in our request"
+            raise errors.StatusError(422, "Invalid", message, {}) from None
+        raise (errors.plain(500, str(error)) if kind == PATCHES[2] else errors.bad_request(str(error))) from None
     if not isinstance(found, dict):
         raise errors.bad_request("the patched object is not a JSON object")
     return found
@@ -540,8 +696,9 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
     if not request.query.get("fieldManager"):
         causes = [errors.cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")]
         raise errors.invalid("meta.k8s.io", "PatchOptions", "", causes)
-    applied = decode(data, as_yaml=True)
+    applied = _decoded_apply(request, data)
     _check_applied(cluster, resource, applied, namespace, name)
+    uid = applied["metadata"].pop("uid", None)
     record = cluster.objects.get(resource.key(namespace, name))
     if record is None and subresource:
         raise errors.not_found(resource.group, resource.plural, name)
@@ -562,13 +719,40 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
         escalation.authorize(cluster.policy, request.user, asked)  # who may patch may not therefore create
         return create(request, resource, merged, namespace, managed=True)
     assert live is not None
+    if uid and uid != live["metadata"]["uid"]:
+        raise _immutable_uid(resource, name, uid)
     merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
     return update(request, resource, record, merged, subresource, managed=True)
 
 
+def _decoded_apply(request: Request, data: bytes) -> Object:
+    try:
+        applied = decoding.parse(data, as_yaml=True)
+        if isinstance(applied, dict):
+            request.warnings += decoding.duplicates(data, applied, as_yaml=True)
+    except decoding.Malformed as error:
+        raise errors.bad_request(f"error decoding patch: error converting YAML to JSON: {error}") from None
+    if applied is not None and not isinstance(applied, dict):
+        text = f"json: cannot unmarshal {decoding.json_name(applied)} into Go value of type map[string]interface {{}}"
+        raise errors.bad_request(f"error decoding patch: error unmarshaling JSON: while decoding JSON: {text}")
+    version, kind = (str((applied or {}).get(name) or "") for name in ("apiVersion", "kind"))
+    if not version or not kind:
+        group, _, short = version.rpartition("/")
+        raise errors.bad_request(f"invalid object type: {group}/{short}, Kind={kind}")
+    return dict(applied or {})
+
+
 def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namespace: str, name: str) -> None:
-    _check_kind(resource, applied)
+    if (applied["apiVersion"], applied["kind"]) != (resource.api_version, resource.kind):
+        group, _, version = applied["apiVersion"].rpartition("/")
+        raise errors.bad_request(f"invalid object type: {group}/{version}, Kind={applied['kind']}")
     metadata = applied.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        metadata = applied["metadata"] = {}
+    where = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}; {resource.group}/{resource.version}, Kind={resource.kind}"
+    problem = decoding.typed_problem(applied, cluster.schema(resource).root)
+    if problem and not metadata.get("managedFields"):
+        raise errors.plain(500, f"failed to create typed patch object ({where}): {problem}")
     if metadata.get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
     if metadata.get("name") not in (None, "", name):
@@ -581,15 +765,6 @@ def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namesp
     for member in ("creationTimestamp", "uid", "generation", "selfLink"):
         if metadata.get(member) is None:
             metadata.pop(member, None)
-    unknown = cluster.schema(resource).prune(trees.copy(applied))
-    if unknown:
-        where = f"{namespace}/{name}" if namespace else f"/{name}"
-        text = "\n".join(f".{path}: field not declared in schema" for path in unknown)
-        text = text if len(unknown) == 1 else f"errors:\n  {text}".replace("\n.", "\n  .")
-        raise errors.plain(
-            500,
-            f"failed to create typed patch object ({where}; {resource.group}/{resource.version}, Kind={resource.kind}): {text}",
-        )
 
 
 def _conflict_message(causes: list[dict[str, str]]) -> str:
@@ -600,14 +775,22 @@ def _conflict_message(causes: list[dict[str, str]]) -> str:
     for item in causes:
         by_manager.setdefault(item["message"], []).append(item["field"])
     groups = [
-        f"{message}: {fields[0]}" if len(fields) == 1
-        else message.replace("conflict with", "conflicts with", 1) + ":\n" + "\n".join(f"- {field}" for field in fields)
+        message.replace("conflict with", "conflicts with", 1) + ":\n" + "\n".join(f"- {field}" for field in fields)
         for message, fields in by_manager.items()
     ]  # fmt: skip
     return f"Apply failed with {len(causes)} conflicts: " + "\n".join(groups)
 
 
 # --- delete ----------------------------------------------------------------------------------------------------------
+
+
+def warn_of_orphans(request: Request, resource: Resource, options: Object) -> None:
+    """Jobs leave their Pods behind, for the sake of old clients; whoever deletes one is told."""
+    if resource.kind == "Job" and resource.group == "batch" and not _policy(options):
+        request.warnings.append(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+            "propagationPolicy=Orphan to suppress this warning"
+        )
 
 
 def delete(request: Request, resource: Resource, record: Record, options: Object) -> tuple[int, bytes]:
@@ -617,19 +800,17 @@ def delete(request: Request, resource: Resource, record: Record, options: Object
     _check_delete(resource, obj, options)
     dry = request.dry_run or options.get("dryRun") == ["All"]
     old = trees.copy(obj)
-    if resource.kind == "Job" and resource.group == "batch" and not _policy(options):
-        request.warnings.append(
-            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
-            "propagationPolicy=Orphan to suppress this warning"
-        )
     _set_policy_finalizers(resource, metadata, options)
     grace = _grace(resource, obj, options)
     if not pending_finalizers(resource, {**obj, "metadata": {**metadata, "deletionGracePeriodSeconds": 0}}) and not grace:
+        if (resource.group, resource.kind) == ("", "Pod"):
+            metadata |= {"deletionTimestamp": cluster.now(), "deletionGracePeriodSeconds": 0}
+            metadata["generation"] = metadata.get("generation", 0) + 1
         if not dry:
             removed = cluster.objects.remove(record.key, obj, record.revision)
             after_delete(cluster, resource, obj)
             record = removed
-        if resource.kind in ("Pod", "Service") and resource.group == "":
+        if (resource.group, resource.plural) in RETURNED:
             return 200, as_version(record.value, resource)
         return 200, _deleted_status(resource, obj)
     if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):

@@ -1,0 +1,36 @@
+"""Both servers, started once for the session; without the real one's binaries all of this is skipped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import servers
+from comparing import Pair
+from definitions import DEFINITIONS, define
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("conformance"))
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    if not servers.BUILT:
+        pytest.skip(servers.NOT_BUILT)
+    folder = tmp_path_factory.mktemp("servers")
+    with ExitStack() as stack:
+        real = stack.enter_context(servers.real(folder / "real"))
+        ours = stack.enter_context(servers.sandbox(folder / "sandbox"))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: define(server, DEFINITIONS), (real, ours)))
+        yield Pair(real, ours)

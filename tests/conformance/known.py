@@ -1,0 +1,21 @@
+"""The differences that stay: each with its reason, which docs/sandbox.md gives too (`test_known.py` compares them)."""
+
+from __future__ import annotations
+
+REASONS = {
+    "protection": "PersistentVolumes and their claims have no finalizers that protect them while they are in use.",
+    "node-taint": "A new Node is not tainted `not-ready`: there is no controller that would take the taint away.",
+    "status-numbers": "The counts in the status of a workload are not validated.",
+    "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
+}
+"""A name for each reason -> the sentence that docs/sandbox.md has."""
+
+DIFFERENCES = [
+    ("life[claim]", "*", "protection"),
+    ("cluster_life[volume]", "*", "protection"),
+    ("cluster_life[node]", "* $.body.spec.taints", "node-taint"),
+    ("status", "16 PATCH *", "status-numbers"),
+    ("scale", "7 PATCH *", "scale-patch"),
+    ("scale", "19 PATCH *", "scale-patch"),
+]
+"""(test, where in its conversation, name of the reason); `*` stands for anything."""

@@ -1,0 +1,155 @@
+"""The two API servers that are compared: the real one with its etcd, and the sandbox's, each in processes of its own on loopback.
+
+The real binaries are those of `make -C tools/conformance real`, or of the folder that KUBEBUILDER_ASSETS names.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from fleetlib.sandbox import pki
+from fleetlib.sandbox.server import free_port
+
+ROOT = Path(__file__).parents[2]
+ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or ROOT / "tools" / "conformance" / "bin")
+ETCD, APISERVER = ASSETS / "etcd", ASSETS / "kube-apiserver"
+BUILT = ETCD.exists() and APISERVER.exists()
+NOWHERE = "192.0.2.1"
+"""An address for documentation: kube-apiserver must announce one that is not loopback, and nobody is to use it."""
+
+NOT_BUILT = "kube-apiserver and etcd are not built: `make test-conformance` (needs Go), or KUBEBUILDER_ASSETS"
+
+
+@dataclass(frozen=True)
+class Server:
+    """An API server, and a token of its administrator (of group system:masters)."""
+
+    name: str
+    port: int
+    prefix: str
+    token: str
+    trust: ssl.SSLContext
+    pids: tuple[int, ...]
+
+    def connect(self, timeout: float = 30) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=timeout)
+
+
+@contextmanager
+def real(folder: Path) -> Iterator[Server]:
+    """etcd and kube-apiserver over an empty state, ready."""
+    folder.mkdir(parents=True, exist_ok=True)
+    client, peer, port = free_port(), free_port(), free_port()
+    with open(folder / "etcd.log", "wb") as etcd_log, open(folder / "kube-apiserver.log", "wb") as server_log:
+        etcd = subprocess.Popen(_etcd(folder, client, peer), stdout=etcd_log, stderr=etcd_log)
+        try:
+            server = subprocess.Popen(_apiserver(folder, client, port), stdout=server_log, stderr=server_log)
+            try:
+                found = Server("kube-apiserver", port, "", "administrator", _trust(folder), (server.pid, etcd.pid))
+                _await_ready(found, server, folder / "kube-apiserver.log")
+                yield found
+            finally:
+                _end(server)
+        finally:
+            _end(etcd)
+
+
+@contextmanager
+def sandbox(folder: Path) -> Iterator[Server]:
+    """The sandbox's Kubernetes API alone, with one cluster, ready."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = ROOT / "tests" / "kubernetes" / "serve.py"
+    with open(folder / "sandbox.log", "wb") as log:
+        command, pipe = [sys.executable, str(script), str(folder)], subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, (folder / "sandbox.log").read_text()
+            found = json.loads(line)
+            address, prefix = found["server"].removeprefix("https://").split("/", 1)
+            yield Server("sandbox", int(address.split(":")[1]), f"/{prefix}", found["token"], _trust(folder), (process.pid,))
+        finally:
+            _end(process)
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
+            process.stdout.close()
+
+
+def _trust(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=pki.authority(folder).pem)
+
+
+def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _etcd(folder: Path, client: int, peer: int) -> list[str]:
+    mine, others = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+    return [
+        str(ETCD), "--data-dir", str(folder / "etcd"), "--listen-client-urls", mine, "--advertise-client-urls", mine,
+        "--listen-peer-urls", others, "--initial-advertise-peer-urls", others, "--initial-cluster", f"default={others}",
+        "--log-level", "error",
+    ]  # fmt: skip
+
+
+def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
+    """kube-apiserver as AKS runs it, as far as can be told from outside: RBAC, no anonymous requests, default admission."""
+    authority = pki.authority(folder)
+    certificate, key = authority.issue("kube-apiserver", hosts=("127.0.0.1", "localhost"))
+    pki.write_private(folder / "server.pem", certificate)
+    pki.write_private(folder / "server.key", key)
+    pki.write_private(folder / "accounts.key", _rsa_key())
+    pki.write_private(folder / "tokens.csv", 'administrator,masterclient,1,"system:masters"\n')
+    return [
+        str(APISERVER), "--etcd-servers", f"http://127.0.0.1:{etcd}", "--bind-address", "127.0.0.1",
+        "--advertise-address", NOWHERE, "--secure-port", str(port), "--tls-cert-file", str(folder / "server.pem"),
+        "--tls-private-key-file", str(folder / "server.key"), "--token-auth-file", str(folder / "tokens.csv"),
+        "--authorization-mode", "RBAC", "--anonymous-auth=false", "--service-account-issuer", "https://issuer.invalid",
+        "--service-account-key-file", str(folder / "accounts.key"),
+        "--service-account-signing-key-file", str(folder / "accounts.key"), "--service-cluster-ip-range", "10.0.0.0/16",
+    ]  # fmt: skip
+
+
+def _rsa_key() -> str:
+    """A key in the one form that kube-apiserver reads for service accounts."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
+
+
+def _await_ready(server: Server, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
+    """Until it says that it is ready. There is nothing to wait on but its own answer."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        assert process.poll() is None, log.read_text()[-3000:]
+        connection = server.connect(5)
+        try:
+            connection.request("GET", "/readyz", headers={"authorization": f"Bearer {server.token}"})
+            with connection.getresponse() as response:
+                if response.status == 200:
+                    return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise AssertionError(log.read_text()[-3000:])

@@ -1,0 +1,218 @@
+"""One conversation with an API server, recorded so that it can be compared with the same conversation with another."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import yaml
+from servers import Server
+
+JSON = "application/json"
+MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
+STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+@dataclass
+class Exchange:
+    """One request and its answer. `body` is decoded if it is JSON; a watch's is the list of its events; `stem`: generateName."""
+
+    request: str
+    status: int
+    headers: dict[str, Any]
+    body: Any
+    stem: str = ""
+
+
+@dataclass
+class Talk:
+    """Requests to one server, in one namespace of their own."""
+
+    server: Server
+    namespace: str
+    exchanges: list[Exchange] = field(default_factory=list)
+    recording: bool = True
+
+    def __post_init__(self) -> None:
+        self._connection = self.server.connect()
+
+    def at(self, resource: str, name: str = "", part: str = "", *, namespace: str | None = None) -> str:
+        """The path of a resource (`configmaps`, `apps/v1/deployments`), or of one object; `namespace=""`: not in one."""
+        version, _, plural = resource.rpartition("/")
+        root = f"/apis/{version}" if version else "/api/v1"
+        inside = self.namespace if namespace is None else namespace
+        parts = [
+            root,
+            *(["namespaces", inside] if inside else []),
+            plural,
+            *([quote(name)] if name else []),
+            *([part] if part else []),
+        ]
+        return "/".join(parts)
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON, user: str = "",
+        groups: tuple[str, ...] = (), headers: dict[str, str] | None = None, **query: str,
+    ) -> Any:  # fmt: skip
+        """Send a request. `body`: a document, or text or bytes as they are. What is answered, decoded."""
+        connection = self._connection
+        data = (
+            body.encode()
+            if isinstance(body, str)
+            else body
+            if body is None or isinstance(body, bytes)
+            else json.dumps(body).encode()
+        )
+        sent = (
+            self._headers(accept, user, groups) | ({"content-type": content_type} if data is not None else {}) | (headers or {})
+        )
+        target = self._target(path, query)
+        try:
+            connection.request(method, target, body=data, headers=sent)
+            response = connection.getresponse()
+        except (http.client.HTTPException, OSError):
+            connection.close()
+            connection.request(method, target, body=data, headers=sent)
+            response = connection.getresponse()
+        found = _decoded(response.read(), response.headers.get("content-type") or "")
+        stem = ((body.get("metadata") or {}).get("generateName") or "") if isinstance(body, dict) else ""
+        self._record(method, path, query, response, found, stem[:58])
+        return found
+
+    def watch(self, path: str, events: int, *, accept: str = JSON, seconds: int = 10, **query: str) -> list[Any]:
+        """The first `events` events of a watch, or those until the server ends it; a refusal's Status instead."""
+        connection = self.server.connect(seconds + 10)
+        asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
+        connection.request("GET", self._target(path, asked), headers=self._headers(accept, "", ()))
+        response = connection.getresponse()
+        found: Any = []
+        if response.status != 200:
+            found = _decoded(response.read())
+        else:
+            while len(found) < events and (line := response.readline()):
+                found.append(json.loads(line))
+        response.close()
+        connection.close()
+        self._record("WATCH", path, query, response, found)
+        return found
+
+    def quietly(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """A request that is not compared: it only prepares."""
+        self.recording = False
+        try:
+            return self(method, path, body, **more)
+        finally:
+            self.recording = True
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _target(self, path: str, query: dict[str, str]) -> str:
+        return self.server.prefix + path + (f"?{urlencode(query)}" if query else "")
+
+    def _headers(self, accept: str, user: str, groups: tuple[str, ...]) -> dict[str, str]:
+        sent = {"authorization": f"Bearer {self.server.token}", "accept": accept, "user-agent": "conformance/1"}
+        if user:
+            sent["impersonate-user"] = user
+        if groups:
+            sent["impersonate-group"] = ",".join(groups)
+        return sent
+
+    def _record(
+        self, method: str, path: str, query: dict[str, str], response: http.client.HTTPResponse, body: Any, stem: str = ""
+    ) -> None:
+        if self.recording:
+            headers: dict[str, Any] = {"content-type": response.headers.get("content-type")}
+            headers["warning"] = response.headers.get_all("warning") or []
+            asked = path.replace(f"/namespaces/{self.namespace}", "/namespaces/NS") + (f"?{urlencode(query)}" if query else "")
+            self.exchanges.append(Exchange(f"{method} {asked}", response.status, headers, body, stem))
+
+
+def _decoded(data: bytes, media: str = "") -> Any:
+    if media == "application/yaml":
+        return yaml.safe_load(data)
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+
+
+# --- naming what may differ ------------------------------------------------------------------------------------------
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ADDRESS = re.compile(r"\b10\.0\.\d+\.\d+\b")
+_SUFFIX = re.compile(r"(kube-api-access-)[a-z0-9]{5}\b")
+
+
+_DOCUMENT = re.compile(r'Invalid value: ("\{(?:[^"\\]|\\.)*\}")')
+
+
+class Names:
+    """Gives what differs from server to server a name that says what it is: equal things get equal names.
+
+    uids are numbered as they appear, resourceVersions of objects by their order; times, addresses, generated names and
+    places in lists are only said to be there.
+    """
+
+    def __init__(self, exchanges: list[Exchange]) -> None:
+        self._uids: dict[str, str] = {}
+        stems = {re.escape(exchange.stem) for exchange in exchanges if exchange.stem}
+        self._generated = re.compile(rf"\b({'|'.join(sorted(stems))})[a-z0-9]{{5}}\b") if stems else None
+        versions: set[int] = set()
+        for exchange in exchanges:
+            self._collect(exchange.body, versions)
+        self._versions = {str(version): f"<version {rank}>" for rank, version in enumerate(sorted(versions), 1)}
+
+    def _collect(self, value: Any, versions: set[int]) -> None:
+        if isinstance(value, dict):
+            version = value.get("resourceVersion")
+            if isinstance(version, str) and version.isdigit() and "uid" in value:
+                versions.add(int(version))
+            for member in value.values():
+                self._collect(member, versions)
+        elif isinstance(value, list):
+            for item in value:
+                self._collect(item, versions)
+
+    def name(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {member: self.name(found, member) for member, found in value.items()}
+        if isinstance(value, list):
+            if key == "causes" and all(item.get("reason") == "FieldManagerConflict" for item in value):
+                value = sorted(value, key=json.dumps)  # in the order of a Go map
+            return [self.name(item) for item in value]
+        if isinstance(value, str):
+            return self._text(value, key)
+        if key in ("nodePort", "healthCheckNodePort") and isinstance(value, int) and 30000 <= value < 32768:
+            return "<node port>"
+        return value
+
+    def _document(self, quoted: str) -> str:
+        """A JSON object inside a message: its members may come in any order."""
+        try:
+            return f"Invalid value: {json.dumps(self.name(json.loads(json.loads(quoted))), sort_keys=True)}"
+        except ValueError:
+            return f"Invalid value: {quoted}"
+
+    def _text(self, text: str, key: str) -> str:
+        if key == "resourceVersion":
+            return self._versions.get(text, "<version>" if text.isdigit() and text != "0" else text)
+        if key == "continue" and text:
+            return "<continue>"
+        text = _TIME.sub("<time>", text)
+        text = _UID.sub(lambda match: self._uids.setdefault(match[0], f"<uid {len(self._uids) + 1}>"), text)
+        text = _SUFFIX.sub(r"\1<suffix>", text)
+        if self._generated is not None:
+            text = self._generated.sub(r"\1<5 letters>", text)
+        if key == "message":
+            text = _DOCUMENT.sub(lambda match: self._document(match[1]), text)
+            text = re.sub(r"\b\d{2,}\b", lambda match: "<version>" if match[0] in self._versions else match[0], text)
+        return _ADDRESS.sub("<address>", text)

@@ -1,0 +1,12 @@
+"""What is known to differ is told to the reader of the documentation, and to nobody in vain."""
+
+from __future__ import annotations
+
+import known
+from servers import ROOT
+
+
+def test_reasons_are_documented_and_used() -> None:
+    text = " ".join((ROOT / "docs" / "sandbox.md").read_text().split())
+    assert [reason for reason in known.REASONS.values() if reason not in text] == []
+    assert {name for _, _, name in known.DIFFERENCES} == set(known.REASONS)
