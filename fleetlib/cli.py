@@ -185,8 +185,9 @@ def write_report(
     file: Path | None, pairs: tuple[tuple[str, str], ...], folder: Path | None, into: Path | None, json_file: Path | None,
     junit_file: Path | None,
 ) -> None:  # fmt: skip
-    """Write a report on the fleet as it is now: HTML, JSON, JUnit. Exit status 1 if it has a finding."""
+    """Write a report on the fleet as it is now: HTML, JSON, JUnit. Exit status 1 if something is broken, or cannot be read."""
     from fleetlib import report
+    from fleetlib.inspect.fleet import Fleet
     from fleetlib.report import gather
     from fleetlib.run import Run
     from fleetlib.session import connect
@@ -195,14 +196,16 @@ def write_report(
         done = Run.load(folder.resolve())
         written = gather.of_run(done, lambda: connect(Parameters.check(done.parameters)))
     else:
-        written = gather.of_fleet(connect(Parameters.check(_values(file, pairs))))
+        earlier = [into or project_root() / "reports", project_root() / "runs"]
+        written = gather.of_fleet(Fleet(connect(Parameters.check(_values(file, pairs)))), earlier)
     target = into or folder or project_root() / "reports"
     path = report.write(written, target)
     _copies(target, json_file, junit_file)
     for finding in written.findings:
-        click.echo(f"✗ {finding.target}: {finding.layer} {finding.message}".rstrip())
-    if written.unread:
-        click.echo(written.unread, err=True)
+        sign = "✗" if finding.severity == "error" else "…"
+        click.echo(f"{sign} {finding.target}: {finding.layer} {finding.message or finding.reason}".rstrip())
+    for why in written.unread.values():
+        click.echo(f"not read: {why}", err=True)
     click.echo(f"report: {os.path.relpath(path)}")
     sys.exit(1 if written.bad else 0)
 

@@ -15,8 +15,15 @@ TEXT, KIND, COUNT, NUMBER, FLAG, TIME = "string", "category", "Int64", "Float64"
 STATUS = ("broken", "unreachable", "progressing", "stopped", "unknown", "ok")
 """The categories of every `status` column, ordered from worst to best."""
 
+SIGNS = {"broken": "✗", "unreachable": "⊘", "progressing": "…", "stopped": "■", "unknown": "?", "ok": "✓"}
+"""Status -> the sign that says it where colours do not."""
+
 LAYERS = ("git", "source", "kustomization", "release", "aso", "arm", "extension", "flux", "workloads")
 """The categories of every `layer` column, in the order in which a change travels."""
+
+
+HUB, NONE = "(control plane)", "(none)"
+"""What stands for an environment where there is none: for the control plane's own, and for what belongs to none."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
-"""What the fleet costs, as an estimate: nodes and control planes at list prices. May import `prices`, `rows`, `reading`."""
+"""What the fleet costs, as an estimate: nodes and control planes at list prices. May import `prices`, `rows`, `reading`, `columns`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from fleetlib.inspect import prices
+from fleetlib.inspect.columns import HUB, NONE
 from fleetlib.inspect.prices import HOURS, Price
 from fleetlib.inspect.reading import Item, Reading, power
 from fleetlib.inspect.rows import Row, limit, pools_of
-
-HUB, NONE = "(control plane)", "(none)"
-"""What stands for an environment where there is none."""
 
 STOPPED = "it is stopped: nothing but its disks and addresses costs now"
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-STATES = {"compliant": "#0a5c4a", "provisioned": "#f0b04a", "missing": "#c2410c", "unknown": "#d9dee3"}
-"""How far a cluster has come; with each its own sign, below."""
-SIGNS = {"compliant": "✓", "provisioned": "…", "missing": "✗", "unknown": "?"}
+FILLS = {
+    "broken": "#c2410c", "unreachable": "#3d0a2b", "progressing": "#f0b04a", "stopped": "#8c8f96", "unknown": "#d9dee3", "ok": "#0a5c4a",
+}  # fmt: skip
+"""Status -> fill of an area. With each its own sign, `columns.SIGNS`."""
 STEPS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
 """From first to last of something ordered: samples of cividis, made for the colour-blind, ever lighter."""
 
@@ -74,6 +75,15 @@ def rect(x: float, y: float, width: float, height: float, fill: str, title: str 
     return f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0):g}" height="{height:g}" rx="2" {paint}>{inner}</rect>'
 
 
+def bar(y: float, height: float, parts: Iterable[tuple[float, float, str]], title: str) -> str:
+    """Boxes in a row, (x, width, fill), without edges: they may be very thin. `title` as for `rect`."""
+    boxes = "".join(
+        f'<rect x="{x:.5g}" y="{y:.5g}" width="{max(width, 0.8):.4g}" height="{height:.3g}" fill="{fill}"/>'
+        for x, width, fill in parts
+    )
+    return f"<g><title>{escape(title)}</title>{boxes}</g>"
+
+
 def line(
     x1: float, y1: float, x2: float, y2: float, *, colour: str = "currentColor", width: float = 1, opacity: float = 1
 ) -> str:
@@ -82,9 +92,10 @@ def line(
     )
 
 
-def path(points: Sequence[tuple[float, float]], colour: str, width: float = 2) -> str:
+def path(points: Sequence[tuple[float, float]], colour: str, width: float = 2, dash: str = "") -> str:
     steps = "L".join(f"{x:g} {y:g}" for x, y in points)
-    return f'<path d="M{steps}" stroke="{colour}" stroke-width="{width:g}" fill="none" stroke-linejoin="round"/>'
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path d="M{steps}" stroke="{colour}" stroke-width="{width:g}" fill="none" stroke-linejoin="round"{dashed}/>'
 
 
 def ink(colour: str) -> str:
@@ -104,13 +115,16 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def legend(y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
-    """(words, colour) in one row from the left."""
+def legend(y: float, entries: Sequence[tuple[str, str]]) -> tuple[list[str], float]:
+    """(words, colour) from the left, in as many rows as they need; with the last row's y."""
     parts, x = [], 8.0
     for words, colour in entries:
+        width = 34 + LETTER * len(words)
+        if x > 8 and x + width > WIDTH:
+            x, y = 8.0, y + 20
         parts += [rect(x, y - 10, 12, 12, colour), text(x + 18, y, words)]
-        x += 34 + LETTER * len(words)
-    return parts
+        x += width
+    return parts, y
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
 
 import pandas
 
-from fleetlib.inspect.columns import KIND, STATUS, TABLES, TEXT, TIME, Column, Table
+from fleetlib.inspect.columns import KIND, SIGNS, STATUS, TABLES, TEXT, TIME, Column, Table
 
-COLOURS = {
-    "broken": ("#9b1c31", "✗"), "unreachable": ("#9b1c31", "⊘"), "progressing": ("#1f5f99", "…"), "stopped": ("#5c5c5c", "■"),
-    "unknown": ("#5c5c5c", "?"), "ok": ("#0b6e4f", "✓"),
+_COLOURS = {
+    "broken": "#9b1c31", "unreachable": "#9b1c31", "progressing": "#1f5f99", "stopped": "#5c5c5c", "unknown": "#5c5c5c", "ok": "#0b6e4f",
 }  # fmt: skip
+COLOURS = {status: (colour, SIGNS[status]) for status, colour in _COLOURS.items()}
 """Status -> (colour, sign): legible on white and on dark, and told apart by the sign where colours are not."""
 
 SHOWN = 60
@@ -98,7 +99,9 @@ def _empty(column: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value as a person reads it: nothing for missing ones, minutes for times."""
+    """A value as a person reads it: nothing for missing ones, seconds for times."""
+    if isinstance(value, str):
+        return value
     if value is None or value is pandas.NA or value is pandas.NaT or value != value:
         return ""
     if isinstance(value, datetime):
@@ -110,40 +113,80 @@ def text(value: Any) -> str:
 
 def short(words: str) -> str:
     """Commits and digests in a text by their first eight characters."""
-    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b", r"\1", words)
+    return _DIGEST.sub(r"\1", words) if len(words) >= 40 else words
+
+
+_DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row as a person reads it: its status ("" if the table has none), its link ("" for none), its keys and other cells."""
+
+    status: str
+    link: str
+    keys: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+def lines(frame: Any, most: int | None = None) -> tuple[list[tuple[str, bool]], list[Line]]:
+    """The columns for a person, (name, whether numbers), keys first, and the rows, worst first, at most `most`.
+
+    The status is a row's sign and no column, unless somebody has chosen the columns.
+    """
+    ordered = worst_first(frame) if frame.attrs.get("table") != "events" else frame
+    ordered = ordered if most is None else ordered.head(most)
+    shown = brief(ordered)
+    if shown is not ordered and "status" in shown:
+        shown = shown.drop(columns="status")
+    keys = [list(map(text, ordered.index.get_level_values(level).tolist())) for level in range(ordered.index.nlevels)]
+    cells = [[short(text(value)) for value in shown[name].tolist()] for name in shown.columns]
+    blank = [""] * len(ordered)
+    statuses = [text(value) for value in ordered["status"].tolist()] if "status" in ordered else blank
+    links = [text(value) for value in ordered["portal"].tolist()] if "portal" in ordered else blank
+    header = [(str(name), False) for name in ordered.index.names] + [
+        (str(name), shown[name].dtype.kind in "iuf") for name in shown.columns
+    ]
+    rows = zip(
+        statuses, links, zip(*keys, strict=True), zip(*cells, strict=True) if cells else [()] * len(ordered), strict=True
+    )
+    return header, [Line(*row) for row in rows]
+
+
+def said(frame: Any, most: int | None = None) -> list[str]:
+    """What to know about a table: how many rows, of which the first `most` are shown, from where, when, and what is left of the budgets."""
+    read, count = frame.attrs.get("read"), len(frame)
+    parts = [
+        f"{count} row{'s' * (count != 1)}" + (f", the first {most} shown" if most is not None and count > most else ""),
+        frame.attrs.get("source", ""), f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "",
+        *(f"{name} left: {left}" for name, left in frame.attrs.get("budget", {}).items()),
+    ]  # fmt: skip
+    return [part for part in parts if part]
 
 
 def _html(frame: Any, table: Table) -> str:
-    frame = worst_first(frame)
-    shown = brief(frame).head(SHOWN)
-    if shown is not frame and "status" in shown:
-        shown = shown.drop(columns="status")  # the sign at the row's head says it
-    header = "".join(f"<th style='text-align:left'>{escape(str(name))}</th>" for name in (*frame.index.names, *shown.columns))
-    rows = "".join(_row(frame, shown, position) for position in range(len(shown)))
-    read = frame.attrs.get("read")
-    note = " · ".join(escape(str(part)) for part in (
-        f"{len(frame)} row{'s' * (len(frame) != 1)}" + (f", the first {SHOWN} shown" if len(frame) > SHOWN else ""),
-        frame.attrs.get("source", ""), f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "",
-        *(f"{name} left: {left}" for name, left in frame.attrs.get("budget", {}).items())) if part)  # fmt: skip
+    names, rows = lines(frame, SHOWN)
+    header = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name, _ in names)
+    body = "".join(_row(line, [name for name, _ in names[len(line.keys) :]]) for line in rows)
     unread = "".join(
         f"<div style='color:{COLOURS['broken'][0]}'>not read: {escape(why)}</div>"
         for why in frame.attrs.get("unread", {}).values()
     )
     return (
-        f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-        f"<div style='font-size:85%;opacity:.75'>{note}</div>{unread}"
+        f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+        f"<div style='font-size:85%;opacity:.75'>{escape(' · '.join(said(frame, SHOWN)))}</div>{unread}"
     )
 
 
-def _row(frame: Any, shown: Any, position: int) -> str:
-    status = frame["status"].iloc[position] if "status" in frame else None
-    colour, sign = COLOURS.get(status, ("", "")) if isinstance(status, str) else ("", "")
-    keys = frame.index[position] if isinstance(frame.index, pandas.MultiIndex) else (frame.index[position],)
-    link = text(frame["portal"].iloc[position]) if "portal" in frame else ""
-    mark = f"<span style='color:{colour}' role='img' aria-label='{status}' title='{status}'>{sign}</span> " if sign else ""
-    cells = [_key(text(key), "" if number else mark, "" if number else link) for number, key in enumerate(keys)]
-    cells += [_cell(name, shown[name].iloc[position]) for name in shown.columns]
-    return f"<tr>{''.join(cells)}</tr>"
+def _row(line: Line, names: list[str]) -> str:
+    colour, sign = COLOURS.get(line.status, ("", ""))
+    mark = (
+        f"<span style='color:{colour}' role='img' aria-label='{line.status}' title='{line.status}'>{sign}</span> "
+        if sign
+        else ""
+    )
+    cells = [_key(key, "" if number else mark, "" if number else line.link) for number, key in enumerate(line.keys)]
+    return f"<tr>{''.join([*cells, *map(_cell, names, line.cells)])}</tr>"
 
 
 def _key(value: str, mark: str, link: str) -> str:
@@ -153,8 +196,8 @@ def _key(value: str, mark: str, link: str) -> str:
     return f"<th style='text-align:left;white-space:nowrap'>{mark}{words}</th>"
 
 
-def _cell(name: str, value: Any) -> str:
-    words = escape(short(text(value)))
+def _cell(name: str, value: str) -> str:
+    words = escape(value)
     if name == "status" and words in STATUS:
         words = f"<span style='color:{COLOURS[words][0]};font-weight:600'>{words}</span>"
     wrap = ";white-space:nowrap" if len(words) < 40 else ""

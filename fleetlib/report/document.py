@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
-from fleetlib.report.model import Report
+from fleetlib.report.model import Report, Table
 
-VERSION = 1
+VERSION = 2
+"""2: a table is `columns` and `records`; `unread` is a mapping; `history` is new. 1: a table was a list of records."""
 
 
 def document(report: Report) -> dict[str, Any]:
-    """`version`, `made` (ISO 8601), `parameters`, `run` (or null), `tables` (name -> rows), `findings`, `unread`."""
+    """`version`, `made` (ISO 8601), `ok`, `parameters`, `run` (or null), `tables` by name, `findings`, `history`, `unread`."""
     return {
         "version": VERSION, "made": report.made.isoformat(timespec="seconds"), "ok": not report.bad, "parameters": report.parameters,
-        "run": _run(report), "tables": {table.name: table.records() for table in report.tables},
-        "findings": [asdict(finding) for finding in report.findings], "unread": report.unread,
+        "run": _run(report), "tables": {table.name: _table(table) for table in report.tables},
+        "findings": [asdict(finding) for finding in report.findings],
+        "history": [{**asdict(point), "time": point.time.isoformat(timespec="seconds")} for point in report.history], "unread": report.unread,
+    }  # fmt: skip
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """`title`, `read` (when), `columns` (name, dtype, meaning; the index first) and `records`."""
+    read = table.frame.attrs.get("read")
+    return {
+        "title": table.meaning, "read": read.isoformat(timespec="seconds") if read else None, "columns": table.columns,
+        "records": table.records,
     }  # fmt: skip
 
 
@@ -30,4 +40,6 @@ def _run(report: Report) -> dict[str, Any] | None:
 
 
 def text(report: Report) -> str:
-    return json.dumps(document(report), indent=1, default=str) + "\n"
+    import orjson
+
+    return orjson.dumps(document(report), option=orjson.OPT_INDENT_2, default=str).decode() + "\n"

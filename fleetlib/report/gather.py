@@ -1,13 +1,18 @@
-"""Reads the fleet for a report. What cannot be read becomes a sentence in the report, never an exception that hides the rest."""
+"""Reads the fleet for a report, once. What cannot be read becomes a sentence in the report, never an exception that hides the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetlib import diagnosis
 from fleetlib.errors import FleetError
-from fleetlib.inspect import plots, tables
+from fleetlib.inspect import plots
+from fleetlib.inspect.drawing import Plot
+from fleetlib.inspect.fleet import MAKERS, Fleet
+from fleetlib.report import history
 from fleetlib.report.model import Finding, Report, Table
 from fleetlib.run import Run
 from fleetlib.session import Session
@@ -18,76 +23,106 @@ if TYPE_CHECKING:
 BEFORE_THE_FLEET = ("00", "01", "02", "03", "04", "05")
 """Stages after which there is no fleet to show yet."""
 
+SHOWN = (
+    "clusters", "environments", "pools", "sources", "kustomizations", "releases", "extensions", "versions", "costs", "roles", "operations",
+)  # fmt: skip
+"""The tables of a report, in this order."""
 
-def of_run(run: Run, connect: Any) -> Report:
+
+def of_run(run: Run, connect: Callable[[], Session]) -> Report:
     """The report on a run; with the fleet, if the run got as far as having one. `connect()` gives the session."""
     report = Report(datetime.now(UTC), run.parameters, run)
     names = {result.notebook[:2] for result in run.results}
     if names - set(BEFORE_THE_FLEET) and "99" not in names:
-        _add_fleet(report, connect)
+        _add_fleet(report, lambda: Fleet(connect()), [run.folder, run.folder.parent])
     return report
 
 
-def of_fleet(session: Session) -> Report:
-    """The report on the fleet as it is now."""
-    report = Report(datetime.now(UTC), session.parameters.model_dump())
-    _add_fleet(report, lambda: session)
+def of_fleet(fleet: Fleet, earlier: Iterable[Path] = ()) -> Report:
+    """The report on the fleet as it is now. `earlier`: folders with reports that were made before, for the history."""
+    report = Report(datetime.now(UTC), fleet.session.parameters.model_dump())
+    _add_fleet(report, lambda: fleet, earlier)
     return report
 
 
-def _add_fleet(report: Report, connect: Any) -> None:
+def _add_fleet(report: Report, connect: Callable[[], Fleet], earlier: Iterable[Path]) -> None:
     try:
-        session = connect()
-        clusters, sources = tables.clusters(session), tables.sources(session)
-        environments = tables.environments_table(session)
+        now = connect().snapshot()
     except FleetError as error:
-        report.unread = str(error)
+        report.unread["fleet"] = str(error)
         return
-    report.tables = [
-        Table(
-            "clusters",
-            "Clusters",
-            worst_first(clusters),
-            "One row a workload cluster, joined from Git, the hub and Azure; worst first.",
-        ),
-        Table("environments", "Environments", environments, "One row a release of the cluster chart."),
-        Table("sources", "Sources and releases", sources, "What the control plane's Flux reads and applies."),
-    ]
-    report.findings = findings(clusters, sources)
-    report.plots = [plots.topology(session.parameters.controlplane_cluster, clusters, sources)]
-    if len(clusters):
-        report.plots += [plots.environments(clusters), plots.versions(clusters)]
+    frames = {name: frame for name in SHOWN if (frame := _read(report, now, name)) is not None}
+    report.tables = [Table(frame) for frame in frames.values()]
+    if "clusters" in frames:
+        report.findings = _doctor(report, now, frames["clusters"])
+        point = history.now(frames["clusters"], report.made)
+        report.history = [*history.collect(earlier, report.parameters), *([point] if point else [])]
+    report.plots = _plots(report, now, frames)
 
 
-def findings(clusters: pandas.DataFrame, sources: pandas.DataFrame) -> list[Finding]:
-    """What is not as declared, the control plane's first: it may be the cause of the rest."""
-    found = [
-        _explained(str(name), str(row.kind), str(row.reason), str(row.message))
-        for name, row in sources[~sources.ready].iterrows()
-    ]
-    for name, row in clusters.iterrows():
-        layer = _broken_layer(row)
-        if layer:
-            found.append(_explained(str(name), layer, "", str(row.message or "")))
-    return found
+def _read(report: Report, now: Fleet, name: str) -> pandas.DataFrame | None:
+    """One table; what of it could not be read goes to `report.unread`, once."""
+    try:
+        frame: pandas.DataFrame = getattr(now, name)()
+    except FleetError as error:
+        if str(error) not in report.unread.values():
+            report.unread[name] = str(error)
+        return None
+    for side, why in frame.attrs["unread"].items():
+        report.unread = {key: text for key, text in report.unread.items() if text != why} | {side: why}
+    return frame
 
 
-def worst_first(clusters: pandas.DataFrame) -> pandas.DataFrame:
-    """The clusters that are not as declared before those that are, otherwise in their order."""
-    good = [not _broken_layer(row) for _, row in clusters.iterrows()]
-    return clusters.iloc[sorted(range(len(clusters)), key=good.__getitem__)]
+def _plots(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> list[Plot]:
+    hub = now.session.parameters.controlplane_cluster
+    drawn: list[tuple[str, Callable[[pandas.DataFrame], Plot]]] = [
+        ("clusters", lambda frame: plots.topology(hub, frame, frames.get("sources"))),
+        ("clusters", plots.environments), ("operations", plots.provisioning), ("versions", plots.versions), ("pools", plots.nodes),
+        ("costs", plots.cost), ("clusters", lambda _: plots.compliance(history.frame(report))),
+    ]  # fmt: skip
+    return [draw(frames[name]) for name, draw in drawn if name in frames]
 
 
-def _broken_layer(row: Any) -> str:
-    if not row.declared:
-        return "not declared in Git"
-    if row.aso != "Succeeded":
-        return f"ASO object: {row.aso}"
-    if row.provisioning != "Succeeded":
-        return f"Azure: {row.provisioning}"
-    return "" if row.compliance == "Compliant" else f"Flux on the cluster: {row.compliance}"
+def _doctor(report: Report, now: Fleet, clusters: pandas.DataFrame) -> list[Finding]:
+    if "findings" not in MAKERS:
+        return findings(clusters)
+    frame = _read(report, now, "doctor")
+    return [] if frame is None else [_found(row) for _, row in frame.iterrows()]
 
 
-def _explained(target: str, layer: str, reason: str, message: str) -> Finding:
-    cause = diagnosis.explain(message)
-    return Finding(target, layer, message, reason, cause.meaning if cause else "", cause.fix if cause else "")
+ERRORS = ("broken", "unreachable")
+
+
+def _found(row: Any) -> Finding:
+    """A row of the table `findings`."""
+    target = ": ".join(part for part in (_text(row.cluster), _text(row.object)) if part)
+    commands = tuple(_text(row.look).splitlines())
+    severity = "error" if row.status in ERRORS else "warning"
+    return Finding(
+        target, _text(row.layer), _text(row.message), _text(row.reason), _text(row.meaning), _text(row.fix), commands, severity
+    )
+
+
+def _text(value: Any) -> str:
+    from fleetlib.inspect import frames
+
+    return frames.text(value)
+
+
+def findings(clusters: pandas.DataFrame) -> list[Finding]:
+    """What is not well, worst first; clusters that hang on the same fault are one finding."""
+    rows = clusters[clusters.status != "ok"].sort_values("status", kind="stable")
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    for name, row in rows.iterrows():
+        found.setdefault((_text(row.first_broken_layer), _text(row.reason), _text(row.message)), []).append((str(name), row))
+    return [_explained(layer, reason, message, members) for (layer, reason, message), members in found.items()]
+
+
+def _explained(layer: str, reason: str, message: str, members: list[tuple[str, Any]]) -> Finding:
+    cause = diagnosis.explain(f"{reason}: {message}")
+    others = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    name, row = members[0]
+    severity = "error" if row.status in ERRORS else "warning"
+    return Finding(
+        f"{name}{others}", layer, message, reason, cause.meaning if cause else "", _text(row.next_step), severity=severity
+    )

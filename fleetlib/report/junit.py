@@ -10,8 +10,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from fleetlib.report.model import Finding, Report
+from fleetlib.report.model import Report
 from fleetlib.run import uncoloured
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -52,17 +53,28 @@ def _promises(report: Report) -> Iterator[Case]:
 
 
 def _findings(report: Report) -> Iterator[Case]:
-    """A case a cluster, so that the healthy ones are counted as well."""
+    """A case a cluster, so that the healthy ones are counted as well, and one for each finding that is about no single cluster."""
+    for side, why in report.unread.items():
+        yield Case("fleet", f"{side} can be read", failure=(why.splitlines()[0], why))
     clusters = report.table("clusters")
-    by_target: dict[str, list[Finding]] = {str(row[0]): [] for row in clusters.rows} if clusters else {}
-    for finding in report.findings:
-        by_target.setdefault(finding.target, []).append(finding)
-    if report.unread:
-        yield Case("fleet", "the fleet can be read", failure=(report.unread.splitlines()[0], report.unread))
-    for name, found in by_target.items():
-        errors = [f for f in found if f.severity == "error"]
-        whole = "\n".join("\n".join(filter(None, (f"{f.layer} {f.reason}", f.message, f.explanation, f.fix))) for f in errors)
-        yield Case("fleet", name, failure=(f"{errors[0].layer}: {errors[0].message}", whole) if errors else None)
+    names = set()
+    for row in clusters.records if clusters else ():
+        names.add(row["cluster"])
+        yield Case("fleet", row["cluster"], failure=_failure(row) if row["status"] in ("broken", "unreachable") else None)
+    for number, finding in enumerate(report.findings, 1):
+        if finding.severity == "error" and finding.target.partition(":")[0].partition(" ")[0] not in names:
+            whole = "\n".join(
+                filter(None, (f"{finding.layer} {finding.reason}", finding.message, finding.explanation, finding.fix))
+            )
+            yield Case("fleet", f"{finding.target} ({number})", failure=(f"{finding.layer}: {finding.message}", whole))
+
+
+def _failure(row: dict[str, Any]) -> tuple[str, str]:
+    """(first line, whole text) of a cluster's row."""
+    words = [str(row[name]) for name in ("reason", "message", "next_step") if row[name]]
+    return f"{row['first_broken_layer']}: {row['message'] or row['reason']}", "\n".join(
+        [str(row["first_broken_layer"]), *words]
+    )
 
 
 def _suite(root: ElementTree.Element, name: str, cases: list[Case], stamp: str) -> None:

@@ -1,4 +1,4 @@
-"""What a report holds, apart from how it is written: the run, the fleet's tables, the findings, the plots."""
+"""What a report holds, apart from how it is written: the run, the fleet's tables, the findings, the plots, the history."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.drawing import Plot
 from fleetlib.run import Run
 
 if TYPE_CHECKING:
     import pandas
 
-GOOD = frozenset({"Succeeded", "Compliant", "Ready", "True", "Running", "done", "kept", "ok", "none"})
-BAD = frozenset({"Failed", "Non-Compliant", "NonCompliant", "False", "missing", "failed", "broken", "error", "unreachable"})
-BUSY = frozenset(
-    {"Creating", "Updating", "Deleting", "Pending", "Progressing", "Reconciling", "Upgrading", "Unknown", "warning"}
-)
+GOOD = frozenset({"Succeeded", "Compliant", "Ready", "Running", "done", "kept", "ok", "deployed"})
+BAD = frozenset({"Failed", "Non-Compliant", "NonCompliant", "missing", "failed", "broken", "error", "unreachable", "Unread"})
+BUSY = frozenset({
+    "Creating", "Updating", "Deleting", "Pending", "Progressing", "Reconciling", "Upgrading", "Unknown", "warning", "progressing", "stopped",
+    "unknown", "Stopped", "Suspended",
+})  # fmt: skip
 """Words of Azure, ASO, Flux and this project that say how something is, by what a reader should think of them."""
 
 
@@ -29,42 +31,37 @@ def mood(value: object) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A frame with the words around it. `note` says what a row is and where it comes from."""
+    """A table of `Fleet` in the report."""
 
-    name: str
-    title: str
     frame: pandas.DataFrame
-    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.frame.attrs["table"])
+
+    @property
+    def title(self) -> str:
+        return self.name.capitalize()
+
+    @property
+    def meaning(self) -> str:
+        """What a row is."""
+        return TABLES[self.name].title
+
+    @property
+    def columns(self) -> list[dict[str, str]]:
+        """`name`, `dtype` and `meaning` of each column, the index first."""
+        return [{"name": c.name, "dtype": c.dtype, "meaning": c.meaning} for c in TABLES[self.name].all]
 
     @cached_property
-    def columns(self) -> list[tuple[str, bool]]:
-        """(name, whether it holds numbers), the index first."""
-        flat = self._flat()
-        return [(str(name), flat[name].dtype.kind in "iuf") for name in flat.columns]
-
-    @cached_property
-    def rows(self) -> list[list[Any]]:
-        """Plain values; what is not known is an empty text."""
-        flat = self._flat().astype(object)
-        return [[_plain(value) for value in row] for row in flat.itertuples(index=False)]
-
     def records(self) -> list[dict[str, Any]]:
         """One mapping a row, for JSON: what is not known is None."""
-        names = [name for name, _ in self.columns]
-        return [{name: None if value == "" else value for name, value in zip(names, row, strict=True)} for row in self.rows]
+        from fleetlib.inspect import show
 
-    def _flat(self) -> pandas.DataFrame:
-        return self.frame.reset_index() if any(self.frame.index.names) else self.frame.reset_index(drop=True)
+        return list(show.records(self.frame))
 
-
-def _plain(value: Any) -> Any:
-    import pandas
-
-    if not isinstance(value, list | tuple | dict) and pandas.isna(value):
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    return value.item() if hasattr(value, "item") else value
+    def __len__(self) -> int:
+        return len(self.frame)
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,18 @@ class Finding:
     severity: str = "error"
 
 
+@dataclass(frozen=True)
+class Point:
+    """How the fleet was at a time: so many clusters, so many of them compliant."""
+
+    time: datetime
+    clusters: int
+    compliant: int
+
+
 @dataclass
 class Report:
-    """All of it. `run` is None for a report on the fleet alone; `unread` says why the fleet could not be read, if so."""
+    """All of it. `run` is None for a report on the fleet alone; `unread`: what could not be read, and why."""
 
     made: datetime
     parameters: dict[str, Any]
@@ -91,7 +97,8 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
-    unread: str = ""
+    history: list[Point] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -99,7 +106,7 @@ class Report:
 
     @property
     def bad(self) -> bool:
-        """Whether CI should stop here: a failed stage, or a finding that is an error."""
+        """Whether CI should stop here: a failed stage, a finding that is an error, or something that could not be read."""
         return bool(self.unread) or bool(self.run and self.run.failed) or any(f.severity == "error" for f in self.findings)
 
     def table(self, name: str) -> Table | None:

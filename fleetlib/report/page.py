@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fleetlib.report.model import Report, mood
+from fleetlib.inspect.columns import SIGNS
+from fleetlib.report.model import Report, Table, mood
+
+if TYPE_CHECKING:
+    from fleetlib.inspect import frames
 
 HERE = Path(__file__).parent
 LONG = 90
 """Characters from which a cell is folded to two lines until it is clicked; in print it is whole."""
+
+MOST = 1000
+"""Rows of a table on the page, the worst ones; the JSON document has all."""
+
+FINDINGS = 100
+"""Findings on the page, the worst ones."""
 
 
 def text(report: Report) -> str:
@@ -21,6 +34,55 @@ def text(report: Report) -> str:
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"mood": mood, "long": lambda value: len(str(value)) > LONG}
+    environment.filters |= {"mood": mood, "long": lambda value: len(str(value)) > LONG, "table": table}
     inline = {"style": (HERE / "page.css").read_text(), "script": (HERE / "page.js").read_text()}
-    return environment.get_template("page.html.jinja").render(report=report, run=report.run, **inline)
+    return environment.get_template("page.html.jinja").render(report=report, run=report.run, findings=FINDINGS, **inline)
+
+
+def table(found: Table) -> str:
+    """What is between a table's tags, and the words above it. Made without the template: it is what there is most of."""
+    from fleetlib.inspect import frames
+
+    names, lines = frames.lines(found.frame, MOST)
+    said = " · ".join(frames.said(found.frame, MOST))
+    head = "".join(f'<th{_number(number)}><button type="button">{escape(name)}</button></th>' for name, number in names)
+    numbers = [number for _, number in names]
+    return (
+        f'<p class="soft">{escape(found.meaning)} {escape(said)}.</p>'
+        f'<div class="tools"><input type="search" placeholder="filter: words, -without" aria-label="filter {escape(found.title)}"><output class="soft"></output></div>'
+        f'<div class="wide"><table><caption hidden>{escape(found.title)}</caption><thead><tr>{head}</tr></thead><tbody>\n'
+        + "\n".join(_row(line, numbers[len(line.keys) :]) for line in lines)
+        + "</tbody></table></div>"
+    )
+
+
+def _number(number: bool) -> str:
+    return ' class="num"' if number else ""
+
+
+def _row(line: frames.Line, numbers: list[bool]) -> str:
+    keys = "".join(
+        _key(key, line.status if not position else "", line.link if not position else "")
+        for position, key in enumerate(line.keys)
+    )
+    return f"<tr>{keys}{''.join(_numeric(cell) if number else _cell(cell) for cell, number in zip(line.cells, numbers, strict=True))}</tr>"
+
+
+def _key(value: str, status: str, link: str) -> str:
+    words = f'<a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(value)}</a>' if link else escape(value)
+    if not status:
+        return f'<th scope="row">{words}</th>'
+    return f'<th scope="row" data-value="{escape(value)}"><i class="{mood(status)}" title="{status}">{SIGNS.get(status, "")}</i> {words}</th>'
+
+
+def _numeric(value: str) -> str:
+    plain = value.replace(",", "")
+    return f'<td class="num" data-value="{plain}">{value}</td>' if plain != value else f'<td class="num">{value}</td>'
+
+
+@lru_cache(maxsize=4096)
+def _cell(value: str) -> str:
+    if len(value) > LONG:
+        return f'<td class="text"><div class="fold" title="click to unfold">{escape(value)}</div></td>'
+    kind = mood(value)
+    return f'<td class="{kind}">{escape(value)}</td>' if kind else f"<td>{escape(value)}</td>"

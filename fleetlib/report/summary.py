@@ -18,10 +18,11 @@ def text(report: Report) -> str:
             if result.status == "failed":
                 lines += [f"### {result.notebook} failed", "", *("    " + line for line in result.error.splitlines()), ""]
     if report.unread:
-        lines += ["The fleet could not be read:", "", *("    " + line for line in report.unread.splitlines()), ""]
+        lines += ["Not everything could be read:", ""]
+        lines += ["    " + line for why in report.unread.values() for line in why.splitlines()] + [""]
     clusters = report.table("clusters")
     if clusters:
-        lines += [f"{len(clusters.rows)} clusters, {len(report.findings)} findings.", ""]
+        lines += [f"{len(clusters)} clusters, {len(report.findings)} findings.", ""]
     lines += [f"- **{_cell(f.target)}** {_cell(f.layer)}: {_cell(f.message)}" for f in report.findings[:MOST]]
     if len(report.findings) > MOST:
         lines.append(f"- and {len(report.findings) - MOST} more: see the report")

@@ -7,14 +7,18 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import pandas
 import pytest
+from fleet_documents import SUBSCRIPTION, Documents, condition
 
-from fleetlib.inspect import plots
+from fleetlib.inspect import versions
+from fleetlib.inspect.fleet import Fleet
+from fleetlib.inspect.reading import Inside
+from fleetlib.inspect.roles import Roles
 from fleetlib.parameters import Parameters
 from fleetlib.report import gather
-from fleetlib.report.model import Report, Table
+from fleetlib.report.model import Report
 from fleetlib.run import Run, StageResult
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -25,32 +29,49 @@ LONG = (
 MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def clusters(count: int, broken: tuple[int, ...] = ()) -> pandas.DataFrame:
-    """`count` clusters in three environments; those at `broken` failed in Azure."""
-    rows = [
-        {
-            "environment": f"podinfo-{('dev', 'prod', 'staging')[n % 3]}", "declared": True, "aso": "Failed" if n in broken else "Succeeded",
-            "provisioning": "Failed" if n in broken else "Succeeded", "compliance": "missing" if n in broken else "Compliant",
-            "version": f"1.{33 + n % 3}.1", "nodes": n % 4 + 1, "location": "eastus2", "revision": "bfdf6a41", "message": LONG if n in broken else "",
-        }
-        for n in range(count)
-    ]  # fmt: skip
-    return pandas.DataFrame(rows, index=pandas.Index([f"podinfo-{n}-aks" for n in range(count)], name="cluster"))
+ENVIRONMENTS = ("podinfo-dev", "podinfo-prod", "podinfo-staging")
+KUBERNETES = [
+    {"version": minor, "capabilities": {"supportPlan": ["KubernetesOfficial"]}, "patchVersions": {f"{minor}.1": {}}} for minor in ("1.34", "1.35", "1.36")
+]  # fmt: skip
 
 
-def sources(ready: bool = True) -> pandas.DataFrame:
-    rows = [
-        (
-            "cluster-config",
-            "GitRepository",
-            ready,
-            "main@sha1:84a24e5a",
-            "Succeeded" if ready else "GitOperationFailed",
-            "" if ready else LONG,
-        ),
-        ("charts", "OCIRepository", True, "0.1.0", "Succeeded", "stored artifact"),
-    ]
-    return pandas.DataFrame(rows, columns=["name", "kind", "ready", "revision", "reason", "message"]).set_index("name")
+def documents(count: int = 9, broken: tuple[int, ...] = ()) -> Documents:
+    """`count` clusters in three environments, in turn; ASO says of those at `broken` that they failed."""
+    found = Documents({name: len(range(number, count, 3)) for number, name in enumerate(ENVIRONMENTS)})
+    for number in range(count):
+        cluster = found.clusters[name_of(number)]["properties"]
+        cluster["currentKubernetesVersion"] = cluster["agentPoolProfiles"][0]["currentOrchestratorVersion"] = (
+            f"1.{34 + number % 3}.1"
+        )
+        cluster["agentPoolProfiles"][0]["count"] = number % 4 + 1
+    for number in broken:
+        failed = condition("False", "InternalServerError", LONG, severity="Error")
+        found.object("ManagedCluster", name_of(number))["status"]["conditions"] = [failed]
+    for number, kind in enumerate(("ManagedCluster", "Extension", "FluxConfiguration")):
+        for obj in found.hub[kind]:
+            name = obj["metadata"]["name"] if kind == "ManagedCluster" else obj["spec"]["owner"]["name"]
+            place = int(name.split("-")[2])
+            obj["metadata"]["creationTimestamp"] = f"2026-01-02T03:{place // 60 % 60:02}:{place % 60:02}Z"
+            ready = obj["status"]["conditions"][0]
+            ready["lastTransitionTime"] = f"2026-01-02T03:{place // 60 % 50 + 4 + 3 * number:02}:{place % 60:02}Z"
+    return found
+
+
+def name_of(number: int) -> str:
+    """The cluster at a place: the environments take turns."""
+    return f"{ENVIRONMENTS[number % 3]}-{number // 3}-aks"
+
+
+def fleet(found: Documents) -> Fleet:
+    """A fleet of these documents; a snapshot of it is itself."""
+    made = found.fleet()
+    reading: Any = made._reading
+    reading._parts["Kubernetes versions of eastus2"] = versions.parse(KUBERNETES)
+    reading._parts["roles"] = Roles()
+    reading.session.azure.subscription_id = SUBSCRIPTION
+    reading._inside.setdefault("asocluster-aks", Inside({"Deployment": []}))
+    made.snapshot = lambda: made  # type: ignore[method-assign]
+    return made
 
 
 def run(folder: Path, failed: bool = False) -> Run:
@@ -66,11 +87,9 @@ def run(folder: Path, failed: bool = False) -> Run:
 
 
 def report(folder: Path, count: int = 9, broken: tuple[int, ...] = (), failed: bool = False) -> Report:
-    frame, feeds = clusters(count, broken), sources()
-    found = Report(MADE, Parameters().model_dump(), run(folder, failed))
-    found.tables = [Table("clusters", "Clusters", frame), Table("sources", "Sources", feeds)]
-    found.findings = gather.findings(frame, feeds)
-    found.plots = [plots.topology("asocluster-aks", frame, feeds), plots.environments(frame), plots.versions(frame)]
+    """A report on such a fleet and on a run."""
+    found = gather.of_fleet(fleet(documents(count, broken)))
+    found.made, found.run = MADE, run(folder, failed)
     return found
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import pandas
 import some_reports
 
 from fleetlib import report
-from fleetlib.report.model import Report, Table
+from fleetlib.errors import FinalError
+from fleetlib.inspect.columns import TABLES
+from fleetlib.report import gather
+from fleetlib.report.model import Report
 
 
 def _cases(folder: Path) -> dict[tuple[str, str], ElementTree.Element]:
@@ -18,15 +22,22 @@ def _cases(folder: Path) -> dict[tuple[str, str], ElementTree.Element]:
     return {(case.get("classname", ""), case.get("name", "")): case for case in root.iter("testcase")}
 
 
+def _document(folder: Path) -> Any:
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+
+
 def test_junit_has_a_case_a_stage_a_promise_and_a_cluster(tmp_path: Path) -> None:
     report.write(some_reports.report(tmp_path, count=4, broken=(2,), failed=True), tmp_path)
     cases = _cases(tmp_path)
     failed = {name for name, case in cases.items() if case.find("failure") is not None}
     assert failed == {
-        ("fleet.stages", "07_scale_environments"), ("fleet.promises", "07_scale_environments: all compliant"), ("fleet.fleet", "podinfo-2-aks"),
+        ("fleet.stages", "07_scale_environments"), ("fleet.promises", "07_scale_environments: all compliant"), ("fleet.fleet", "podinfo-staging-0-aks"),
     }  # fmt: skip
     assert cases["fleet.stages", "00_check_prerequisites"].find("skipped") is not None
-    assert ("fleet.fleet", "podinfo-0-aks") in cases
+    assert ("fleet.fleet", "podinfo-dev-0-aks") in cases
     for suite in ElementTree.parse(tmp_path / "junit.xml").getroot().iter("testsuite"):
         inside = list(suite.iter("testcase"))
         assert suite.get("tests") == str(len(inside))
@@ -42,41 +53,102 @@ def test_junit_quotes_errors_whole_and_without_what_xml_cannot_hold(tmp_path: Pa
     assert some_reports.LONG in failure.text and "\x1b" not in failure.text
 
 
-def test_the_json_document_is_strict_and_complete(tmp_path: Path) -> None:
-    def refuse(constant: str) -> float:
-        raise AssertionError(f"{constant} is not JSON")
-
-    made = some_reports.report(tmp_path, count=3, broken=(1,))
-    made.tables[0].frame.loc["podinfo-1-aks", ["nodes", "version"]] = [float("nan"), None]
-    report.write(made, tmp_path)
-    read = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert (read["version"], read["ok"], read["run"]["failed"], read["run"]["changes"]) == (1, False, False, 2)
-    assert [row["cluster"] for row in read["tables"]["clusters"]] == ["podinfo-0-aks", "podinfo-1-aks", "podinfo-2-aks"]
-    assert read["tables"]["clusters"][1]["nodes"] is None and read["tables"]["clusters"][1]["version"] is None
-    assert read["findings"][0]["target"] == "podinfo-1-aks" and read["findings"][0]["message"] == some_reports.LONG
-
-
-def test_frames_with_times_and_nullable_columns_are_written(tmp_path: Path) -> None:
-    frame = pandas.DataFrame(
-        {"n": pandas.array([1, None], dtype="Int64"), "since": pandas.to_datetime(["2026-11-23T12:00:00Z", None]),
-         "state": pandas.Categorical(["good", None])}, index=pandas.Index(["a", "b"], name="cluster"),
-    )  # fmt: skip
-    made = Report(some_reports.MADE, {"cloud": "sandbox", "location": "eastus2"}, tables=[Table("clusters", "Clusters", frame)])
-    report.write(made, tmp_path)
-    rows = json.loads((tmp_path / "report.json").read_text())["tables"]["clusters"]
-    assert rows == [
-        {"cluster": "a", "n": 1, "since": "2026-11-23T12:00:00+00:00", "state": "good"}, {"cluster": "b", "n": None, "since": None, "state": None},
+def test_the_json_document_is_strict_and_explains_its_columns(tmp_path: Path) -> None:
+    report.write(some_reports.report(tmp_path, count=3, broken=(1,)), tmp_path)
+    read = _document(tmp_path)
+    assert (read["version"], read["ok"], read["run"]["failed"], read["run"]["changes"]) == (2, False, False, 2)
+    assert list(read["tables"]) == list(gather.SHOWN) and read["unread"] == {}
+    for name, table in read["tables"].items():
+        assert table["title"] == TABLES[name].title and table["read"]
+        assert [column["name"] for column in table["columns"]] == [column.name for column in TABLES[name].all]
+        assert all(list(record) == [column["name"] for column in table["columns"]] for record in table["records"])
+    clusters = read["tables"]["clusters"]["records"]
+    assert [(row["cluster"], row["status"]) for row in clusters] == [
+        ("podinfo-dev-0-aks", "ok"), ("podinfo-prod-0-aks", "broken"), ("podinfo-staging-0-aks", "ok"),
     ]  # fmt: skip
-    assert "NaT" not in (tmp_path / "report.html").read_text()
+    assert clusters[0]["workloads"] is None and clusters[1]["since"] == "2026-01-02T03:04:00+00:00"
+    assert (
+        read["findings"][0]["target"].startswith("podinfo-prod-0-aks") and read["findings"][0]["message"] == some_reports.LONG
+    )
+    assert {"name": "month", "dtype": "Float64", "meaning": "USD for 730 hours"} in read["tables"]["costs"]["columns"]
+
+
+def test_a_fault_that_many_clusters_share_is_one_finding(tmp_path: Path) -> None:
+    documents = some_reports.documents(30)
+    for name in documents.clusters:
+        documents.configurations[name][0]["properties"]["complianceState"] = "Non-Compliant"
+    made = gather.of_fleet(some_reports.fleet(documents))
+    assert [finding.target for finding in made.findings] == ["podinfo-dev-0-aks and 29 more"] and made.bad
+    report.write(made, tmp_path)
+    failed = [name for name, case in _cases(tmp_path).items() if case.find("failure") is not None]
+    assert len(failed) == 30, "each cluster is a case of its own for CI"
+
+
+def test_what_is_on_its_way_is_a_warning_and_does_not_stop_ci(tmp_path: Path) -> None:
+    documents = some_reports.documents(3)
+    documents.clusters["podinfo-dev-0-aks"]["properties"]["provisioningState"] = "Updating"
+    made = gather.of_fleet(some_reports.fleet(documents))
+    assert [finding.severity for finding in made.findings] == ["warning"] and not made.bad
+    report.write(made, tmp_path)
+    assert all(case.find("failure") is None for case in _cases(tmp_path).values())
+
+
+def test_a_side_that_cannot_be_read_is_said_once_and_hides_no_table(tmp_path: Path) -> None:
+    documents = some_reports.documents(3)
+    documents.unread["graph"] = FinalError(
+        "could not read from Azure", target="Azure Resource Graph", said="AuthorizationFailed: no"
+    )
+    made = gather.of_fleet(some_reports.fleet(documents))
+    assert list(made.unread) == ["graph"] and "AuthorizationFailed" in made.unread["graph"]
+    assert {table.name for table in made.tables} >= {"clusters", "pools", "costs", "releases"} and made.bad
+    assert made.history == [], "nobody knows which clusters are compliant"
+    page = report.write(made, tmp_path).read_text()
+    assert "Not everything could be read" in page and page.count("AuthorizationFailed: no") >= 1
+    assert _cases(tmp_path)["fleet.fleet", "graph can be read"].find("failure") is not None
+    assert "AuthorizationFailed" in (tmp_path / "summary.md").read_text()
+
+
+def test_the_hub_alone_unreadable_leaves_what_azure_says(tmp_path: Path) -> None:
+    documents = some_reports.documents(3)
+    documents.unread["hub"] = FinalError("the cluster does not answer", target="asocluster-aks")
+    made = gather.of_fleet(some_reports.fleet(documents))
+    assert list(made.unread) == ["hub"] and made.table("operations") is None and made.table("pools") is not None
+    assert "Provisioning timeline" not in [plot.title for plot in made.plots]
 
 
 def test_a_fleet_that_cannot_be_read_is_a_failure_not_a_blank(tmp_path: Path) -> None:
-    report.write(
-        Report(
-            some_reports.MADE, {"cloud": "sandbox", "location": "eastus2"}, unread="the cluster does not exist\n  fix: run 01"
-        ),
-        tmp_path,
-    )
-    failure = _cases(tmp_path)["fleet.fleet", "the fleet can be read"].find("failure")
+    def nothing() -> Any:
+        raise FinalError("the cluster does not exist", fix="run 01")
+
+    run = some_reports.run(tmp_path)
+    report.write(gather.of_run(run, nothing), tmp_path)
+    failure = _cases(tmp_path)["fleet.fleet", "fleet can be read"].find("failure")
     assert failure is not None and failure.get("message") == "the cluster does not exist"
     assert "The fleet could not be read" in (tmp_path / "report.html").read_text()
+
+
+def test_reports_remember_how_the_fleet_was(tmp_path: Path) -> None:
+    """Each report carries the history on, from its own folder and from those of runs; another fleet's is not mixed in."""
+    reports, runs = tmp_path / "reports", tmp_path / "runs"
+
+    def made(good: int, minutes: int, into: Path, **parameters: str) -> Report:
+        documents = some_reports.documents(3)
+        for name in list(documents.clusters)[good:]:
+            documents.configurations[name][0]["properties"]["complianceState"] = "Pending"
+        found = gather.of_fleet(some_reports.fleet(documents), [reports, runs])
+        found.history = [*found.history[:-1], type(found.history[-1])(some_reports.MADE + timedelta(minutes=minutes), 3, good)]
+        found.parameters |= parameters
+        report.write(found, into)
+        return found
+
+    made(0, 0, runs / "one")
+    made(1, 10, reports)
+    made(2, 15, tmp_path / "runs" / "elsewhere", fleet_group="another-rg")
+    (runs / "broken").mkdir()
+    (runs / "broken" / "report.json").write_text('{"version": 1')
+    last = made(3, 20, reports)
+    assert [(point.compliant, point.clusters) for point in last.history] == [(0, 3), (1, 3), (3, 3)]
+    assert [point["compliant"] for point in _document(reports)["history"]] == [0, 1, 3]
+    again = gather.of_fleet(some_reports.fleet(some_reports.documents(3)), [reports, runs])
+    [compliance] = [plot for plot in again.plots if plot.name == "compliance"]
+    assert "in 4 readings" in compliance.alt

@@ -11,9 +11,10 @@ from xml.sax.saxutils import unescape
 import pandas
 import pytest
 import some_reports
+from fleet_documents import Documents
 
 from fleetlib.inspect import plots
-from fleetlib.inspect.drawing import STATES, STEPS, Plot, contrast, ink, luminance
+from fleetlib.inspect.drawing import FILLS, STEPS, Plot, contrast, ink, luminance
 
 MATRICES = {
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -38,7 +39,11 @@ def _lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, flo
 
 
 @pytest.mark.parametrize("sight", MATRICES)
-@pytest.mark.parametrize("palette", [tuple(STATES.values()), STEPS], ids=["states", "steps"])
+@pytest.mark.parametrize(
+    "palette",
+    [tuple(FILLS.values()), STEPS, (*(colour for _, colour in plots.STAGES.values()), plots.UNFINISHED)],
+    ids=["status", "steps", "stages"],
+)
 def test_colours_of_one_plot_are_told_apart(sight: str, palette: tuple[str, ...]) -> None:
     """A difference of 10 is seen at a glance (CIE 1976); neighbours in a bar have a gap and a number besides."""
     for one, other in itertools.combinations(palette, 2):
@@ -48,28 +53,26 @@ def test_colours_of_one_plot_are_told_apart(sight: str, palette: tuple[str, ...]
 
 def test_numbers_on_bars_are_legible_and_steps_get_lighter() -> None:
     assert all(
-        contrast(colour, {"#fff": "#ffffff", "#000": "#000000"}[ink(colour)]) >= 4.5 for colour in (*STATES.values(), *STEPS)
+        contrast(colour, {"#fff": "#ffffff", "#000": "#000000"}[ink(colour)]) >= 4.5 for colour in (*FILLS.values(), *STEPS)
     )
     assert [*STEPS] == sorted(STEPS, key=luminance)
 
 
-def _times(count: int) -> pandas.DataFrame:
-    started = pandas.to_datetime("2026-11-23T12:00:00Z") + pandas.to_timedelta([5 * n for n in range(count)], unit="s")
-    finished = (started + pandas.Timedelta(seconds=240)).to_series(index=range(count))
-    finished.iloc[-1] = pandas.NaT
-    frame = some_reports.clusters(count)
-    return pandas.DataFrame(
-        {"environment": frame.environment, "started": started, "finished": finished.to_numpy()}, index=frame.index
-    ).assign(finished=lambda f: pandas.to_datetime(f.finished, utc=True))
+def _all(count: int, broken: tuple[int, ...] = (1,)) -> list[Plot]:
+    return _of(some_reports.documents(count, broken))
 
 
-def _all(count: int) -> list[Plot]:
-    frame = some_reports.clusters(count, (1,))
-    history = pandas.DataFrame({"time": _times(count).started, "compliant": range(count), "clusters": count})
+def _of(documents: Documents) -> list[Plot]:
+    fleet = some_reports.fleet(documents)
+    clusters = fleet.clusters()
+    start = pandas.to_datetime("2026-11-23T12:00:00Z")
+    steps = range(len(clusters))
+    history = pandas.DataFrame(
+        {"time": [start + pandas.Timedelta(seconds=5 * n) for n in steps], "compliant": steps, "clusters": len(clusters)}
+    )
     return [
-        plots.topology("asocluster-aks", frame, some_reports.sources()), plots.environments(frame), plots.versions(frame),
-        plots.provisioning(_times(count)), plots.compliance(history),
-        plots.nodes(frame.assign(max=3)), plots.cost(frame.assign(monthly=100.0), "2026-11-01"),
+        plots.topology("asocluster-aks", clusters, fleet.sources()), plots.environments(clusters), plots.versions(fleet.versions()),
+        plots.provisioning(fleet.operations()), plots.compliance(history), plots.nodes(fleet.pools()), plots.cost(fleet.costs()),
     ]  # fmt: skip
 
 
@@ -100,25 +103,71 @@ def test_in_a_notebook_it_is_a_picture_that_an_untrusted_output_may_show(plot: P
     assert unescape(shown[1:-1], {"&quot;": '"'}) == plot.alt
 
 
-def test_what_a_plot_says_is_what_the_frame_holds() -> None:
+def test_what_a_plot_says_is_what_the_tables_hold() -> None:
     topology, environments, versions, timeline, compliance, nodes, cost = _all(6)
-    assert "podinfo-prod: 1 ✓ compliant, 1 ✗ missing" in environments.alt
-    assert "podinfo-dev: 2 1.33.1" in versions.alt
-    assert "of 6 clusters" in timeline.alt and "the median took 4 min" in timeline.alt and "1 not finished" in timeline.alt
+    assert "podinfo-prod: 1 ✓ ok, 1 ✗ broken" in environments.alt and "podinfo-dev: 2 ✓ ok" in environments.alt
+    assert "podinfo-dev: 2 1.34.1" in versions.alt and "(control plane): 1 1.35.8 (not supported)" in versions.alt
+    assert "of 6 clusters" in timeline.alt and "the median took 10 min" in timeline.alt and "1 not finished" in timeline.alt
     assert "from 0 of 6 clusters" in compliance.alt and "to 5 of 6 after 25 s" in compliance.alt
-    assert "podinfo-prod: 3 of at most 6" in nodes.alt
-    assert cost.alt.startswith("Estimate: list prices recorded on 2026-11-01") and "podinfo-dev: 200 USD a month" in cost.alt
-    assert "cluster-config, charts feed the hub asocluster-aks" in topology.alt
+    assert "podinfo-prod: 3 of 6" in nodes.alt and "(control plane): 1 of 3" in nodes.alt
+    assert (
+        "podinfo-dev: 332 of 399; " in cost.alt
+        and "recorded from 2024-11-01 on" in cost.alt
+        and "nodes and AKS tiers only" in cost.alt
+    )
+    assert (
+        "cluster-config, aso-cluster-charts feed the hub asocluster-aks" in topology.alt
+        and "podinfo-prod with 2 clusters, 1 ok" in topology.alt
+    )
 
 
-def test_a_cluster_without_a_price_is_said_not_counted_as_free() -> None:
-    frame = some_reports.clusters(2).assign(monthly=[10.0, float("nan")])
-    assert "0 + 1 without a price" in plots.cost(frame, "2026-11-01").svg
+def test_a_cluster_waits_for_one_layer_after_the_other() -> None:
+    """ASO makes all objects at once; the time each layer takes begins when the one before it is done."""
+    timeline = _all(3, broken=())[3]
+    for words in re.findall(r"<g><title>(.*?)</title>", timeline.svg):
+        assert re.fullmatch(r"podinfo-\w+-0-aks: the cluster 4 min, its Flux 3 min, what Flux applies 3 min", words)
+    unfinished = re.findall(r"<title>(podinfo-prod-0-aks: .*?)</title>", _all(3)[3].svg)
+    assert len(unfinished) == 1 and unfinished[0].endswith("so far") and "its Flux" not in unfinished[0]
+
+
+def test_clusters_made_far_apart_are_drawn_from_their_own_beginnings() -> None:
+    documents = some_reports.documents(3)
+    for kind in ("ManagedCluster", "Extension", "FluxConfiguration"):
+        obj = documents.hub[kind][0]
+        obj["metadata"]["creationTimestamp"] = obj["metadata"]["creationTimestamp"].replace("2026", "2025")
+        obj["status"]["conditions"][0]["lastTransitionTime"] = obj["status"]["conditions"][0]["lastTransitionTime"].replace(
+            "2026", "2025"
+        )
+    far, near = _of(documents)[3], _all(3, broken=())[3]
+    assert "each from its own beginning" in far.svg and "each from its own beginning" not in near.svg
+    widths = [float(width) for width in re.findall(r'<g>.*?width="([\d.]+)"', far.svg)]
+    assert len(widths) == 3 and min(widths) > 50, "a year between them would leave nothing to see"
+
+
+def test_one_broken_cluster_among_a_thousand_is_seen() -> None:
+    environments = _all(1000)[1]
+    [width] = [
+        float(box.get("width", 0)) for box in ElementTree.fromstring(environments.svg).iter("{http://www.w3.org/2000/svg}rect")
+        if box.get("fill") == FILLS["broken"] and box.get("height") == "20"
+    ]  # fmt: skip
+    assert width >= 3
+
+
+def test_a_pool_without_a_price_is_said_not_counted_as_free() -> None:
+    documents = some_reports.documents(2)
+    documents.clusters["podinfo-prod-0-aks"]["properties"]["agentPoolProfiles"][0]["vmSize"] = "Standard_M128s"
+    cost = _of(documents)[6]
+    assert "podinfo-prod: 0, 1 without price" in cost.alt and "podinfo-dev: 66 of 199;" in cost.alt
 
 
 def test_nothing_to_show_is_said() -> None:
-    nothing = some_reports.clusters(0)
-    empty = pandas.DataFrame({"environment": [], "started": [], "finished": []})
-    assert "No cluster" in plots.provisioning(empty).alt
-    assert "None" in plots.environments(some_reports.clusters(1).iloc[:0]).alt
-    assert nothing.empty
+    for plot in _of(Documents({}))[:5]:
+        assert plots.NOTHING in plot.alt or "no environments" in plot.alt or plot.name == "versions", plot.alt
+
+
+def test_a_long_name_stays_inside_its_plot() -> None:
+    long = "podinfo-" + "a-very-long-environment-" * 3 + "prod"
+    for plot in _of(Documents({long: 1, "podinfo-b": 1})):
+        for words in ElementTree.fromstring(plot.svg).iter("{http://www.w3.org/2000/svg}text"):
+            if words.get("text-anchor") == "end":
+                assert float(words.get("x", 0)) - 7.2 * len(words.text or "") > -1, (plot.name, words.text)
