@@ -62,8 +62,8 @@ def by_object_id(store: Store, object_id: str) -> Principal | None:
 
 
 def new_secret() -> str:
-    """A client secret, 160 bits."""
-    return secrets.token_urlsafe(20)
+    """A client secret, 160 bits, of digits and letters: `az login` takes one that begins with a dash for an option."""
+    return secrets.token_hex(20)
 
 
 def hash_secret(secret: str) -> str:
