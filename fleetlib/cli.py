@@ -145,7 +145,7 @@ def run_stages(
     from fleetlib.report import gather
     from fleetlib.session import connect
 
-    written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)))
+    written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)), [project_root() / "reports"])
     path = report.write(written, done.folder)
     _copies(done.folder, json_file, junit_file)
     clusters = written.table("clusters")
@@ -192,11 +192,11 @@ def write_report(
     from fleetlib.run import Run
     from fleetlib.session import connect
 
+    earlier = [into or project_root() / "reports", project_root() / "runs"]
     if folder is not None:
         done = Run.load(folder.resolve())
-        written = gather.of_run(done, lambda: connect(Parameters.check(done.parameters)))
+        written = gather.of_run(done, lambda: connect(Parameters.check(done.parameters)), earlier)
     else:
-        earlier = [into or project_root() / "reports", project_root() / "runs"]
         written = gather.of_fleet(Fleet(connect(Parameters.check(_values(file, pairs)))), earlier)
     target = into or folder or project_root() / "reports"
     path = report.write(written, target)

@@ -35,7 +35,9 @@ class View(pandas.DataFrame):
 
     def __repr__(self) -> str:
         shown = brief(self)
-        return super().__repr__() if shown is self else repr(pandas.DataFrame(shown))
+        if shown is self:
+            return super().__repr__()
+        return repr(pandas.DataFrame({name: _shortened(shown[name]) for name in shown.columns}, index=shown.index))
 
     def _repr_html_(self) -> str | None:
         table = TABLES.get(self.attrs.get("table", ""))
@@ -114,6 +116,11 @@ def text(value: Any) -> str:
 def short(words: str) -> str:
     """Commits and digests in a text by their first eight characters."""
     return _DIGEST.sub(r"\1", words) if len(words) >= 40 else words
+
+
+def _shortened(column: Any) -> Any:
+    """Texts without what nobody reads of a digest."""
+    return column.map(short, na_action="ignore") if str(column.dtype) == TEXT else column
 
 
 _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b")

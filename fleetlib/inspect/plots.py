@@ -120,7 +120,7 @@ def _axis(axis: list[float], scale: float, left: float, height: float, unit: str
 
 # --- time -------------------------------------------------------------------------------------------------------------
 
-STAGES = {"arm": ("the cluster", STEPS[0]), "extension": ("its Flux", STEPS[1]), "flux": ("what Flux applies", STEPS[4])}
+STAGES = {"arm": ("the cluster", STEPS[1]), "extension": ("its Flux", STEPS[3]), "flux": ("what Flux applies", STEPS[4])}
 """Layer -> (words, colour), in the order in which a cluster comes into being."""
 UNFINISHED = FILLS["broken"]
 
@@ -142,7 +142,7 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
     begin, span, apart = _span(bars)
     named = len(bars) <= NAMED
     left = _left([name for name, _, _ in bars] if named else {environment for _, environment, _ in bars})
-    step, scale = 18.0 if named else max(600 / len(bars), 0.6), (WIDTH - left - 70) / span
+    step, scale = 18.0 if named else max(600 / len(bars), 0.6), (WIDTH - left - 90) / span
     drawn, seen = [], ""
     for number, (name, environment, parts) in enumerate(bars):
         y, zero = number * step + 4, parts[0][1] if apart else begin
@@ -156,15 +156,15 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
             (left + x * scale, (stop - x) * scale, STAGES[p[0]][1] if p[3] else UNFINISHED)
             for x, stop, p in zip(begins, ends, parts, strict=True)
         ]
-        drawn.append(bar(y, step * (0.72 if named else 1), shapes, words))
+        drawn.append(bar(y, step * (0.72 if named else 1.7), shapes, words))
         drawn += (
             [_label(left, y - 3, name), text(left + ends[-1] * scale + 6, y + 11, _took(parts), soft=True)] if named else []
         )
     height = step * len(bars) + 4
     drawn += [
-        line(left, height, WIDTH - 70, height, opacity=0.4),
+        line(left, height, WIDTH - 90, height, opacity=0.4),
         text(left, height + 16, "each from its own beginning" if apart else f"{begin:%Y-%m-%d %H:%M:%S}", soft=True),
-        text(WIDTH - 70, height + 16, f"+ {duration(span)}", anchor="end", soft=True),
+        text(WIDTH - 90, height + 16, f"+ {duration(span)}", anchor="end", soft=True),
     ]  # fmt: skip
     at_it = sum(not parts[-1][3] for _, _, parts in bars)
     entries = [STAGES[layer] for layer in STAGES if any(part[0] == layer and part[3] for _, _, parts in bars for part in parts)]

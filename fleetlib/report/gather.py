@@ -29,12 +29,12 @@ SHOWN = (
 """The tables of a report, in this order."""
 
 
-def of_run(run: Run, connect: Callable[[], Session]) -> Report:
-    """The report on a run; with the fleet, if the run got as far as having one. `connect()` gives the session."""
+def of_run(run: Run, connect: Callable[[], Session], earlier: Iterable[Path] = ()) -> Report:
+    """The report on a run; with the fleet, if the run got as far as having one. `connect()` gives the session; `earlier` as below."""
     report = Report(datetime.now(UTC), run.parameters, run)
     names = {result.notebook[:2] for result in run.results}
     if names - set(BEFORE_THE_FLEET) and "99" not in names:
-        _add_fleet(report, lambda: Fleet(connect()), [run.folder, run.folder.parent])
+        _add_fleet(report, lambda: Fleet(connect()), [run.folder.parent, *earlier])
     return report
 
 

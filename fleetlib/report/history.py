@@ -5,7 +5,6 @@ May import `model`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +15,8 @@ from fleetlib.report.model import Point, Report
 if TYPE_CHECKING:
     import pandas
 
-READ = 20
-"""So many of the newest reports are read: each knows what those before it knew."""
+READ = 3
+"""So many of a folder's newest reports are read: each knows what those before it knew."""
 
 KEPT = 500
 """So many points are kept, the newest."""
@@ -44,8 +43,10 @@ def collect(folders: Iterable[Path], parameters: dict[str, Any]) -> list[Point]:
 
 
 def _points(file: Path, parameters: dict[str, Any]) -> list[Point]:
+    import orjson
+
     try:
-        stored = json.loads(file.read_text())
+        stored = orjson.loads(file.read_bytes())
         if any(stored["parameters"].get(name) != parameters.get(name) for name in SAME):
             return []
         return [Point(datetime.fromisoformat(item["time"]), item["clusters"], item["compliant"]) for item in stored["history"]]
