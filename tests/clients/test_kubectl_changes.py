@@ -160,15 +160,15 @@ def test_a_managed_cluster_that_someone_deletes_is_made_anew(fleet: Any, hub: An
 
 def test_a_tenant_without_an_applier_is_told_so(prod: Any, namespace: str) -> None:
     """Azure's Flux applies as the namespace's own `flux-applier` where nothing else is said, and lets no reference leave the namespace."""
-    chart = {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "podinfo", "namespace": "cluster-config"}}
+    template = {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "podinfo"}}
     repository = prod.objects("helmrepository", "podinfo", "-n", "cluster-config")["spec"]
-    own = {**chart, "sourceRef": {"kind": "HelmRepository", "name": "podinfo"}}
+    borrowed = {"kind": "OCIRepository", "name": "charts", "namespace": "cluster-config"}
     release = {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease"}
     objects = [
         {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": {"name": "podinfo"},
          "spec": {key: repository[key] for key in ("url", "interval")}},
-        {**release, "metadata": {"name": "tenant"}, "spec": {"interval": "1h", "chart": {"spec": own}}},
-        {**release, "metadata": {"name": "borrower"}, "spec": {"interval": "1h", "chart": {"spec": chart}}},
+        {**release, "metadata": {"name": "tenant"}, "spec": {"interval": "1h", "chart": {"spec": template}}},
+        {**release, "metadata": {"name": "borrower"}, "spec": {"interval": "1h", "chartRef": borrowed}},
     ]  # fmt: skip
     prod("apply", namespace, "-f", "-", text=yaml.safe_dump_all(objects))
     prod("wait", "helmrelease/tenant", namespace, "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=RESTClientError",
@@ -176,6 +176,6 @@ def test_a_tenant_without_an_applier_is_told_so(prod: Any, namespace: str) -> No
     row = next(row for row in prod.table("helmreleases", namespace) if row["NAME"] == "tenant")
     assert (row["READY"], row["STATUS"]) == ("False", 'serviceaccounts "flux-applier" not found')
     prod("wait", "helmrelease/borrower", namespace, "--for=condition=Stalled", "--timeout=30s")
-    said = f"can't access 'HelmChart/cluster-config/{NAMESPACE}-borrower', cross-namespace references have been blocked"
+    said = "cross-namespace references are not allowed: cannot access OCIRepository cluster-config/charts"
     row = next(row for row in prod.table("helmreleases", namespace) if row["NAME"] == "borrower")
     assert (row["READY"], row["STATUS"]) == ("False", said)

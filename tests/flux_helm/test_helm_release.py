@@ -424,22 +424,39 @@ async def test_ownership_is_respected_if_asked_for(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_drift_is_shown_or_corrected(cluster: Cluster) -> None:
+async def test_drift_is_told_or_corrected(cluster: Cluster) -> None:
+    """Flux 2.6 tells of drift in events; the release stays ready."""
     publish(cluster, chart())
     cluster.create(release(driftDetection={"mode": "warn"}))
     await cluster.settle()
-    assert conditions(cluster.get("HelmRelease", "app"))["Drifted"][:2] == ("False", "NoDriftDetected")
+    before = conditions(cluster.get("HelmRelease", "app"))
     cluster.api.put({**cluster.get("ConfigMap", "app-settings"), "data": {"count": "9", "revision": "1"}})
     await cluster.advance(301)
-    drifted = conditions(cluster.get("HelmRelease", "app"))["Drifted"]
     change = f"ConfigMap/{NAMESPACE}/app-settings changed (0 additions, 1 changes, 0 removals)"
     head = f"Cluster state of release {NAMESPACE}/app.v1 has drifted from the desired state:\n"
-    assert drifted == ("True", "DriftDetected", head + change)
+    assert cluster.events("app")[-1] == ("Warning", "DriftDetected", head + change)
     assert cluster.get("ConfigMap", "app-settings")["data"]["count"] == "9"
+    assert conditions(cluster.get("HelmRelease", "app")) == before
     cluster.change("HelmRelease", "app", driftDetection={"mode": "enabled"})
     await cluster.settle()
     assert cluster.get("ConfigMap", "app-settings")["data"]["count"] == "1"
-    assert conditions(cluster.get("HelmRelease", "app"))["Drifted"][:2] == ("False", "NoDriftDetected")
+    corrected = f"Cluster state of release {NAMESPACE}/app.v1 has been corrected:\n{change}"
+    assert cluster.events("app")[-1] == ("Normal", "DriftCorrected", corrected), cluster.events("app")[-1]
+
+
+@with_program(program, "--no-cross-namespace-refs=true")
+async def test_other_namespaces_can_be_closed(cluster: Cluster) -> None:
+    """A chartRef to another namespace stalls the release; a chart's source there is refused before any condition is set."""
+    cluster.create(release(chartRef={"kind": "OCIRepository", "name": "charts", "namespace": "other"}))
+    template = {"chart": "demo", "sourceRef": {"kind": "HelmRepository", "name": "repo", "namespace": "other"}}
+    cluster.create({**release("late"), "spec": {"interval": "5m", "chart": {"spec": template}}})
+    await cluster.settle()
+    found = conditions(cluster.get("HelmRelease", "app"))
+    message = "cross-namespace references are not allowed: cannot access OCIRepository other/charts"
+    assert found == {"Stalled": ("True", "AccessDenied", message), "Ready": ("False", "AccessDenied", message)}
+    assert cluster.events("app") == [("Warning", "AccessDenied", message)]
+    assert conditions(cluster.get("HelmRelease", "late")) == {}
+    assert not cluster.has("HelmChart", f"{NAMESPACE}-late", "other")
 
 
 @with_program(program)

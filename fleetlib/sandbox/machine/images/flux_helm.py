@@ -34,7 +34,7 @@ API = f"{GROUP}/v2"
 KIND = "HelmRelease"
 MANAGER = "helm-controller"
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
-RELEASED, REMEDIATED, TESTED, DRIFTED = "Released", "Remediated", "TestSuccess", "Drifted"
+RELEASED, REMEDIATED, TESTED = "Released", "Remediated", "TestSuccess"
 _PROGRESS = "reconciliation in progress"
 
 
@@ -281,7 +281,7 @@ class HelmReleaseController:
             return
         namespace, name = _chart_name(obj)
         if self.no_cross_namespace and namespace != obj["metadata"]["namespace"]:
-            self._denied(run, f"HelmChart/{namespace}/{name}")
+            raise Retry(_denial("HelmChart", namespace, name))  # of which no condition tells, before there is a source
         manager = ssa.ResourceManager(self.kube, self.clock, MANAGER, GROUP)
         chart = _helm_chart(obj, manager.owner_labels(obj["metadata"]["name"], obj["metadata"]["namespace"]))
         try:
@@ -299,12 +299,6 @@ class HelmReleaseController:
         await self.kube.delete(SOURCE_API, "HelmChart", name, namespace)
         self._log(run.obj, f"deleted HelmChart '{run.status['helmChart']}'")
         del run.status["helmChart"]
-
-    def _denied(self, run: _Run, target: str) -> None:
-        message = f"can't access '{target}', cross-namespace references have been blocked"
-        flux.mark_stalled(run.obj, "AccessDenied", message, self.clock.now())
-        self._not_ready(run, "AccessDenied", message)
-        raise Terminal(message)
 
     async def _dependencies(self, run: _Run) -> None:
         for dependency in run.spec.get("dependsOn") or ():
@@ -327,7 +321,11 @@ class HelmReleaseController:
     async def _source(self, run: _Run) -> Object:
         kind, namespace, name = _source_of(run.obj)
         if self.no_cross_namespace and namespace != run.obj["metadata"]["namespace"]:
-            self._denied(run, f"{kind}/{namespace}/{name}")
+            message = _denial(kind, namespace, name)
+            flux.mark_stalled(run.obj, "AccessDenied", message, self.clock.now())
+            self._not_ready(run, "AccessDenied", message)
+            await self.recorder.warning(run.obj, "AccessDenied", message)
+            raise Terminal(message)
         try:
             source = await self.kube.find(SOURCE_API, kind, name, namespace)
             problem = "" if source else f'{kind}.source.toolkit.fluxcd.io "{name}" not found'
@@ -583,19 +581,12 @@ class HelmReleaseController:
             for action in ("install", "upgrade"):
                 if released["reason"] == f"{action.title()}Failed":
                     self._released(run, "True", f"{action.title()}Succeeded", _succeeded(action, current))
-        if mode in ("enabled", "warn"):
-            message = "No drift detected against the cluster state"
-            flux.set_condition(run.obj, DRIFTED, "False", "NoDriftDetected", message, self.clock.now())
-        else:
-            flux.delete_condition(run.obj, DRIFTED)
         return None
 
     async def _drifted(self, run: _Run, changes: list[Change]) -> None:
         release = _full_name(run.history[0])
         message = f"Cluster state of release {release} has drifted from the desired state:\n{summary(changes)}"
-        if not flux.is_true(run.obj, DRIFTED):
-            await self.recorder.warning(run.obj, "DriftDetected", message)
-        flux.set_condition(run.obj, DRIFTED, "True", "DriftDetected", message, self.clock.now())
+        await self.recorder.warning(run.obj, "DriftDetected", message)
 
     # --- the actions -------------------------------------------------------------------------------------------------
 
@@ -1070,6 +1061,10 @@ def _source_of(obj: Object) -> tuple[str, str, str]:
     if not obj["spec"].get("chart"):
         return "", "", ""
     return ("HelmChart", *_chart_name(obj))
+
+
+def _denial(kind: str, namespace: str, name: str) -> str:
+    return f"cross-namespace references are not allowed: cannot access {kind} {namespace}/{name}"
 
 
 def _source_state(source: Object) -> tuple[Any, ...]:
