@@ -44,6 +44,10 @@ class Kube:
         settings.retries = False
         return client.ApiClient(settings)
 
+    def disconnect(self) -> None:
+        """Close the connections; the next call opens one again."""
+        self.api.rest_client.pool_manager.clear()
+
     @cached_property
     def client(self) -> Any:
         """Its dynamic client."""
@@ -242,8 +246,8 @@ def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
 
 
 def ready(obj: Object | None) -> bool:
-    """Whether the object is Ready, and says so of its present spec."""
-    return current(obj) and condition(obj)[0] == "True"
+    """Whether the object is Ready, says so of its present spec, and is not being deleted."""
+    return current(obj) and condition(obj)[0] == "True" and not (obj or {})["metadata"].get("deletionTimestamp")
 
 
 def current(obj: Object | None) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fleetlib.inspect import costs, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.reading import Reading
+from fleetlib.kube import Kube
 from fleetlib.parameters import Parameters, read_file
 from fleetlib.session import Session, connect
 
@@ -50,6 +51,7 @@ class Fleet:
     def __init__(self, session: Session, reading: Reading | None = None) -> None:
         self.session = session
         self._reading = reading
+        self._kubes: dict[str, Kube] = {}
 
     @classmethod
     def connect(cls, source: str | Path | Mapping[str, Any] | Parameters | Session | None = None) -> Self:
@@ -69,7 +71,10 @@ class Fleet:
         >>> now = fleet.snapshot()
         >>> now.clusters(), now.doctor()
         """
-        return type(self)(self.session, Reading(self.session))
+        return type(self)(self.session, self._new())
+
+    def _new(self) -> Reading:
+        return Reading(self.session, self._kubes)
 
     def clusters(self, *, deep: bool = False) -> View:
         """One row a workload cluster, through every layer, with the first broken one. `deep` also asks each cluster.
@@ -173,7 +178,7 @@ class Fleet:
     def _table(self, name: str, *sides: str, **options: Any) -> View:
         from fleetlib.inspect import frames
 
-        reading = self._reading or Reading(self.session)
+        reading = self._reading or self._new()
         reading.prepare(*sides)
         if all(side in reading.unread for side in sides):
             raise reading.unread[sides[0]]

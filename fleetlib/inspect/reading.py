@@ -30,6 +30,9 @@ WORKERS = 16
 CLUSTER_TIMEOUT = 20.0
 """Seconds a cluster has for each answer before it counts as unreachable."""
 
+KEPT_OPEN = 200
+"""Connections to clusters that are kept for the next reading: a process has a thousand files, on many systems."""
+
 ASKED_AGAIN = 50
 """At most so many clusters are asked about in ARM because the graph, which lags, does not call them good."""
 
@@ -113,10 +116,14 @@ def _sign_in(session: Session) -> None:
 
 
 class Reading:
-    """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree."""
+    """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree.
 
-    def __init__(self, session: Session) -> None:
+    `kubes` are the workload clusters that earlier readings have connected to, by address: their kubeconfigs need not be asked for again.
+    """
+
+    def __init__(self, session: Session, kubes: dict[str, Kube] | None = None) -> None:
         self.session = session
+        self._kubes = {} if kubes is None else kubes
         self.at = datetime.now(UTC)
         self.unread: dict[str, FleetError] = {}
         self._parts: dict[str, Any] = {}
@@ -213,16 +220,30 @@ class Reading:
         if known.error or not missing:
             return known
         try:
-            kube = self._kube(cluster)
-            for kind in missing:
-                known.objects[kind] = kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT)
+            known.objects.update(self._items(cluster, missing))
         except FleetError as error:
             known.error = " ".join(part for part in (error.what, error.said) if part)
         return known
 
-    def _kube(self, cluster: str) -> Kube:
-        hub = cluster == self.session.parameters.controlplane_cluster
-        return self.session.hub if hub else self.session.workload_cluster(cluster)
+    def _items(self, cluster: str, kinds: Collection[str]) -> dict[str, Objects]:
+        if cluster == self.session.parameters.controlplane_cluster:
+            return _all(self.session.hub, kinds)
+        address = str(self.arm.fleet[cluster]["properties"].get("fqdn"))  # another one when it was made anew under its name
+        if address in self._kubes:
+            try:
+                return _all(self._kubes[address], kinds)
+            except FleetError:  # its credentials may have been rotated: what Azure gives now decides
+                del self._kubes[address]
+        kube = self.session.workload_cluster(cluster)
+        found = _all(kube, kinds)
+        self._kubes[address] = kube
+        if len(self._kubes) > KEPT_OPEN:
+            kube.disconnect()
+        return found
+
+
+def _all(kube: Kube, kinds: Collection[str]) -> dict[str, Objects]:
+    return {kind: kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT) for kind in kinds}
 
 
 def _git(reading: Reading) -> Git:

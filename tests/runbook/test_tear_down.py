@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from fleetlib.azure import groups, managed_clusters
+from fleetlib.errors import VerificationError
+from fleetlib.sandbox import lifecycle
 from fleetlib.stages.tear_down import TearDown
 
 pytestmark = pytest.mark.xdist_group("runbook")
@@ -46,5 +48,17 @@ def test_with_a_cluster_deleted_by_hand_before(fleet: Any) -> None:
 def test_before_there_were_workload_clusters(fleet: Any) -> None:
     current = fleet("03")
     assert managed_clusters.list_in(current.session.azure, "controlplane-rg")
+    tear_down(current.session)
+    assert left(current.session) == []
+
+
+def test_after_a_deployment_that_failed(fleet: Any) -> None:
+    current = fleet("05")
+    quota = {"name": "vcpu-quota", "times": -1, "detail": "standardDASv6Family=0"}
+    lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", quota)
+    stage = current.stage("06")
+    stage.apply_all()
+    with pytest.raises(VerificationError, match="quota"):
+        stage.wait()
     tear_down(current.session)
     assert left(current.session) == []
