@@ -41,6 +41,7 @@ CLIENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("KubernetesConfiguration, Flux", "azure.mgmt.kubernetesconfiguration.fluxconfigurations.operations", ()),
     ("Resources", "azure.mgmt.resource.resources.operations", ()),
     ("Subscriptions", "azure.mgmt.resource.subscriptions.operations", ()),
+    ("Resource Graph", "azure.mgmt.resourcegraph.operations", ()),
     ("Compute", "azure.mgmt.compute.operations", ("usage", "resource_skus", "virtual_machine_sizes")),
 )
 """Title, package of the client's operations, and the groups that the table names; () for all of them."""

@@ -85,3 +85,34 @@ def test_an_upgrade_profile_of_nothing_is_not_found(azure: Azure) -> None:
             azure.clusters.get_upgrade_profile(group, "none")
         assert caught.value.error is not None
         assert caught.value.error.code == code
+
+
+AT = (GROUP, "Microsoft.ContainerService", "managedClusters", NAME)
+EXTENSION: dict[str, Any] = {
+    "extensionType": "microsoft.flux", "autoUpgradeMinorVersion": False, "version": "1.18.2", "releaseTrain": "Stable",
+    "scope": {"cluster": {"releaseNamespace": "flux-system"}}, "configurationSettings": {"helm-controller.enabled": "true"},
+}  # fmt: skip
+CONFIGURATION: dict[str, Any] = {
+    "scope": "cluster", "namespace": "cluster-config", "sourceKind": "GitRepository", "suspend": False,
+    "gitRepository": {
+        "url": "https://example.org/fleet.git", "repositoryRef": {"branch": "main"}, "syncIntervalInSeconds": 120,
+        "timeoutInSeconds": 90,
+    },
+    "kustomizations": {
+        "infra": {"path": "./infrastructure", "prune": True, "wait": False, "retryIntervalInSeconds": 30},
+        "apps": {"path": "./apps", "dependsOn": ["infra"], "postBuild": {"substitute": {"a": "b"}}, "force": True},
+    },
+}  # fmt: skip
+READ_ONLY = {"lastModifiedAt", "statusUpdatedAt", "sourceUpdatedAt"}
+
+
+@pytest.mark.parametrize("kind", ["extension", "configuration"])
+def test_flux_comes_back_as_sent_and_may_be_sent_again(azure: Azure, kind: str) -> None:
+    put(azure, cluster_body(agentPoolProfiles=[POOL]))
+    flux: Any = azure.extensions.begin_create if kind == "extension" else azure.flux.begin_create_or_update
+    sent = EXTENSION if kind == "extension" else CONFIGURATION
+    azure.extensions.begin_create(*AT, "flux", {"properties": EXTENSION}).result()
+    back = flux(*AT, "flux", {"properties": sent}).result()
+    assert missing(sent, back.as_dict()["properties"]) == []
+    again = flux(*AT, "flux", back).result()
+    assert {place.rpartition(".")[2] for place in missing(back.as_dict(), again.as_dict())} <= READ_ONLY

@@ -239,13 +239,8 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
             assert "docs/sandbox.md" in answer.text
         untyped = await client.refused("POST", PATH, "2024-04-01", {"query": "resources"})
         assert untyped[:2] == (500, "InternalServerError") and "application/json" in untyped[2]
-        status, code, message = await client.refused(
-            "POST", "/providers/Microsoft.ResourceGraph/resourcesHistory", "2021-06-01-preview", {}
-        )
-        assert (status, code) == (404, "InvalidResourceType")
-        status, code, message = await client.refused(
-            "POST", "/providers/Microsoft.ResourceGraph/resourcesHistory", "2024-04-01", {}
-        )
+        history = "/providers/Microsoft.ResourceGraph/resourcesHistory"
+        status, code, message = await client.refused("POST", history, "2021-06-01-preview", {})
         assert (status, code) == (501, "NotImplemented") and "resourcesHistory" in message
         status, code, message = await client.refused("POST", PATH, "2020-01-01", {"query": "resources"})
         assert (status, code) == (404, "InvalidResourceType") and "2024-04-01" in message

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,11 @@ class Shell:
         printed = self(script, **variables)
         return json.loads(printed) if printed.strip() else None
 
+    def clock(self, name: str) -> None:
+        """Stops the sandbox and lets it carry on by another clock, at the same address."""
+        lifecycle.down(self.state)
+        lifecycle.up(self.state, name)
+
     def fails(self, script: str, **variables: str) -> str:
         """What it complains of; it must fail."""
         done = self.run(script, **variables)
@@ -99,6 +104,7 @@ def shell(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def shell_on(installed: None, tmp_path: Path) -> Callable[[str], Any]:
-    """Opens a shell on a fresh sandbox with the clock named."""
-    return lambda clock: opened(tmp_path / "home", clock)
+def new_shell(installed: None, tmp_path: Path) -> Iterator[Shell]:
+    """A sandbox for the test."""
+    with opened(tmp_path / "home", "instant") as found:
+        yield found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from clients_az.conftest import Shell
 
@@ -52,8 +54,15 @@ def test_resources_by_id(group: Shell) -> None:
     shown = group.json(f"az resource show --ids {identifier}")
     assert shown["properties"]["clientId"] == group.json("az identity show -g rg -n who --query clientId")
     group("az identity create -g rg -n other -o none")
+    group(f"az resource tag --tags a=b --ids {identifier.replace('/who', '/other')} -o none")
+    assert group.json("az resource list --tag a=b --query [].name") == ["other"]
     group(f"az resource delete --ids {identifier.replace('/who', '/other')}")
     assert group.json("az identity list -g rg --query '[].name'") == ["who"]
+    missing = group.fails(f"az resource show --ids {identifier.replace('/who', '/other')}")
+    assert (
+        "(ResourceNotFound) The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/other' under resource group 'rg' was not "
+        "found."
+    ) in missing
 
 
 def test_providers(group: Shell) -> None:
@@ -80,6 +89,10 @@ def test_roles_by_the_names_of_people_and_things(group: Shell) -> None:
     assert group.json(f"az role assignment list {scope}") == []
     nobody = group.fails(f"az role assignment create --role Reader --assignee 00000000-1111-4111-8111-111111111111 {scope}")
     assert "Cannot find user or service principal in graph database" in nobody
+    alone = f"--assignee-object-id {principal} --assignee-principal-type ServicePrincipal --role Reader {scope} --query name"
+    assert group.json(f"az role assignment create {alone}") == group.json(
+        f"az role assignment create {alone}"
+    )  # az looks first
     nothing = group.fails(f"az role assignment create --role 'No Such Role' --assignee {principal} {scope}")
     assert "Role 'No Such Role' doesn't exist" in nothing
 
@@ -111,6 +124,25 @@ def test_compute(shell: Shell) -> None:
     assert (capabilities["vCPUs"], capabilities["MemoryGB"]) == ("2", "8")
 
 
+def test_resource_graph_by_rest(group: Shell) -> None:
+    """Its extension is in no registry."""
+    body = '{"query": "resources | project name, type"}'
+    found = group.json(
+        f"az rest --method post --url /providers/Microsoft.ResourceGraph/resources?api-version=2022-10-01 --body '{body}'"
+    )
+    assert {"name": "who", "type": "microsoft.managedidentity/userassignedidentities"} in found["data"]
+
+
+def test_signing_in_with_a_wrong_secret(shell: Shell, tmp_path: Path) -> None:
+    """In a folder of its own: elsewhere the Azure CLI would find the token that the right secret got."""
+    cloud = (
+        'az cloud register --name FleetSandbox --endpoint-resource-manager "$ARM_ENDPOINT"; az cloud set --name FleetSandbox'
+    )
+    shell(cloud, AZURE_CONFIG_DIR=str(tmp_path))
+    login = "az login --service-principal --username $AZURE_CLIENT_ID --tenant $AZURE_TENANT_ID --password wrong"
+    assert "AADSTS7000215: Invalid client secret provided." in shell.fails(login, AZURE_CONFIG_DIR=str(tmp_path))
+
+
 def test_the_directory(group: Shell) -> None:
     principal = group.json("az identity show -g rg -n who --query principalId")
     shown = group.json(f"az ad sp show --id {principal}")
@@ -127,6 +159,12 @@ def test_the_directory(group: Shell) -> None:
         ("az deployment group list -g rg", "template deployments"),
         ("az network vnet list", "Microsoft.Network"),
         ("az policy assignment list", "Azure Policy"),
+        ("az group export -n rg", "exporting a group's template"),
+        (
+            'az role definition create --role-definition \'{"Name": "x", "Actions": ["*/read"], "AssignableScopes": '
+            "[\"/subscriptions/'$AZURE_SUBSCRIPTION_ID'\"]}'",
+            "custom role",
+        ),
     ],
 )
 def test_what_is_not_emulated_is_refused_by_name(group: Shell, command: str, what: str) -> None:

@@ -130,9 +130,25 @@ def test_the_seeds_commands(shell: Shell, built: subprocess.CompletedProcess[str
         f"az resource wait --ids {FLUX_ID}/fluxConfigurations/cluster-config --api-version 2023-05-01 --interval 1 --timeout 60"
     )
     shell(f"{wait} --custom \"properties.complianceState=='Compliant'\"")
+    _flux_goes_by_rest(shell)
 
 
-SUBJECT = "system:serviceaccount:azureserviceoperator-system:azureserviceoperator-default"
+def _flux_goes_by_rest(shell: Shell) -> None:
+    """What `az k8s-configuration flux delete` and `az k8s-extension delete` send."""
+    version = "api-version=2023-05-01"
+    kinds = ("fluxConfigurations", "extensions")
+    listed = {kind: shell.json(f'az rest --url "{FLUX_ID}/{kind}?{version}" --query value[].name') for kind in kinds}
+    assert listed == {"fluxConfigurations": ["cluster-config"], "extensions": ["flux"]}
+    for kind, names in listed.items():
+        shell(f'az rest --method delete --url "{FLUX_ID}/{kind}/{names[0]}?{version}"')
+        shell(
+            f"az resource wait --deleted --ids {FLUX_ID}/{kind}/{names[0]} --api-version 2023-05-01 --interval 1 --timeout 60"
+        )
+    assert "(NotFound)" in shell.fails("kubectl get configmap from-clusters -n cluster-config")
+    other = '{"properties": {"extensionType": "microsoft.dapr"}}'
+    refused = shell.fails(f"""az rest --method put --url "{FLUX_ID}/extensions/dapr?{version}" --body '{other}'""")
+    assert "The sandbox does not emulate" in refused and "microsoft.dapr" in refused
+
 
 SIGN_IN = r"""
 kubectl create namespace azureserviceoperator-system
@@ -152,7 +168,8 @@ def test_the_identity_signs_in_with_a_token_of_its_cluster_and_may_what_contribu
     """The seed's trust works for the Azure CLI as for ASO, and ends where the role ends."""
     other = {"AZURE_CONFIG_DIR": str(tmp_path), "OTHER": str(tmp_path)}
     shell(SIGN_IN, **{**other, "AZURE_CONFIG_DIR": shell.environment["AZURE_CONFIG_DIR"]})
-    assert shell.json("az group list --query '[].name'", **other) == ["controlplane-rg"]
+    groups = shell.json("az group list --query '[].name'", **other)
+    assert "controlplane-rg" in groups and "MC_controlplane-rg_asocluster-aks_eastus2" not in groups
     assert shell("az aks show -g controlplane-rg -n asocluster-aks -o tsv --query name", **other).strip() == "asocluster-aks"
     refused = shell.fails("az group create -n another-rg -l eastus2", **other)
     assert "(AuthorizationFailed)" in refused and "/resourcegroups/write" in refused.lower()

@@ -80,6 +80,25 @@ def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) ->
     in_world(tmp_path, test)
 
 
+def test_long_lists_come_in_pages(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        for number in range(120):
+            made = directory.Principal(
+                f"aaaaaaaa-0000-4000-8000-{number:012}", f"bbbbbbbb-0000-4000-8000-{number:012}", f"p{number:03}"
+            )
+            directory.put_principal(world.sandbox.store, made)
+        token = await graph_token(world)
+        for query, sizes in (("", [100, 20]), ("&$top=50", [50, 50, 20]), ("&$top=120", [120])):
+            path, pages = f"servicePrincipals?$filter=startswith(displayName,'p'){query}", []
+            while path:
+                pages.append(names(answer := await ask(world, path, token)))
+                path = answer[1].get("@odata.nextLink", "").removeprefix(world.url("/graph/v1.0/"))
+            assert [len(page) for page in pages] == sizes
+            assert [name for page in pages for name in page] == [f"p{number:03}" for number in range(120)]
+
+    in_world(tmp_path, test)
+
+
 def test_who_may_read_the_directory(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         await Client.stranger(world)
@@ -112,6 +131,8 @@ def test_who_may_read_the_directory(tmp_path: Path) -> None:
         ("POST", "servicePrincipals", 501, "NotImplemented"),
         ("DELETE", "servicePrincipals/x", 501, "NotImplemented"),
         ("GET", "servicePrincipals?$filter=tags%20eq%20'a'", 400, "Request_UnsupportedQuery"),
+        ("GET", "servicePrincipals?$top=1000", 400, "Request_BadRequest"),
+        ("GET", "servicePrincipals?$orderby=displayName", 501, "NotImplemented"),
         ("POST", "directoryObjects/getByIds", 400, "Request_BadRequest"),
     ],
 )

@@ -28,6 +28,10 @@ NAMESPACES = {
 
 TYPES = {
     "microsoft.resourcegraph/queries": "saved Resource Graph queries (Microsoft.ResourceGraph/queries)",
+    **{
+        f"microsoft.resourcegraph/{name.lower()}": f"Microsoft.ResourceGraph/{name}: query Microsoft.ResourceGraph/resources"
+        for name in ("resourcesHistory", "resourceChanges", "resourceChangeDetails")
+    },
     "microsoft.resources/deployments": "template deployments (Microsoft.Resources/deployments): create resources one by one",
     "microsoft.resources/deploymentstacks": "deployment stacks (Microsoft.Resources/deploymentStacks)",
     "microsoft.containerservice/fleets": "Azure Kubernetes Fleet Manager",

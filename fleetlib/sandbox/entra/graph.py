@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import jwt
 
@@ -32,6 +32,8 @@ READERS = frozenset((OPERATOR_CLIENT_ID,))
 
 SERVICE_PRINCIPAL = "#microsoft.graph.servicePrincipal"
 MOST_IDS = 1000
+PAGE, LARGEST_PAGE = 100, 999
+OPTIONS = frozenset(("filter", "select", "top", "skiptoken"))
 EMPTY = ("users", "groups")
 """Collections that exist in every tenant and are empty here: there are no people in the sandbox."""
 
@@ -86,7 +88,10 @@ def _answer(sandbox: Sandbox, scope: Scope, body: bytes) -> tuple[int, Document]
     if version not in ("v1.0", "beta"):
         raise GraphError(400, "BadRequest", "Invalid version.")
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    call = _Call(sandbox, version, tuple(segments), {name.lower().removeprefix("$"): value for name, value in pairs}, body)
+    query = {name.lower().removeprefix("$"): value for name, value in pairs}
+    call = _Call(sandbox, version, tuple(segments), query, body)
+    if unknown := sorted(query.keys() - OPTIONS):
+        raise _not_emulated(f"the query option '${unknown[0]}'")
     return 200, _route(scope["method"], call)
 
 
@@ -104,13 +109,8 @@ def _authorize(sandbox: Sandbox, scope: Scope) -> None:
 
 
 def _claims(sandbox: Sandbox, token: str) -> Document:
-    checks: Any = {
-        "verify_exp": False,
-        "verify_nbf": False,
-        "verify_aud": False,
-        "verify_iat": False,
-        "require": ["aud", "exp", "appid"],
-    }
+    unchecked = dict.fromkeys(("verify_exp", "verify_nbf", "verify_aud", "verify_iat"), False)
+    checks: Any = {**unchecked, "require": ["aud", "exp", "appid"]}
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         key = next(jwt.PyJWK(found, "RS256").key for found in keys.published(sandbox)["keys"] if found["kid"] == kid)
@@ -134,19 +134,41 @@ def _route(method: str, call: _Call) -> Document:
             return {"@odata.context": f"{call.context}#{name}", "value": []}
         case _, "me":
             raise GraphError(400, "BadRequest", "/me request is only valid with delegated authentication flow.")
-    what = f"{method} /{'/'.join(call.segments)}"
-    raise GraphError(
+    raise _not_emulated(f"'{method} /{'/'.join(call.segments)}'")
+
+
+def _not_emulated(what: str) -> GraphError:
+    return GraphError(
         501, "NotImplemented",
-        f"The sandbox does not emulate Microsoft Graph's '{what}': it reads service principals only. Make managed identities with "
+        f"The sandbox does not emulate Microsoft Graph's {what}: it reads service principals only. Make managed identities with "
         "`az identity create`, and name principals by --assignee or --assignee-object-id. See docs/sandbox.md.",
     )  # fmt: skip
 
 
 def _list(call: _Call) -> Document:
-    tests = _tests(call.query.get("filter", ""))
-    found = [p for p in directory.principals(call.sandbox.store) if all(test(p) for test in tests)]
-    value = [_selected(call, _described(call.sandbox, principal)) for principal in found]
-    return {"@odata.context": f"{call.context}#servicePrincipals", "value": value}
+    """A page; the token of the next one is the id of this one's last principal."""
+    tests, size, after = _tests(call.query.get("filter", "")), _size(call), call.query.get("skiptoken", "")
+    every = sorted(directory.principals(call.sandbox.store), key=lambda principal: principal.object_id)
+    found = [p for p in every if p.object_id > after and all(test(p) for test in tests)]
+    value = [_selected(call, _described(call.sandbox, principal)) for principal in found[:size]]
+    following = {"@odata.nextLink": _next(call, found[size - 1])} if len(found) > size else {}
+    return {"@odata.context": f"{call.context}#servicePrincipals", **following, "value": value}
+
+
+def _size(call: _Call) -> int:
+    asked = call.query.get("top", str(PAGE))
+    if not asked.isdecimal() or not 1 <= int(asked) <= LARGEST_PAGE:
+        raise GraphError(
+            400,
+            "Request_BadRequest",
+            f"Invalid page size specified: '{asked}'. Must be between 1 and {LARGEST_PAGE} inclusive.",
+        )
+    return int(asked)
+
+
+def _next(call: _Call, last: Principal) -> str:
+    query = {f"${name}": value for name, value in call.query.items()} | {"$skiptoken": last.object_id}
+    return f"{address(call.sandbox.base)}/{call.version}/servicePrincipals?{urlencode(query, quote_via=quote)}"
 
 
 def _tests(expression: str) -> list[Test]:
@@ -158,7 +180,7 @@ def _test(clause: str) -> Test:
     """One comparison. Raises for what Graph calls an invalid filter, and for what the sandbox does not compare."""
     if named := re.fullmatch(r"servicePrincipalNames/any\(\s*(\w+)\s*:\s*\1\s+eq\s+'((?:[^']|'')*)'\s*\)", clause):
         wanted = named[2].replace("''", "'").lower()
-        return lambda principal: wanted in (name.lower() for name in _names(principal))
+        return lambda principal: wanted == principal.app_id.lower()
     equal = re.fullmatch(r"(\w+)\s+eq\s+'((?:[^']|'')*)'", clause)
     start = re.fullmatch(r"startswith\(\s*(\w+)\s*,\s*'((?:[^']|'')*)'\s*\)", clause, re.IGNORECASE)
     match = equal or start
@@ -199,10 +221,6 @@ def _selected(call: _Call, document: Document) -> Document:
     return {name: document[name] for name in names if name in document} if names else document
 
 
-def _names(principal: Principal) -> list[str]:
-    return [principal.app_id]
-
-
 def _described(sandbox: Sandbox, principal: Principal) -> Document:
     """A servicePrincipal resource; an identity's `alternativeNames` say which resource it belongs to."""
     explicit = "/userassignedidentities/" in principal.resource_id.lower()
@@ -211,6 +229,6 @@ def _described(sandbox: Sandbox, principal: Principal) -> Document:
         "id": principal.object_id, "deletedDateTime": None, "accountEnabled": True, "alternativeNames": own,
         "appDisplayName": None if principal.resource_id else principal.display_name, "appId": principal.app_id,
         "appOwnerOrganizationId": None if principal.resource_id else sandbox.tenant_id, "displayName": principal.display_name,
-        "servicePrincipalNames": _names(principal), "servicePrincipalType": principal.kind, "tags": [], "appRoles": [],
+        "servicePrincipalNames": [principal.app_id], "servicePrincipalType": principal.kind, "tags": [], "appRoles": [],
         "keyCredentials": [], "passwordCredentials": [],
     }  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleetlib.sandbox.arm import errors
 from fleetlib.sandbox.arm.provider import Answer, Provider, Request, ResourceType
 from fleetlib.sandbox.arm.resourcegraph import query
 from fleetlib.sandbox.arm.resourcegraph.index import Index
@@ -40,10 +39,4 @@ def routes(sandbox: Sandbox, types: Callable[[str], ResourceType]) -> tuple[Rout
     async def resources(request: Request) -> Answer:
         return await query.resources(request, index(sandbox, types), quota)
 
-    async def refuse(request: Request) -> Answer:
-        raise errors.not_emulated(f"{NAMESPACE}/{request.path.rpartition('/')[2]}: query Microsoft.ResourceGraph/resources")
-
-    return (
-        Route("POST", f"/providers/{NAMESPACE}/resources", _TYPE, resources, namespace=NAMESPACE),
-        Route("POST", f"/providers/{NAMESPACE}/{{other}}", _TYPE, refuse, namespace=NAMESPACE),
-    )
+    return (Route("POST", f"/providers/{NAMESPACE}/resources", _TYPE, resources, namespace=NAMESPACE),)
