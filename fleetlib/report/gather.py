@@ -54,7 +54,7 @@ def _add_fleet(report: Report, connect: Callable[[], Fleet], earlier: Iterable[P
     frames = {name: frame for name in SHOWN if (frame := _read(report, now, name)) is not None}
     report.tables = [Table(frame) for frame in frames.values()]
     if "clusters" in frames:
-        report.findings = _doctor(report, now, frames["clusters"])
+        report.findings = _doctor(report, now, frames)
         point = history.now(frames["clusters"], report.made)
         report.history = [*history.collect(earlier, report.parameters), *([point] if point else [])]
     report.plots = _plots(report, now, frames)
@@ -83,9 +83,9 @@ def _plots(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> l
     return [draw(frames[name]) for name, draw in drawn if name in frames]
 
 
-def _doctor(report: Report, now: Fleet, clusters: pandas.DataFrame) -> list[Finding]:
+def _doctor(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> list[Finding]:
     if "findings" not in MAKERS:
-        return findings(clusters)
+        return findings(frames, now.session.parameters.controlplane_cluster)
     frame = _read(report, now, "doctor")
     return [] if frame is None else [_found(row) for _, row in frame.iterrows()]
 
@@ -109,9 +109,36 @@ def _text(value: Any) -> str:
     return frames.text(value)
 
 
-def findings(clusters: pandas.DataFrame) -> list[Finding]:
-    """What is not well, worst first; clusters that hang on the same fault are one finding."""
-    rows = clusters[clusters.status != "ok"].sort_values("status", kind="stable")
+OWN = {"sources": "source", "kustomizations": "kustomization", "releases": "release"}
+"""Tables that have the control plane's own Flux objects -> their layer."""
+
+
+def findings(frames: dict[str, pandas.DataFrame], hub: str) -> list[Finding]:
+    """What is not well: the control plane's own first, as it may be the cause of the rest; clusters with the same fault are one finding."""
+    found = [_missing(row) for _, row in frames["roles"].query("status == 'broken'").iterrows()] if "roles" in frames else []
+    for name, layer in OWN.items():
+        rows = frames[name].reset_index() if name in frames else None
+        if rows is not None:
+            broken = rows[(rows.cluster.astype(str) == hub) & (rows.status == "broken")]
+            found += [_own(layer, row) for _, row in broken.iterrows()]
+    return found + _by_fault(frames["clusters"])
+
+
+def _missing(row: Any) -> Finding:
+    return Finding(f"{_text(row.scope)}: {_text(row.role)} of {_text(row.principal)}", "aso", _text(row.message), "Missing")
+
+
+def _own(layer: str, row: Any) -> Finding:
+    cause = diagnosis.explain(f"{_text(row.reason)}: {_text(row.message)}")
+    target = f"{_text(row.cluster)}: {_text(row['name'])}"
+    return Finding(
+        target, layer, _text(row.message), _text(row.reason), cause.meaning if cause else "", cause.fix if cause else ""
+    )
+
+
+def _by_fault(clusters: pandas.DataFrame) -> list[Finding]:
+    """Worst first. What could not be read is no finding: it is said apart."""
+    rows = clusters[(clusters.status != "ok") & (clusters.reason.astype(str) != "Unread")].sort_values("status", kind="stable")
     found: dict[tuple[str, str, str], list[Any]] = {}
     for name, row in rows.iterrows():
         found.setdefault((_text(row.first_broken_layer), _text(row.reason), _text(row.message)), []).append((str(name), row))

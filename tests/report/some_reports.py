@@ -62,12 +62,29 @@ def name_of(number: int) -> str:
     return f"{ENVIRONMENTS[number % 3]}-{number // 3}-aks"
 
 
+def assignment(group: str) -> dict[str, Any]:
+    """ASO's identity as Contributor of the group."""
+    scope = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}"
+    properties = {
+        "scope": scope,
+        "principalId": "aso",
+        "principalType": "ServicePrincipal",
+        "roleDefinitionId": "/roleDefinitions/c0",
+    }
+    return {"id": f"{scope}/roleAssignments/{group}", "name": group, "properties": properties}
+
+
 def fleet(found: Documents) -> Fleet:
     """A fleet of these documents; a snapshot of it is itself."""
     made = found.fleet()
     reading: Any = made._reading
     reading._parts["Kubernetes versions of eastus2"] = versions.parse(KUBERNETES)
-    reading._parts["roles"] = Roles()
+    reading._parts["roles"] = Roles(
+        [assignment("controlplane-rg"), assignment("myfleet-rg")],
+        {"c0": "Contributor"},
+        {"aso": "aso-controlplane-identity"},
+        "aso",
+    )
     reading.session.azure.subscription_id = SUBSCRIPTION
     reading._inside.setdefault("asocluster-aks", Inside({"Deployment": []}))
     made.snapshot = lambda: made  # type: ignore[method-assign]

@@ -12,6 +12,7 @@ import some_reports
 
 from fleetlib import report
 from fleetlib.errors import FinalError
+from fleetlib.inspect import frames
 from fleetlib.inspect.columns import TABLES
 from fleetlib.report import gather
 from fleetlib.report.model import Report
@@ -84,6 +85,21 @@ def test_a_fault_that_many_clusters_share_is_one_finding(tmp_path: Path) -> None
     assert len(failed) == 30, "each cluster is a case of its own for CI"
 
 
+def test_the_control_planes_own_faults_are_findings_even_without_a_cluster(tmp_path: Path) -> None:
+    documents = some_reports.documents(0)
+    failed = some_reports.condition("False", "GitOperationFailed", "failed to checkout: couldn't find remote ref")
+    documents.object("GitRepository", "cluster-config")["status"]["conditions"] = [failed]
+    fleet = some_reports.fleet(documents)
+    reading: Any = fleet._reading
+    reading._parts["roles"].assignments.pop()
+    made = gather.of_fleet(fleet)
+    right, source = made.findings
+    assert right.target == "myfleet-rg: Contributor of aso-controlplane-identity" and "run notebook 04 again" in right.message
+    assert (source.target, source.layer, source.reason) == ("asocluster-aks: cluster-config", "source", "GitOperationFailed")
+    report.write(made, tmp_path)
+    assert len([case for case in _cases(tmp_path).values() if case.find("failure") is not None]) == 2
+
+
 def test_what_is_on_its_way_is_a_warning_and_does_not_stop_ci(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     documents.clusters["podinfo-dev-0-aks"]["properties"]["provisioningState"] = "Updating"
@@ -99,7 +115,7 @@ def test_a_side_that_cannot_be_read_is_said_once_and_hides_no_table(tmp_path: Pa
         "could not read from Azure", target="Azure Resource Graph", said="AuthorizationFailed: no"
     )
     made = gather.of_fleet(some_reports.fleet(documents))
-    assert list(made.unread) == ["graph"] and "AuthorizationFailed" in made.unread["graph"]
+    assert list(made.unread) == ["graph"] and made.findings == [] and "AuthorizationFailed" in made.unread["graph"]
     assert {table.name for table in made.tables} >= {"clusters", "pools", "costs", "releases"} and made.bad
     assert made.history == [], "nobody knows which clusters are compliant"
     page = report.write(made, tmp_path).read_text()
@@ -152,3 +168,20 @@ def test_reports_remember_how_the_fleet_was(tmp_path: Path) -> None:
     again = gather.of_fleet(some_reports.fleet(some_reports.documents(3)), [reports, runs])
     [compliance] = [plot for plot in again.plots if plot.name == "compliance"]
     assert "in 4 readings" in compliance.alt
+
+
+def test_a_row_of_the_doctors_is_a_finding_with_its_commands() -> None:
+    rows = [
+        {"finding": 1, "status": "broken", "layer": "aso", "cluster": "asocluster-aks", "object": "HelmRelease/aso2", "reason": "InstallFailed",
+         "message": "no", "meaning": "it means", "look": "kubectl get a\nkubectl get b", "fix": "mend it"},
+        {"finding": 2, "status": "stopped", "layer": "arm", "cluster": "podinfo-dev-0-aks", "message": "it is stopped"},
+    ]  # fmt: skip
+    frame = frames.build(TABLES["findings"], rows, source="test", read=some_reports.MADE)
+    first, second = (gather._found(row) for _, row in frame.iterrows())
+    assert (first.target, first.severity, first.commands) == (
+        "asocluster-aks: HelmRelease/aso2",
+        "error",
+        ("kubectl get a", "kubectl get b"),
+    )
+    assert (first.explanation, first.fix, first.reason) == ("it means", "mend it", "InstallFailed")
+    assert (second.target, second.severity, second.commands, second.reason) == ("podinfo-dev-0-aks", "warning", (), "")
