@@ -24,13 +24,12 @@ def costs(reading: Reading) -> Iterator[Row]:
 
 
 def _tier(item: Item) -> Row:
-    tier = str((item.get("sku") or {}).get("tier") or "")
-    note = "" if prices.tier(tier) else f"no price is recorded for the tier {tier or '(unknown)'}"
-    return {
-        "item": "control plane",
-        "sku": tier or None,
-        **_money(prices.tier(tier), 1, 1, note, stopped=power(item) == "Stopped"),
-    }
+    sku = item.get("sku") or {}
+    automatic = str(sku.get("name")) == "Automatic"  # has a price of its own, whatever its tier
+    tier = "Automatic" if automatic else str(sku.get("tier") or "")
+    price = prices.tier(tier)
+    note = "" if price else f"no price is recorded for the tier {tier or '(unknown)'}"
+    return {"item": "control plane", "sku": tier or None, **_money(price, 1, 1, note, stopped=power(item) == "Stopped")}
 
 
 def _pool(item: Item, pool: Item) -> Row:
@@ -50,6 +49,8 @@ def _priced(pool: Item, size: str, region: str) -> tuple[Price | None, str]:
         return None, "no price is recorded for Windows nodes"
     if pool.get("scaleSetPriority") == "Spot":
         return None, "a spot price changes all the time: none is recorded"
+    if not size:
+        return None, "its nodes are of several sizes: none is counted"
     price = prices.node(size, region)
     return price, "" if price else f"no price is recorded for {size} in {region}"
 

@@ -43,6 +43,7 @@ def test_the_tier_is_a_row_of_its_own_and_the_hub_stands_apart() -> None:
     [
         ({"vmSize": "Standard_M128s"}, "no price is recorded for Standard_M128s in eastus2"),
         ({"vmSize": "Standard_E16-4as_v5"}, "no price is recorded for Standard_E16-4as_v5 in eastus2"),
+        ({"vmSize": ""}, "its nodes are of several sizes: none is counted"),
         ({"osType": "Windows"}, "no price is recorded for Windows nodes"),
         ({"scaleSetPriority": "Spot"}, "a spot price changes all the time: none is recorded"),
     ],
@@ -52,6 +53,13 @@ def test_what_has_no_price_says_so_and_is_no_zero(changes: dict[str, str], note:
     pool_of(documents).update(changes)
     row = documents.fleet().costs().loc[("podinfo-prod", PROD, "pool/system")]
     assert row.note == note and row[["hour", "month", "month_max"]].isna().all() and row.units == 1
+
+
+def test_a_tier_without_a_price_says_so() -> None:
+    documents = Documents()
+    documents.clusters[PROD]["sku"] = {"name": "Automatic", "tier": "Standard"}
+    row = documents.fleet().costs().loc[("podinfo-prod", PROD, "control plane")]
+    assert row.note == "no price is recorded for the tier Automatic" and row[["hour", "month"]].isna().all()
 
 
 def test_a_region_without_prices_is_one_note_a_row() -> None:
