@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +345,30 @@ def test_a_pools_and_an_agents_change_show_in_the_cluster_and_the_configuration(
         )
         await graph.later()
         assert await graph.ask(query) == [{"state": "Non-Compliant"}]
+
+    in_graph(tmp_path, test)
+
+
+def test_a_group_and_a_resource_may_be_named_providers(tmp_path: Path) -> None:
+    async def test(graph: Graph) -> None:
+        group = await graph.client.group("providers")
+        identity = (await graph.client.identity(group, "providers"))["id"]
+        trust = {"issuer": "https://issuer.example/", "subject": "s", "audiences": ["api://AzureADTokenExchange"]}
+        path = f"{identity}/federatedIdentityCredentials/fic"
+        written = asyncio.create_task(graph.client.good("PUT", path, "2024-11-30", {"properties": trust}))
+        await graph.later(60)  # the write takes its time
+        await written
+        assert await graph.ask("resources | project id, type") == [
+            {"id": identity, "type": "microsoft.managedidentity/userassignedidentities"}
+        ]
+        containers = await graph.ask(
+            "resourcecontainers | where type endswith 'resourcegroups' | order by name asc | project name"
+        )
+        assert containers == [{"name": "Fleet-RG"}, {"name": "providers"}]
+        listed = await graph.client.good("GET", identity.rpartition("/")[0], "2024-11-30")
+        assert [item["id"] for item in listed["value"]] == [identity]
+        nested = await graph.client.good("GET", f"{identity}/federatedIdentityCredentials", "2024-11-30")
+        assert [item["name"] for item in nested["value"]] == ["fic"]
 
     in_graph(tmp_path, test)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleetlib.sandbox import trees
-from fleetlib.sandbox.arm.resource_id import GROUPS, ResourceId
+from fleetlib.sandbox.arm.resource_id import GROUPS, ResourceId, provider_at
 from fleetlib.sandbox.store import Store
 
 PARTITION = "arm"
@@ -98,10 +98,10 @@ def under(store: Store, scope: ResourceId | str, type_name: str = "") -> Iterato
 
 def _type_of(key: str) -> str:
     """The type that a key names, in lower case: said before the record is parsed, as most of a long list are others'."""
-    before, _, behind = key.rpartition("/providers/")
-    if not before and not key.startswith("/providers/"):
+    at = provider_at(key)
+    if at < 0:
         return GROUPS.lower()
-    namespace, *rest = behind.split("/")
+    namespace, *rest = key[at + len("/providers/") :].split("/")
     return "/".join((namespace, *rest[::2]))
 
 

@@ -1,4 +1,4 @@
-"""Resource ids: what is compared without regard to case and given back in the case it came in. Pure; imports nothing.
+"""Resource ids: what is compared without regard to case and given back in the case it came in. Pure; imports nothing of the project.
 
 `/subscriptions/{s}/resourceGroups/{g}/providers/{namespace}/{type}/{name}/{type}/{name}`, and the same once more behind it for
 a resource that extends another one (`.../providers/Microsoft.KubernetesConfiguration/extensions/flux`).
@@ -6,11 +6,21 @@ a resource that extends another one (`.../providers/Microsoft.KubernetesConfigur
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 GROUPS = "Microsoft.Resources/resourceGroups"
 SUBSCRIPTIONS = "Microsoft.Resources/subscriptions"
+
+
+_PROVIDERS = re.compile(r".*(/providers/)[^/]+\.[^/]", re.IGNORECASE)
+
+
+def provider_at(path: str) -> int:
+    """Where the last `/providers/` of a path stands that a namespace follows, or -1: groups and resources may bear that name, too."""
+    match = _PROVIDERS.match(path)
+    return match.start(1) if match else path.lower().rfind("/providers/")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fleetlib.sandbox import trees
 from fleetlib.sandbox.arm import access, engine, errors, locations, operations, records, refused
 from fleetlib.sandbox.arm.errors import ArmError
 from fleetlib.sandbox.arm.provider import Answer, Caller, Handler, Provider, Request, ResourceType
-from fleetlib.sandbox.arm.resource_id import ResourceId
+from fleetlib.sandbox.arm.resource_id import ResourceId, provider_at
 from fleetlib.sandbox.arm.throttle import Throttle
 from fleetlib.sandbox.arm.tokens import Verifier
 from fleetlib.sandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
@@ -179,7 +179,7 @@ class Arm:
     async def _answer_resource(self, call: _Call, caller: Caller) -> Answer:
         if call.path.lower().startswith(refused.MANAGEMENT_GROUPS):
             raise errors.not_emulated("management groups: the subscription is the highest scope")
-        at = call.path.lower().rfind("/providers/")
+        at = provider_at(call.path)
         if at < 0:
             raise errors.not_emulated(f"the path '{call.path}'")
         parts = call.path[at + len("/providers/") :].split("/")
@@ -348,4 +348,4 @@ def _collection_scope(path: str, type_name: str) -> ResourceId:
     """What a collection hangs on: the parent resource of a nested type, the scope of others."""
     if type_name.count("/") > 1:
         return ResourceId(path.rpartition("/")[0])
-    return ResourceId(path[: path.lower().rfind("/providers/")])
+    return ResourceId(path[: provider_at(path)])

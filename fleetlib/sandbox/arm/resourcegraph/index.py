@@ -8,6 +8,7 @@ nested in it or extends it, as a pool's change shows in its cluster. May import 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 
 from fleetlib.sandbox import fabric
@@ -91,7 +92,7 @@ class Index:
         store = self._sandbox.store
         first = records.get(store, key)
         members = [first] if first else []
-        if "/providers/" in key:
+        if _FAMILY.match(key):
             members += records.under(store, key)
         for resource in members:
             kind = self._types(resource.type)
@@ -110,7 +111,10 @@ async def _collect(watch: Watch, queue: asyncio.Queue[str], family_of: Callable[
         queue.put_nowait(family_of(event))
 
 
+_FAMILY = re.compile(r".*?/providers/[^/]+\.[^/]+/[^/]+/[^/]+")
+
+
 def family(key: str) -> str:
     """The key of the resource that a resource is, is nested in or extends: `.../providers/{namespace}/{type}/{name}`."""
-    before, provider, behind = key.partition("/providers/")
-    return before + provider + "/".join(behind.split("/")[:3])
+    match = _FAMILY.match(key)
+    return match[0] if match else key
