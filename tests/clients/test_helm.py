@@ -20,7 +20,7 @@ FLUX = "cluster-config"
 IMAGE = "ghcr.io/stefanprodan/podinfo"
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: web\nversion: 0.1.0\nappVersion: '6.9'\n",
-    "values.yaml": "colour: blue\nreplicas: 1\ntag: 6.9.0\ncheck: 'true'\n",
+    "values.yaml": "colour: blue\nreplicas: 1\ntag: 6.9.0\ncheck: 'true'\nprobe: [echo, reachable]\n",
     "values.schema.json": '{"type": "object", "properties": {"replicas": {"type": "integer", "minimum": 1}}}',
     "templates/NOTES.txt": "It is {{ .Values.colour }}, revision {{ .Release.Revision }}.\n",
     "templates/web.yaml": """
@@ -48,6 +48,12 @@ metadata:
 spec:
   backoffLimit: 0
   template: {spec: {restartPolicy: Never, containers: [{name: job, image: busybox:1.36, command: ["{{ .Values.check }}"]}]}}
+""",
+    "templates/tests/probe.yaml": """
+apiVersion: v1
+kind: Pod
+metadata: {name: {{ .Release.Name }}-probe, annotations: {helm.sh/hook: test, helm.sh/hook-delete-policy: before-hook-creation}}
+spec: {restartPolicy: Never, containers: [{name: probe, image: busybox:1.36, command: {{ toJson .Values.probe }}}]}
 """,
 }
 
@@ -146,6 +152,19 @@ def test_what_fails_is_recorded_and_rolled_back(helm: Helm, prod: Any, namespace
     states = [status for _, status, _ in helm.history("web", namespace)]
     assert states == ["superseded", "failed", "deployed"]
     assert prod.objects("configmap", "web", inside)["data"]["colour"] == "blue"
+    helm("uninstall", "web", inside)
+
+
+def test_a_releases_tests_run_what_a_container_here_can_run(helm: Helm, namespace: str, chart: str) -> None:
+    """The test's Pod and its log; a command that the sandbox does not know is named there."""
+    inside = f"--namespace={namespace}"
+    helm("install", "web", chart, inside)
+    said = helm("test", "web", inside, "--logs", "--timeout=30s")
+    assert "Phase:          Succeeded" in said and "reachable" in said
+    helm("upgrade", "web", chart, inside, "--set=probe={wget,web:80}")
+    done = helm.run("test", "web", inside, "--logs", "--timeout=30s")
+    assert done.returncode == 1 and "the sandbox does not run 'wget'" in done.stdout, done
+    assert helm.json("status", "web", inside)["info"]["status"] == "deployed", "a failed test changes nothing"
     helm("uninstall", "web", inside)
 
 

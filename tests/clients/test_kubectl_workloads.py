@@ -83,6 +83,29 @@ def test_orphans_stay_and_are_adopted(prod: Any, web: str) -> None:
     assert adopted["metadata"]["ownerReferences"][0]["kind"] == "Deployment"
 
 
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_pods_of_sets_are_orphaned_and_adopted(prod: Any, namespace: str, kind: str) -> None:
+    labels = {"app": "kept"}
+    container = {"name": "podinfo", "image": f"{IMAGE}:6.9.0"}
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        **({"serviceName": "kept", "replicas": 2} if kind == "StatefulSet" else {}),
+    }  # fmt: skip
+    manifest = yaml.safe_dump({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "kept"}, "spec": spec})
+
+    def pods() -> dict[str, str]:
+        prod("rollout", "status", f"{kind}/kept", "--timeout=30s", namespace)
+        found = prod.objects("pods", namespace, "-l", "app=kept")["items"]
+        return {item["metadata"]["uid"]: item["metadata"]["ownerReferences"][0]["uid"] for item in found}
+
+    prod("apply", "-f", "-", namespace, text=manifest)
+    before = pods()
+    prod("delete", kind, "kept", "--cascade=orphan", namespace)
+    prod("apply", "-f", "-", namespace, text=manifest)
+    uid = prod.objects(kind, "kept", namespace)["metadata"]["uid"]
+    assert before and pods() == dict.fromkeys(before, uid)
+
+
 def test_labels_and_annotations(prod: Any, web: str) -> None:
     assert prod("label", "pods", "--all", "tier=front", web).count("labeled") == 2
     assert len(names(prod, "pods", f"{web}")) == len(
