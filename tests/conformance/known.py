@@ -6,6 +6,9 @@ REASONS = {
     "protection": "PersistentVolumes and their claims have no finalizers that protect them while they are in use.",
     "node-taint": "A new Node is not tainted `not-ready`: there is no controller that would take the taint away.",
     "status-numbers": "The counts in the status of a workload are not validated.",
+    "columns": "Columns of Tables have no descriptions, except those of custom resources.",
+    "plain-tables": "Tables of EndpointSlices, PersistentVolumes and other kinds that are seldom listed have the name and the age only.",
+    "no-roles": "An empty Table of Roles has an empty list of rows, and not null.",
     "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
 }
 """A name for each reason -> the sentence that docs/sandbox.md has."""
@@ -15,6 +18,13 @@ DIFFERENCES = [
     ("cluster_life[volume]", "*", "protection"),
     ("cluster_life[node]", "* $.body.spec.taints", "node-taint"),
     ("status", "16 PATCH *", "status-numbers"),
+    ("tables", "* $.body.columnDefinitions[*].description", "columns"),
+    ("tables", "15 GET * $.body.rows", "no-roles"),
+    *(("tables", f"{number} GET * $.body.columnDefinitions", "plain-tables") for number in (23, 24, 25, 26, 28, 32)),
+    ("watch_sequence[configmaps]", "* $.body[0].object.columnDefinitions[*].description", "columns"),
+    ("watch_sequence[conformance.example.com/v1/widgets]", "* $.body[0].object.columnDefinitions[0].description", "columns"),
+    ("watch_beginnings[configmaps]", "* $.body[0].object.columnDefinitions[*].description", "columns"),
+    ("watch_beginnings[conformance.example.com/v1/widgets]", "* $.body[0].object.columnDefinitions[0].description", "columns"),
     ("scale", "7 PATCH *", "scale-patch"),
     ("scale", "19 PATCH *", "scale-patch"),
 ]

@@ -186,6 +186,8 @@ class Names:
         if isinstance(value, dict):
             return {member: self.name(found, member) for member, found in value.items()}
         if isinstance(value, list):
+            if key == "cells":
+                return [re.sub(r"^\d+s$", "<age>", self.name(cell)) if isinstance(cell, str) else cell for cell in value]
             if key == "causes" and all(item.get("reason") == "FieldManagerConflict" for item in value):
                 value = sorted(value, key=json.dumps)  # in the order of a Go map
             return [self.name(item) for item in value]
@@ -213,6 +215,7 @@ class Names:
         if self._generated is not None:
             text = self._generated.sub(r"\1<5 letters>", text)
         if key == "message":
+            text = re.sub(r"current: \d+", "current: <version>", text)
             text = _DOCUMENT.sub(lambda match: self._document(match[1]), text)
             text = re.sub(r"\b\d{2,}\b", lambda match: "<version>" if match[0] in self._versions else match[0], text)
         return _ADDRESS.sub("<address>", text)

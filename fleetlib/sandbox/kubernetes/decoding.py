@@ -42,7 +42,7 @@ def parse(data: bytes, *, as_yaml: bool = False) -> Any:
     try:
         return trees.parse(data)
     except ValueError:
-        raise Malformed(_json_problem(data)) from None
+        raise Malformed(json_problem(data)) from None
 
 
 def _parse_yaml(data: bytes) -> Any:
@@ -74,9 +74,9 @@ _JSON_PROBLEMS = {
 }
 
 
-def _json_problem(data: bytes) -> str:
+def json_problem(data: bytes) -> str:
     """What Go's decoder says of text that is no JSON."""
-    text = data.decode("utf-8", "replace")
+    text = data.decode("latin-1")  # Go speaks of bytes
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -104,15 +104,10 @@ def _in_array(text: str) -> bool:
 
 
 def _rune(character: str) -> str:
-    return (
-        "'\\''"
-        if character == "'"
-        else "'\"'"
-        if character == '"'
-        else f"'{character}'"
-        if character.isprintable()
-        else repr(character)
-    )
+    """A character as Go quotes it."""
+    if not character.isprintable():
+        return {"\n": r"'\n'", "\t": r"'\t'", "\r": r"'\r'"}.get(character, f"'\\u{ord(character):04x}'")
+    return r"'\''" if character == "'" else f"'{character}'"
 
 
 def document(data: bytes, kind: str, *, as_yaml: bool, typed: bool) -> dict[str, Any]:

@@ -126,7 +126,8 @@ def _authorize(request: Request, asked: Attributes) -> None:
 async def _resource(request: Request, wanted: Target) -> None:
     cluster, method = request.cluster, request.method
     resource = served(cluster, wanted)
-    watching = method == "GET" and not wanted.subresource and request.flag("watch")
+    asked = wanted.watched or (not wanted.name and request.flag("watch"))
+    watching = method == "GET" and not wanted.subresource and asked
     _authorize(request, _attributes(request, wanted, watching))  # first: a stranger does not learn what is served
     if resource is None:
         first = wanted.subresource.split("/")[0]
@@ -178,6 +179,9 @@ async def _one(request: Request, resource: Resource, wanted: Target) -> None:
     method, namespace, name = request.method, wanted.namespace, wanted.name
     if method == "GET":
         view = reading.View(request, resource)
+        version = request.query.get("resourceVersion", "")
+        if version and not version.isdigit():
+            raise errors.plain(500, reading.version_problem(version))
         await _send(request, 200, view.one(writing.read(request.cluster, resource, namespace, name).value))
         return
     if method == "PATCH":

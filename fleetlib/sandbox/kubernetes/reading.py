@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fleetlib.sandbox import trees
 from fleetlib.sandbox.clock import Clock
-from fleetlib.sandbox.kubernetes import errors, tables
-from fleetlib.sandbox.kubernetes.objects import Object, head
+from fleetlib.sandbox.kubernetes import decoding, errors, goform, tables
+from fleetlib.sandbox.kubernetes.objects import Object, dump, head
 from fleetlib.sandbox.kubernetes.request import Request
 from fleetlib.sandbox.kubernetes.resources import Resource
 from fleetlib.sandbox.kubernetes.selectors import (
@@ -44,12 +45,15 @@ FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("", "secrets"): ("type",), ("", "nodes"): ("spec.unschedulable",), ("", "namespaces"): ("status.phase",),
     ("", "services"): ("spec.clusterIP", "spec.type"),
-    ("", "replicationcontrollers"): ("status.replicas",), ("apps", "replicasets"): ("status.replicas",),
+    ("", "replicationcontrollers"): ("status.replicas",),
     ("batch", "jobs"): ("status.successful",),
 }  # fmt: skip
 """What can be selected by field besides metadata.name and metadata.namespace."""
 
 _EXPIRED = "The resourceVersion for the provided list is too old."
+_NOWHERE = (("", "nodes"), ("", "namespaces"))
+"""Kinds with fields of their own that cannot be selected by a namespace."""
+
 _EXPIRED_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
     "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
@@ -68,6 +72,8 @@ class View:
         self.cluster = request.cluster
         self.kind, self.table_version = _wanted(request.header(b"accept"))
         self.include = request.query.get("includeObject", "Metadata")
+        if self.kind == "Table":
+            self._check_include()
 
     def one(self, data: bytes) -> bytes:
         if not self.kind:
@@ -108,20 +114,20 @@ class View:
             shown = self.one(data)
         return b'{"type":"' + kind.encode() + b'","object":' + shown + b"}\n"
 
-    def bookmark(self, revision: int, *, initial: bool) -> bytes:
-        metadata: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+    def bookmark(self, revision: int, *, initial: bool, first: bool = False) -> bytes:
+        """A line of a watch that only says how far it is. `first`: nothing was sent before, so a Table names its columns."""
+        metadata: Object = {"resourceVersion": str(revision)}
         if initial:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         shown: Object = {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+        if self.resource.custom is None and not self.kind:
+            shown = goform.zero(self.resource.api_version, self.resource.kind, self.cluster.schema(self.resource)) | shown
         if self.kind == "Table":
-            shown = self._table([], {"resourceVersion": str(revision)}) | {
-                "rows": [
-                    {
-                        "cells": [],
-                        "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata},
-                    }
-                ]
-            }
+            shown = self._table([], {"resourceVersion": str(revision)})
+            about = {"kind": "PartialObjectMetadata", "apiVersion": shown["apiVersion"], "metadata": metadata}
+            if not first:
+                shown["columnDefinitions"] = None
+            shown["rows"] = [{"cells": tables.blank(self.resource, self.cluster.sandbox.clock.now()), "object": about}]
         elif self.kind:
             shown = {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self.table_version}", "metadata": metadata}
         return b'{"type":"BOOKMARK","object":' + json.dumps(shown, separators=(",", ":")).encode() + b"}\n"
@@ -131,8 +137,15 @@ class View:
         obj["apiVersion"] = self.resource.api_version
         return obj
 
+    def _check_include(self) -> None:
+        if self.include not in ("", "Metadata", "Object", "None"):
+            why = f"includeObject: Invalid value: {json.dumps(self.include)}: must be 'Metadata', 'Object', 'None', or empty"
+            raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
+
     def _table(self, objects: list[Object], metadata: Object) -> Object:
-        return tables.table(self.resource, objects, metadata, self.include, self.cluster.sandbox.clock.now())
+        return tables.table(
+            self.resource, objects, metadata, self.include, self.cluster.sandbox.clock.now(), self.table_version
+        )
 
 
 _MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
@@ -199,10 +212,11 @@ class Filter:
     def _supported(self, resource: Resource) -> tuple[str, ...]:
         assert self._fields is not None
         custom = [item["jsonPath"].lstrip(".") for item in (resource.custom or {}).get("selectableFields") or []]
-        known = ("metadata.name", "metadata.namespace", *FIELDS.get((resource.group, resource.plural), ()), *custom)
+        named = ("metadata.name",) if (resource.group, resource.plural) in _NOWHERE else ("metadata.name", "metadata.namespace")
+        known = (*named, *FIELDS.get((resource.group, resource.plural), ()), *custom)
         for requirement in self._fields.requirements:
             if requirement.field not in known:
-                raise errors.bad_request(f"field label not supported: {requirement.field}")
+                raise errors.bad_request(_unknown_field(resource, requirement.field))
         return tuple(requirement.field for requirement in self._fields.requirements)
 
     def matches(self, data: bytes) -> bool:
@@ -212,6 +226,15 @@ class Filter:
         if self._labels is not None and not self._labels.matches(obj["metadata"].get("labels")):
             return False
         return self._fields is None or self._fields.matches({path: _field(obj, path) for path in self._paths})
+
+
+def _unknown_field(resource: Resource, name: str) -> str:
+    """Kinds with fields of their own say it in one way, all others in another."""
+    if (resource.group, resource.plural) == ("batch", "jobs"):
+        return f'field label "{name}" not supported for Job'
+    if resource.custom is not None or (resource.group, resource.plural) in FIELDS:
+        return f"field label not supported: {name}"
+    return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def _field(obj: Object, path: str) -> str:
@@ -239,6 +262,7 @@ def select(request: Request, resource: Resource, namespace: str) -> tuple[list[R
     store, partition = request.cluster.sandbox.store, request.cluster.objects.partition
     prefix = resource.prefix + (f"{namespace}/" if namespace else "")
     wanted = Filter(request, resource)
+    check_options(request, watching=False)
     limit = _number(request, "limit") or None
     after, at = _position(request, store.revision(partition))
     found: list[Record] = []
@@ -270,22 +294,52 @@ def _too_old(after: str, limit: int | None) -> errors.StatusError:
 
 
 def _number(request: Request, name: str) -> int:
+    """A number in the query; one below zero says as little as none."""
     text = request.query.get(name) or "0"
-    if not text.isdigit():
+    if not text.removeprefix("-").isdigit():
         raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    return int(text)
+    return max(int(text), 0)
+
+
+def check_options(request: Request, *, watching: bool) -> None:
+    """Refuse options of a list or a watch that make no sense together. Source: apimachinery, `ValidateListOptions`."""
+    causes: errors.Causes = []
+
+    def forbid(field: str, why: str) -> None:
+        causes.append(errors.cause("FieldValueForbidden", f"Forbidden: {why}", field))
+
+    asked = request.query
+    match, initial = asked.get("resourceVersionMatch", ""), "sendInitialEvents" in asked
+    if watching and initial and match != "NotOlderThan":
+        forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+    elif watching and match and not initial:
+        forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+    if watching and match not in ("", "NotOlderThan"):
+        text = f'Unsupported value: {json.dumps(match)}: supported values: "NotOlderThan"'
+        causes.append(errors.cause("FieldValueNotSupported", text, "resourceVersionMatch"))
+    if match and not watching:
+        if not asked.get("resourceVersion"):
+            forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if asked.get("continue"):
+            forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        if match not in ("Exact", "NotOlderThan"):
+            text = f'Unsupported value: {json.dumps(match)}: supported values: "Exact", "NotOlderThan", ""'
+            causes.append(errors.cause("FieldValueNotSupported", text, "resourceVersionMatch"))
+        if match == "Exact" and asked.get("resourceVersion") == "0":
+            forbid("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+    if initial and not watching:
+        forbid("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    if causes:
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", causes)
 
 
 def _position(request: Request, current: int) -> tuple[str, int | None]:
     """Where a list starts: behind a key, as of a revision (None: now)."""
     token = request.query.get("continue")
     if token:
-        try:
-            found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            at = int(found["rv"])
-            return str(found["start"]), None if at == _LATEST else at
-        except (ValueError, KeyError, TypeError):
-            raise errors.bad_request("continue key is not valid: encoded continue token is invalid") from None
+        if request.query.get("resourceVersion") not in (None, "", "0"):
+            raise errors.bad_request("specifying resource version is not allowed when using continue")
+        return _continued(token)
     revision = _revision(request)
     if revision > current:
         raise errors.too_large_resource_version(revision, current)
@@ -294,12 +348,32 @@ def _position(request: Request, current: int) -> tuple[str, int | None]:
     return "", None
 
 
+def _continued(token: str) -> tuple[str, int | None]:
+    """Where a page says that the next one starts."""
+    why = "encoded continue token is invalid"
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        found = json.loads(text)
+        at = int(found["rv"])
+        return str(found["start"]), None if at == _LATEST else at
+    except binascii.Error:
+        pass
+    except ValueError:
+        why = decoding.json_problem(text)
+    except (KeyError, TypeError):
+        pass
+    raise errors.bad_request(f"invalid continue token: continue key is not valid: {why}")
+
+
 def _revision(request: Request) -> int:
     text = request.query.get("resourceVersion") or "0"
     if not text.isdigit():
-        text = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise errors.invalid("meta.k8s.io", "ListOptions", "", [errors.cause("FieldValueInvalid", text, "resourceVersion")])
+        raise errors.bad_request(f"invalid resource version: {version_problem(text)}")
     return int(text)
+
+
+def version_problem(text: str) -> str:
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
 def _continue(revision: int, key: str) -> str:
@@ -314,28 +388,18 @@ async def watch(request: Request, resource: Resource, namespace: str, name: str 
     """Stream changes until the client hangs up, the time is over, or the cluster goes away."""
     view, wanted = View(request, resource), Filter(request, resource)
     initial = request.flag("sendInitialEvents")
-    match = request.query.get("resourceVersionMatch", "")
-    if initial and match != "NotOlderThan":
-        text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise errors.invalid(
-            "meta.k8s.io", "ListOptions", "", [errors.cause("FieldValueForbidden", text, "resourceVersionMatch")]
-        )
+    check_options(request, watching=True)
     prefix = resource.prefix + (f"{namespace}/" if namespace else "")
     accepts: Callable[[bytes], bool] = wanted.matches
     if name:
         key = resource.key(namespace, name)
         prefix, accepts = key, (lambda data: True)
     opened = _open(request, resource, prefix, initial)
-    content_type = (
-        b"application/json;stream=watch"
-        if not view.kind
-        else (f"application/json;as={view.kind};g=meta.k8s.io;v={view.table_version};stream=watch".encode())
-    )
     await request.send(
         {
             "type": "http.response.start",
             "status": 200,
-            "headers": [(b"content-type", content_type), (b"cache-control", b"no-cache, private")],
+            "headers": [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")],
         }
     )
     if isinstance(opened, errors.StatusError):
@@ -353,12 +417,12 @@ async def watch(request: Request, resource: Resource, namespace: str, name: str 
                 start += view.event("ADDED", record.value, first)
                 first = False
         if initial:
-            start += view.bookmark(revision, initial=True)
+            start += view.bookmark(revision, initial=True, first=first)
         await _chunk(request, start)
         bookmarks = request.flag("allowWatchBookmarks")
         if bookmarks:
             helpers.append(asyncio.create_task(_bookmarks(request, stream, view)))
-        await _follow(request, stream, view, accepts, prefix if name else "", first)
+        await _follow(request, stream, view, accepts, prefix if name else "", first, revision)
         if bookmarks and not request.cluster.stopped:
             store = request.cluster.sandbox.store
             await _chunk(request, view.bookmark(store.revision(stream.partition), initial=False))
@@ -376,34 +440,35 @@ def _open(
     """The watch, what it starts with, at which revision; or the error that is its only event."""
     cluster = request.cluster
     store, partition = cluster.sandbox.store, cluster.objects.partition
-    since, current = _revision(request), store.revision(partition)
+    version = request.query.get("resourceVersion") or "0"
+    if not version.isdigit():
+        raise errors.plain(500, version_problem(version))
+    since, current = int(version), store.revision(partition)
     if cluster.sandbox.faults.take("watch-expired", cluster.id):
         return errors.expired(f"too old resource version: {since} ({current})")
-    if since > current:
-        raise errors.too_large_resource_version(since, current)
     if since == 0 or initial:
         page = store.list(partition, prefix)
         backlog = page.records if initial or request.query.get("sendInitialEvents") != "false" else []
         return store.watch(partition, prefix, since=page.revision), backlog, page.revision
     try:
-        return store.watch(partition, prefix, since=since), [], since
+        return store.watch(partition, prefix, since=min(since, current)), [], since
     except Compacted as error:
         return errors.expired(f"too old resource version: {since} ({error.oldest})")
 
 
 async def _follow(
-    request: Request, stream: Watch, view: View, accepts: Callable[[bytes], bool], only: str, first: bool
+    request: Request, stream: Watch, view: View, accepts: Callable[[bytes], bool], only: str, first: bool, since: int
 ) -> None:
-    """Send the events, all that have arrived in one chunk. The selector may turn a change into an addition or a deletion."""
+    """Send the events after `since`, all that have arrived in one chunk. The selector may turn a change into an addition or a deletion."""
     cluster = request.cluster
     async for event in stream:
         chunk = b""
         for item in (event, *stream.pending()):
-            if only and item.record.key != only:
+            if only and item.record.key != only or item.record.revision <= since:
                 continue
             kind = _event_kind(item, accepts)
             if kind:
-                chunk += view.event(kind, item.record.value, first)
+                chunk += view.event(kind, _shown(item, kind), first)
                 first = False
         if cluster.sandbox.faults.take("watch-expired", cluster.id):
             revision = event.record.revision
@@ -415,6 +480,15 @@ async def _follow(
             stream.close()
         if chunk:
             await _chunk(request, chunk)
+
+
+def _shown(event: Event, kind: str) -> bytes:
+    """What went out of a selector's sight is shown as it was last seen, at the version of the change."""
+    if kind != "DELETED" or event.kind == "DELETED" or event.previous is None:
+        return event.record.value
+    obj: Object = trees.parse(event.previous.value)
+    obj["metadata"]["resourceVersion"] = str(event.record.revision)
+    return dump(obj)
 
 
 def _event_kind(event: Event, accepts: Callable[[bytes], bool]) -> str:

@@ -36,6 +36,8 @@ class Target:
     namespace: str
     name: str
     subresource: str
+    watched: bool = False
+    """Whether the path is one of the old ones that begin with `watch/`."""
 
 
 @dataclass(slots=True)
@@ -147,11 +149,13 @@ def target(parts: list[str]) -> Target | None:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
+    if watched := rest[0] == "watch" and len(rest) > 1:
+        rest = rest[1:]
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
     name = rest[1] if len(rest) > 1 else ""
-    return Target(group, version, rest[0], namespace, name, "/".join(rest[2:]))
+    return Target(group, version, rest[0], namespace, name, "/".join(rest[2:]), watched)
 
 
 def served(cluster: Cluster, wanted: Target) -> Resource | None:

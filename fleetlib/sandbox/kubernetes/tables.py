@@ -16,20 +16,37 @@ Object = dict[str, Any]
 Cells = Callable[[Object, datetime], list[Any]]
 
 
-def table(resource: Resource, objects: list[Object], metadata: Object, include: str, now: datetime) -> Object:
-    """A meta.k8s.io/v1 Table."""
+def table(
+    resource: Resource, objects: list[Object], metadata: Object, include: str, now: datetime, version: str = "v1"
+) -> Object:
+    """A meta.k8s.io Table."""
     columns, cells = _columns(resource)
     rows = []
     for obj in objects:
         row: Object = {"cells": cells(obj, now)}
         if include == "Object":
             row["object"] = obj
-        elif include != "None":
-            row["object"] = partial(obj, "v1")
+        else:
+            row["object"] = None if include == "None" else partial(obj, version)
         rows.append(row)
     if not metadata and objects:
         metadata = {"resourceVersion": objects[-1]["metadata"].get("resourceVersion", "")}
-    return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns, "rows": rows}
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    }
+
+
+def blank(resource: Resource, now: datetime) -> list[Any]:
+    """The cells of an object that has nothing, which a bookmark has for an object."""
+    columns, cells = _columns(resource)
+    try:
+        return cells({"metadata": {"name": ""}, "spec": {}, "status": {}}, now)
+    except (KeyError, IndexError):  # kinds whose cells are made of what every object has
+        return ["" for _ in columns]
 
 
 def partial(obj: Object, version: str) -> Object:
@@ -71,10 +88,10 @@ def human(seconds: int) -> str:
 
 
 def _column(text: str) -> Object:
-    """`Name`, `Node:wide` (only with -o wide), `Ready:integer`."""
+    """`Name`, `Node:wide` (only with -o wide), `Ready:integer` or another type."""
     name, _, hint = text.partition(":")
     return {
-        "name": name, "type": "integer" if hint == "integer" else "string", "format": "name" if name == "Name" else "",
+        "name": name, "type": hint if hint in ("integer", "boolean", "date") else "string", "format": "name" if name == "Name" else "",
         "description": "", "priority": 1 if hint == "wide" else 0,
     }  # fmt: skip
 
@@ -92,13 +109,16 @@ def _columns(resource: Resource) -> tuple[list[Object], Cells]:
 # --- custom resources ------------------------------------------------------------------------------------------------
 
 
+_UNDESCRIBED = "Custom resource definition column (in JSONPath format):"
+
+
 def _custom(columns: list[Object]) -> tuple[list[Object], Cells]:
     if not columns:
         columns = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
     shown = [_column("Name")] + [
         {
             "name": column["name"], "type": column["type"], "format": column.get("format", ""),
-            "description": column.get("description", ""), "priority": column.get("priority", 0),
+            "description": column.get("description") or f"{_UNDESCRIBED} {column['jsonPath']}", "priority": column.get("priority", 0),
         }
         for column in columns
     ]  # fmt: skip
@@ -112,7 +132,7 @@ def _custom(columns: list[Object]) -> tuple[list[Object], Cells]:
 def _custom_cell(column: Object, obj: Object, now: datetime) -> Any:
     found = json_path(obj, column["jsonPath"])
     if not found:
-        return None if column["type"] != "date" else "<unknown>"
+        return None
     value = found[0]
     if column["type"] == "date":
         return age(value, now) if isinstance(value, str) else "<unknown>"
@@ -441,26 +461,26 @@ _BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
     ("", "namespaces"): (
         "Name|Status|Age", lambda obj, now: [_name(obj), (obj.get("status") or {}).get("phase", ""), _age(obj, now)]),
     ("", "secrets"): (
-        "Name|Type|Data:integer|Age",
+        "Name|Type|Data|Age",
         lambda obj, now: [_name(obj), obj.get("type", ""), len(obj.get("data") or {}), _age(obj, now)]),
     ("", "configmaps"): (
-        "Name|Data:integer|Age",
+        "Name|Data|Age",
         lambda obj, now: [_name(obj), len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), _age(obj, now)]),
     ("", "serviceaccounts"): (
-        "Name|Secrets:integer|Age", lambda obj, now: [_name(obj), len(obj.get("secrets") or []), _age(obj, now)]),
+        "Name|Age", lambda obj, now: [_name(obj), _age(obj, now)]),
     ("", "events"): (
         "Last Seen|Type|Reason|Object|Subobject:wide|Source:wide|Message|First Seen:wide|Count:wide|Name:wide", _event),
     ("", "endpoints"): ("Name|Endpoints|Age", _endpoints),
     ("", "persistentvolumeclaims"): (
         "Name|Status|Volume|Capacity|Access Modes|StorageClass|VolumeAttributesClass|Age|VolumeMode:wide", _claim),
-    ("apps", "deployments"): (f"Name|Ready|Up-to-date:integer|Available:integer|Age|{_WORKLOAD}", _deployment),
+    ("apps", "deployments"): (f"Name|Ready|Up-to-date|Available|Age|{_WORKLOAD}", _deployment),
     ("apps", "replicasets"): (f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD}", _replica_set),
     ("apps", "statefulsets"): ("Name|Ready|Age|Containers:wide|Images:wide", _stateful_set),
     ("apps", "daemonsets"): (
         f"Name|Desired:integer|Current:integer|Ready:integer|Up-to-date:integer|Available:integer|Node Selector|Age|{_WORKLOAD}",
         _daemon_set),
     ("batch", "jobs"): (f"Name|Status|Completions|Duration|Age|{_WORKLOAD}", _job),
-    ("batch", "cronjobs"): (f"Name|Schedule|Timezone|Suspend|Active:integer|Last Schedule|Age|{_WORKLOAD}", _cron_job),
+    ("batch", "cronjobs"): (f"Name|Schedule|Timezone|Suspend:boolean|Active:integer|Last Schedule|Age|{_WORKLOAD}", _cron_job),
     ("networking.k8s.io", "ingresses"): ("Name|Class|Hosts|Address|Ports|Age", _ingress),
     ("networking.k8s.io", "ingressclasses"): (
         "Name|Controller|Parameters|Age",
@@ -470,9 +490,9 @@ _BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
         lambda obj, now: [_name(obj), _selector({"selector": obj["spec"].get("podSelector")}), _age(obj, now)]),
     ("policy", "poddisruptionbudgets"): ("Name|Min Available|Max Unavailable|Allowed Disruptions:integer|Age", _pdb),
     ("autoscaling", "horizontalpodautoscalers"): (
-        "Name|Reference|Targets|MinPods|MaxPods|Replicas:integer|Age", _hpa),
-    ("rbac.authorization.k8s.io", "roles"): ("Name|Created At", _created),
-    ("rbac.authorization.k8s.io", "clusterroles"): ("Name|Created At", _created),
+        "Name|Reference|Targets|MinPods|MaxPods|Replicas|Age", _hpa),
+    ("rbac.authorization.k8s.io", "roles"): ("Name|Created At:date", _created),
+    ("rbac.authorization.k8s.io", "clusterroles"): ("Name|Created At:date", _created),
     ("rbac.authorization.k8s.io", "rolebindings"): (
         "Name|Role|Age|Users:wide|Groups:wide|ServiceAccounts:wide", _binding),
     ("rbac.authorization.k8s.io", "clusterrolebindings"): (
@@ -481,12 +501,14 @@ _BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
     ("storage.k8s.io", "storageclasses"): (
         "Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age", _storage_class),
     ("scheduling.k8s.io", "priorityclasses"): (
-        "Name|Value:integer|Global-Default|Age|PreemptionPolicy",
+        "Name|Value:integer|Global-Default:boolean|Age|PreemptionPolicy",
         lambda obj, now: [_name(obj), obj.get("value", 0), bool(obj.get("globalDefault")), _age(obj, now), obj.get("preemptionPolicy", "")]),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): (
         "Name|Webhooks:integer|Age", lambda obj, now: [_name(obj), len(obj.get("webhooks") or []), _age(obj, now)]),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): (
         "Name|Webhooks:integer|Age", lambda obj, now: [_name(obj), len(obj.get("webhooks") or []), _age(obj, now)]),
+    ("node.k8s.io", "runtimeclasses"): (
+        "Name|Handler|Age", lambda obj, now: [_name(obj), obj.get("handler", ""), _age(obj, now)]),
     ("coordination.k8s.io", "leases"): (
         "Name|Holder|Age", lambda obj, now: [_name(obj), (obj.get("spec") or {}).get("holderIdentity") or "", _age(obj, now)]),
 }  # fmt: skip

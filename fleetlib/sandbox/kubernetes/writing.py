@@ -105,7 +105,10 @@ def accept(request: Request, resource: Resource, obj: Object, namespace: str, na
         raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
     _prune(request, resource, obj)
     request.forget_managers = metadata.get("managedFields") == []
-    if resource.custom is None:
+    if resource.custom is not None:
+        for member in [member for member, value in metadata.items() if value in ("", [], {}, None)]:
+            del metadata[member]  # metadata is of a Go type whatever the object is
+    else:
         goform.form(obj, request.cluster.schema(resource))
     return obj
 
