@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import World
 from machine_world import ID, available, deployment, run, until
 
+from fleetlib.sandbox import fabric
 from fleetlib.sandbox.machine.client import KubeClient
 
 
@@ -86,5 +87,27 @@ def test_what_does_not_fit_is_not_scheduled(tmp_path: Path) -> None:
             "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
             "1 No preemption victims found for incoming pod."
         )
+
+    run(tmp_path, body)
+
+
+def test_a_deleted_cluster_goes_without_complaint(tmp_path: Path) -> None:
+    """Its components' watches end and find nothing: that is no news for the log."""
+
+    async def body(world: World, kube: KubeClient) -> None:
+        store, lines = world.sandbox.store, []
+        world.sandbox.log = lambda part, text: lines.append(text)
+        wanted = fabric.get_goal(store, "cluster", ID)
+        assert wanted is not None
+        wanted.deleted = True
+        fabric.put_goal(store, wanted)
+
+        async def gone() -> bool:
+            found = fabric.get_cluster_report(store, ID)
+            return found is None or found.state == "Deleted"
+
+        await until(world, gone)
+        await world.clock.advance(60)
+        assert [line for line in lines if "watch of" in line] == []
 
     run(tmp_path, body)
