@@ -354,6 +354,24 @@ for _name in COMMANDS:
     _table(_name)
 
 
+@main.command("doctor")
+@FILE
+@PAIRS
+@OUTPUT
+def find(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> None:
+    """What is wrong, in words: what it means, how to look closer, what mends it. Exit status 1 if anything is broken."""
+    from fleetlib.inspect import show
+    from fleetlib.inspect.fleet import Fleet
+    from fleetlib.session import connect
+
+    frame = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p")))).doctor()
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    click.echo(show.findings(frame, colour=colour) if output == "table" else _rendered(frame, output, wide=True))
+    _complain(frame)
+    if frame.attrs["unread"] or frame.status.isin(["broken", "unreachable"]).any():
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -31,6 +31,8 @@ CAUSES = (
     Cause(r"AADSTS90002|AADSTS900023", "Entra does not know the tenant in the aso-identity Secret", "run 02_create_aso_identity again"),
     Cause(r"ScopeLocked|following scope\(s\) are locked", "a lock in Azure forbids deleting the resource, so the object keeps its finalizer",
           "remove the lock that the message names (az lock list, az lock delete), then run 99_tear_down again; leave the finalizer alone"),
+    Cause(r"ABAC condition", "a condition on the caller's own role forbids this role assignment",
+          "conditions name roles, and usually principalType ServicePrincipal, which the runbook sends: ask for one that allows Contributor, or for Owner"),
     Cause(r"AuthorizationFailed|does not have authorization to perform action",
           "ASO's identity lacks a role at this scope",
           "the control plane's role is given in 02_create_aso_identity, the fleet group's in 04_prepare_fleet"),
@@ -76,6 +78,8 @@ CAUSES = (
           "choose one that 00_check_prerequisites lists"),
     Cause(r"field not declared in schema|unknown field", "a manifest has a property that the kind does not have",
           "correct it in Git: the message names the field"),
+    Cause(r"TooManyRequests|\b429\b", "Azure's budget of requests for this caller is used up for the moment",
+          "it is tried again by itself; if it lasts, lengthen ASO's resync (azureSyncPeriod), or spread the fleet over subscriptions", final=False),
     Cause(r"OperationNotAllowed|AnotherOperationInProgress|in progress", "another operation is still running on the resource",
           "it is tried again when that ends", final=False),
 )  # fmt: skip

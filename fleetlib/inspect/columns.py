@@ -6,6 +6,7 @@ added. May import nothing of the project.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ LAYERS = ("git", "source", "kustomization", "release", "aso", "arm", "extension"
 
 HUB, NONE = "(control plane)", "(none)"
 """What stands for an environment where there is none: for the control plane's own, and for what belongs to none."""
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """The key by which names are sorted: `prod-2` before `prod-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleetlib.inspect import costs, inside_rows, roles, rows, versions
+from fleetlib.inspect import costs, doctor, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.reading import Reading
 from fleetlib.kube import Kube
@@ -174,6 +174,13 @@ class Fleet:
         """
         return self._table("roles", "arm")
 
+    def doctor(self) -> View:
+        """What is wrong, worst first, each thing once: its meaning, commands to look closer, and the fix. Empty: all is well.
+
+        >>> fleet.doctor()[["object", "meaning", "fix"]]
+        """
+        return self._table("findings", "git", "hub", "arm", "graph")
+
     @_uncollected()
     def _table(self, name: str, *sides: str, **options: Any) -> View:
         from fleetlib.inspect import frames
@@ -204,6 +211,7 @@ MAKERS: dict[str, Callable[..., Iterable[rows.Row]]] = {
     "extensions": rows.extensions,
     "events": inside_rows.events,
     "operations": rows.operations,
+    "findings": doctor.findings,
     "versions": versions.versions,
     "costs": costs.costs,
     "roles": roles.roles,

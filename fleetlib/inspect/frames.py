@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas
 
-from fleetlib.inspect.columns import KIND, SIGNS, STATUS, TABLES, TEXT, TIME, Column, Table
+from fleetlib.inspect.columns import KIND, SIGNS, STATUS, TABLES, TEXT, TIME, Column, Table, natural
 
 _COLOURS = {
     "broken": "#9b1c31", "unreachable": "#9b1c31", "progressing": "#1f5f99", "stopped": "#5c5c5c", "unknown": "#5c5c5c", "ok": "#0b6e4f",
@@ -71,13 +71,8 @@ def _array(column: Column, values: Sequence[Any]) -> Any:
     if column.dtype == KIND and column.values:
         return pandas.Categorical(values, categories=list(column.values), ordered=True)
     if column.dtype == KIND:
-        return pandas.Categorical(values, categories=sorted({value for value in values if value is not None}, key=_natural))
+        return pandas.Categorical(values, categories=sorted({value for value in values if value is not None}, key=natural))
     return pandas.array(list(values), dtype=column.dtype)  # type: ignore[call-overload]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts `prod-2` before `prod-10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def worst_first(frame: pandas.DataFrame) -> pandas.DataFrame:

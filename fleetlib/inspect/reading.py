@@ -18,6 +18,7 @@ from fleetlib import environments
 from fleetlib.azure import rest
 from fleetlib.environments import Environment
 from fleetlib.errors import FleetError
+from fleetlib.inspect.columns import natural
 from fleetlib.kube import Kube, Object, Objects
 from fleetlib.session import Session
 
@@ -203,7 +204,7 @@ class Reading:
 
     def clusters(self) -> list[str]:
         """All workload clusters that Git, ASO or Azure knows."""
-        return sorted({*self.git.clusters, *self.named("ManagedCluster"), *self.arm.fleet})
+        return sorted({*self.git.clusters, *self.named("ManagedCluster"), *self.arm.fleet}, key=natural)
 
     def inside(self, kinds: Collection[str], *, fleet: bool = True, hub: bool = False) -> dict[str, Inside]:
         """What each cluster that runs says of itself, asked at the same time, each with its own time limit and its own error."""

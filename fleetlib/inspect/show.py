@@ -44,8 +44,12 @@ def _cell(value: str, width: int, number: bool) -> str:
 
 
 def _painted(part: str) -> str:
-    code = ANSI.get(part.strip())
-    return f"\x1b[{code}m{part}\x1b[0m" if code else part
+    return _coloured(part, part.strip())
+
+
+def _coloured(words: str, status: str) -> str:
+    code = ANSI.get(status)
+    return f"\x1b[{code}m{words}\x1b[0m" if code else words
 
 
 LEAST = 12
@@ -61,6 +65,23 @@ def _fit(widths: list[int], total: int) -> list[int]:
             break
         widths[widest] -= 1
     return widths
+
+
+def findings(frame: Any, *, colour: bool = False) -> str:
+    """`doctor`'s findings in words."""
+    if frame.empty:
+        return "nothing is wrong"
+    parts = []
+    for row in records(frame):
+        sign = frames.COLOURS[row["status"]][1]
+        head = f"{sign} {row['object']} on {row['cluster']}: {row['status']}"
+        said = ": ".join(part for part in (row["reason"], row["message"]) if part)
+        since = f", since {row['since'][:19].replace('T', ' ')} UTC" if row["since"] else ""
+        lines = [_coloured(head, row["status"]) if colour else head, f"  {row['meaning']}"]
+        lines += [f"  says: {said}{since}"] if said else []
+        lines += [f"  look: {line}" for line in (row["look"] or "").splitlines()]
+        parts.append("\n".join([*lines, f"  fix:  {row['fix']}"]))
+    return "\n\n".join(parts)
 
 
 def records(frame: Any) -> Iterator[dict[str, Any]]:

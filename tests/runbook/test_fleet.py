@@ -20,6 +20,7 @@ from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.kube import Kube
+from fleetlib.stages.aso_identity import AsoIdentity
 
 pytestmark = pytest.mark.xdist_group("runbook")
 
@@ -164,3 +165,27 @@ def test_a_cluster_made_anew_under_its_name_is_reached_again(fleet: Any) -> None
     current.stage("06").wait()
     after = tables.nodes().loc[PROD]
     assert set(after.status) == {"ok"} and set(after.index) != set(before.index)
+
+
+def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_broken(fleet: Any) -> None:
+    current = settled(fleet)
+    tables = Tables(current.session)
+    well = tables.doctor()
+    assert len(well) == 0 and well.attrs["unread"] == {}, well.T.to_string()
+    p = current.session.parameters
+    credential = current.session.azure.identities.federated_identity_credentials
+    trusted = credential.get(p.controlplane_group, p.aso_identity, p.aso_federated_credential)
+    trusted.issuer = "https://elsewhere.invalid/"
+    credential.create_or_update(p.controlplane_group, p.aso_identity, p.aso_federated_credential, trusted)
+    flux = ("helm.toolkit.fluxcd.io/v2", "HelmRelease", "podinfoprod", "cluster-config")
+    current.session.hub.merge(*flux, {"spec": {"suspend": True}})
+    found = tables.doctor().set_index("reason")
+    assert found.loc["Suspended", "object"] == "HelmRelease/podinfoprod" and PROD in found.loc["Suspended", "meaning"]
+    assert "is https://elsewhere.invalid/, the cluster's tokens say" in found.loc["PromiseNotKept", "message"]
+    line, options = command(current.home, "doctor")
+    done = subprocess.run(line, check=False, **options)
+    assert done.returncode == 1 and "fix:  run 02_create_aso_identity again" in done.stdout
+    AsoIdentity(current.session).apply_all()
+    current.session.hub.merge(*flux, {"spec": {"suspend": False}})
+    current.stage("06").wait()
+    assert len(tables.doctor()) == 0

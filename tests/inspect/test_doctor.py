@@ -1,0 +1,203 @@
+"""The findings: each thing once, worst first, in words; and nothing where all is well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fleet_documents import Documents, condition
+from test_fleet_tables import CASES, PROD, fault
+
+from fleetlib.change import Check
+from fleetlib.inspect import show
+from fleetlib.inspect.doctor import RULES
+from fleetlib.inspect.roles import Roles
+from fleetlib.inspect.versions import Offer
+
+SIZES = {"standard_d2as_v6": {"name": "Standard_D2as_v6", "family": "standardDasv6Family", "vcpus": 2, "available": True}}
+PLENTY = {"standardDasv6Family": (10, 1000), "cores": (10, 1000)}
+OFFERED = [Offer("1.35.8", ("KubernetesOfficial",), preview=False)]
+
+
+def assignment(group: str, **properties: Any) -> dict[str, Any]:
+    scope = f"/subscriptions/1f0c3c2e-5d1b-4a27-8f7a-0e9b6a4d2c10/resourceGroups/{group}"
+    return {
+        "name": f"of-{group}", "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/of-{group}",
+        "properties": {"scope": scope, "principalId": "aso", "roleDefinitionId": "/definitions/contributor", "principalType": "ServicePrincipal", **properties},
+    }  # fmt: skip
+
+
+class Patient(Documents):
+    """A fleet with all that the rules ask besides, and that is well."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assignments = [assignment("controlplane-rg"), assignment("myfleet-rg")]
+        self.besides: dict[str, Any] = {
+            "ASO's identity": [Check("its issuer fits ASO's tokens", "https://issuer", True)],
+            "roles": Roles(assignments, {"contributor": "Contributor"}, {}, "aso"),
+            "quota of eastus2": (SIZES, PLENTY),
+            "Kubernetes versions of eastus2": OFFERED,
+            "custom resource definitions": [definition("v1api20240901")],
+        }
+        self.budget = {"reads": 249, "writes": 199}
+
+    def findings(self) -> Any:
+        fleet = self.fleet()
+        reading = fleet._reading
+        assert reading is not None
+        reading._parts.update(self.besides)
+        reading._inside["asocluster-aks"].objects["Deployment"] = []
+        reading.session.azure.__dict__["subscription_id"] = "1f0c3c2e-5d1b-4a27-8f7a-0e9b6a4d2c10"
+        reading.session.azure.budget.update(self.budget)
+        return fleet.doctor()
+
+
+def definition(*stored: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "managedclusters.containerservice.azure.com"},
+        "spec": {"group": "containerservice.azure.com", "versions": [{"name": "v1api20240901"}]}, "status": {"storedVersions": list(stored)},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def patient() -> Patient:
+    from fleetlib.inspect.reading import Inside
+
+    found = Patient()
+    found.inside["asocluster-aks"] = Inside()
+    return found
+
+
+def test_a_fleet_that_is_well_has_no_findings(patient: Patient) -> None:
+    frame = patient.findings()
+    assert len(frame) == 0 and frame.attrs["unread"] == {} and show.findings(frame) == "nothing is wrong"
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[2] != "progressing"])
+def test_every_fault_of_the_join_is_one_finding_in_words(patient: Patient, name: str) -> None:
+    spoil, layer, status, reason, message = CASES[name]
+    spoil(patient)
+    frame = patient.findings()
+    assert len(frame) == 1, frame.T.to_string()
+    found = frame.iloc[0]
+    assert (found.layer, found.status, found.reason) == (layer, status, reason)
+    assert message in (found.message if isinstance(found.message, str) else "")
+    assert found.meaning.endswith(".") and found.fix and found.look
+    assert "{" not in found.look, "every command has its names"
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[2] == "progressing"])
+def test_work_in_progress_is_a_finding_only_when_it_lasts(patient: Patient, name: str) -> None:
+    spoil, layer, *_ = CASES[name]
+    spoil(patient)
+    frame = patient.findings()  # the documents' times are long ago; ARM tells none for a cluster
+    assert len(frame) == (layer not in ("arm",)), frame.T.to_string()
+    assert all("longer than the usual" in words for words in frame.meaning)
+
+
+def test_a_shared_fault_is_told_once_with_the_clusters_it_holds_back(patient: Patient) -> None:
+    fault("HelmRelease", "podinfoprod", reason="UpgradeFailed", message="no")(patient)
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert (found.cluster, found.object) == ("asocluster-aks", "HelmRelease/podinfoprod")
+    assert "It holds back podinfo-prod-0-aks, podinfo-prod-1-aks." in found.meaning
+    assert "KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n cluster-config describe helmrelease podinfoprod" in found.look
+
+
+def test_what_only_waits_for_a_cause_is_not_told_beside_it(patient: Patient) -> None:
+    fault("GitRepository", "cluster-config", reason="GitOperationFailed", message="no")(patient)
+    fault("Kustomization", "cluster-config-clusters", reason="DependencyNotReady", message="dependency not ready")(patient)
+    assert patient.findings().object.tolist() == ["GitRepository/cluster-config"]
+
+
+def test_azures_own_error_stands_beside_asos(patient: Patient) -> None:
+    fault("ManagedCluster", PROD, reason="Failed", message="the operation failed", severity="Warning")(patient)
+    patient.clusters[PROD]["properties"] |= {
+        "provisioningState": "Failed", "status": {"provisioningError": {"code": "QuotaExceeded", "message": "12 cores are left"}},
+    }  # fmt: skip
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert "the operation failed" in found.message and "QuotaExceeded: 12 cores are left" in found.message
+
+
+def test_the_worst_comes_first(patient: Patient) -> None:
+    patient.clusters[PROD]["properties"]["powerState"] = {"code": "Stopped"}
+    fault("GitRepository", "cluster-config", reason="GitOperationFailed", message="no")(patient)
+    assert patient.findings().status.tolist() == ["broken", "stopped"]
+
+
+def _trust(patient: Patient) -> None:
+    evidence = "is https://old, the cluster's tokens say https://new"
+    patient.besides["ASO's identity"] = [
+        Check("its issuer fits ASO's tokens", evidence, False, "run 02_create_aso_identity again")
+    ]
+
+
+def _no_role(patient: Patient) -> None:
+    patient.besides["roles"] = Roles([assignment("controlplane-rg")], {"contributor": "Contributor"}, {}, "aso")
+
+
+def _no_type(patient: Patient) -> None:
+    patient.besides["roles"].assignments[1]["properties"]["principalType"] = "Unknown"
+
+
+def _quota(patient: Patient) -> None:
+    patient.besides["quota of eastus2"] = (SIZES, {"standardDasv6Family": (10, 12), "cores": (10, 1000)})
+
+
+def _long_term(patient: Patient) -> None:
+    patient.besides["Kubernetes versions of eastus2"] = [
+        Offer("1.35.8", ("AKSLongTermSupport",), preview=False), Offer("1.36.1", ("KubernetesOfficial",), preview=False),
+    ]  # fmt: skip
+
+
+def _channel(patient: Patient) -> None:
+    patient.environments["podinfo-prod"].values["kubernetesVersion"] = "1.35"
+    patient.clusters[PROD]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": "stable"}
+
+
+def _budget(patient: Patient) -> None:
+    patient.budget["writes"] = 3
+
+
+def _stored(patient: Patient) -> None:
+    patient.besides["custom resource definitions"] = [definition("v1api20210501", "v1api20240901")]
+
+
+def _upgraded(patient: Patient) -> None:
+    CASES["not compliant"][0](patient)
+    patient.extensions[PROD][0]["properties"]["currentVersion"] = "1.20.0"
+
+
+BY_RULE = {
+    "identity": (_trust, "PromiseNotKept", "is https://old, the cluster's tokens say https://new"),
+    "role": (_no_role, "RoleAssignmentMissing", "notebook 04"),
+    "principal-type": (_no_type, "PrincipalType", "Unknown"),
+    "quota": (_quota, "QuotaTooSmallToGrow", "10 of 12 vCPUs"),
+    "version": (_long_term, "VersionNotSupported", "AKSLongTermSupport only"),
+    "channel-and-pin": (_channel, "AutoUpgradeAndPin", "upgradeChannel is stable, kubernetesVersion is pinned to 1.35"),
+    "budget": (_budget, "WritesNearlyUsedUp", "3 writes are left"),
+    "stored-versions": (_stored, "StoredVersionGone", "v1api20210501"),
+    "extension-upgraded": (_upgraded, "NewerThanTheOthers", "microsoft.flux is 1.20.0 here, 1.19.5 where"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_finds_what_it_is_for(patient: Patient, name: str) -> None:
+    spoil, reason, message = BY_RULE[name]
+    spoil(patient)
+    frame = patient.findings()
+    found = frame[frame.reason == reason]
+    assert len(found) >= 1, frame.T.to_string()
+    assert message in found.message.iloc[0] and found.fix.iloc[0] and found.look.iloc[0] and found.meaning.iloc[0].endswith(".")
+    words = show.findings(frame)
+    assert f"says: {reason}: " in words and "look: " in words and "fix:  " in words
+
+
+def test_a_hundred_clusters_behind_one_fault_are_one_finding() -> None:
+    from fleetlib.inspect.reading import Inside
+
+    patient = Patient({"podinfo-prod": 100})
+    patient.inside["asocluster-aks"] = Inside()
+    patient.object("GitRepository", "cluster-config")["status"]["conditions"] = [condition("False", "GitOperationFailed", "no")]
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert "podinfo-prod-2-aks and 97 more" in found.meaning
