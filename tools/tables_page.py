@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from fleetlib.inspect.columns import TABLES, Column, Table
+from fleetlib.inspect.doctor import RULES
 
 PAGE = Path(__file__).parent.parent / "docs" / "inspect.md"
+RULES_BEGIN, RULES_END = "<!-- rules: made by tools/tables_page.py -->", "<!-- end of rules -->"
 BEGIN, END = "<!-- tables: made by tools/tables_page.py -->", "<!-- end of tables -->"
 
 
@@ -30,10 +32,23 @@ def _line(column: Column, *, bold: bool) -> str:
     return f"| {name} | {column.dtype} | {column.meaning}{values} |"
 
 
+def rules() -> str:
+    """What `doctor` looks for besides the layers' own states."""
+    lines = ["| rule | looks for | without it |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {rule.title} | {rule.why} |" for name, rule in RULES.items())])
+
+
 def page(text: str) -> str:
     """The page with its tables as they are now."""
     tables = "\n\n".join(section(table) for table in TABLES.values())
-    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: f"{BEGIN}\n\n{tables}\n\n{END}", text, flags=re.DOTALL)
+    for begin, end, made in ((BEGIN, END, tables), (RULES_BEGIN, RULES_END, rules())):
+        text = re.sub(
+            f"{re.escape(begin)}.*{re.escape(end)}",
+            lambda _, b=begin, e=end, m=made: f"{b}\n\n{m}\n\n{e}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from fleetlib.azure import compute
 from fleetlib.change import Check
 from fleetlib.inspect import layers, versions
 from fleetlib.inspect.columns import LAYERS
-from fleetlib.inspect.layers import BROKEN, PROGRESSING, State
+from fleetlib.inspect.layers import BROKEN, PROGRESSING, Cluster, State
 from fleetlib.inspect.reading import FLUX, Item, Reading
 from fleetlib.inspect.rows import SEVERITY, Row, limit, parsed, pools_of
 from fleetlib.kube import Object
@@ -32,7 +32,7 @@ USUAL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `cluster` is where to look, `held` the clusters that it holds back."""
+    """One thing that is wrong. `cluster` is where to look, `held` the clusters it holds back, `same` others with the same fault."""
 
     status: str
     layer: str
@@ -45,12 +45,14 @@ class Finding:
     since: str | None = None
     look: tuple[str, ...] = ()
     held: tuple[str, ...] = field(default=(), compare=False)
+    same: tuple[str, ...] = field(default=(), compare=False)
 
     def row(self, number: int) -> Row:
-        held = f" It holds back {_several(self.held)}." if self.held else ""
+        more = f" It holds back {_several(self.held)}." if self.held else ""
+        more += f" The same on {_several(self.same)}." if self.same else ""
         return {
             "finding": number, "status": self.status, "layer": self.layer, "cluster": self.cluster, "object": self.object,
-            "reason": self.reason or None, "message": self.message or None, "since": self.since, "meaning": self.meaning + held,
+            "reason": self.reason or None, "message": self.message or None, "since": self.since, "meaning": self.meaning + more,
             "look": "\n".join(self.look) or None, "fix": self.fix,
         }  # fmt: skip
 
@@ -81,10 +83,20 @@ def _of_the_join(reading: Reading) -> Iterator[Finding]:
         if _worth_telling(reading, state):
             names = tuple(held.get((state.layer, state.target), ()))
             yield _finding(reading, hub, state, names)
+    yield from _of_the_clusters(reading, clusters)
+
+
+def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Finding]:
+    """The first fault of each cluster's own; clusters with the same fault are one finding."""
+    alike: dict[tuple[str, ...], list[tuple[str, State]]] = {}
     for cluster in clusters:
         own = [state for state in cluster.states if state.layer not in SHARED and not state.well]
         if own and _worth_telling(reading, own[0]):
-            yield _finding(reading, cluster.name, _with_azures_word(own), ())
+            state = _with_azures_word(own)
+            fault = (state.layer, state.status, state.reason, state.message.replace(cluster.name, "*"))
+            alike.setdefault(fault, []).append((cluster.name, state))
+    for (name, state), *others in alike.values():
+        yield replace(_finding(reading, name, state, ()), same=tuple(other for other, _ in others))
 
 
 def _waits(state: State) -> bool:

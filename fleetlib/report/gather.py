@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fleetlib import diagnosis
 from fleetlib.errors import FleetError
 from fleetlib.inspect import plots
 from fleetlib.inspect.drawing import Plot
-from fleetlib.inspect.fleet import MAKERS, Fleet
+from fleetlib.inspect.fleet import Fleet
 from fleetlib.report import history
 from fleetlib.report.model import Finding, Report, Table
 from fleetlib.run import Run
@@ -54,7 +53,7 @@ def _add_fleet(report: Report, connect: Callable[[], Fleet], earlier: Iterable[P
     frames = {name: frame for name in SHOWN if (frame := _read(report, now, name)) is not None}
     report.tables = [Table(frame) for frame in frames.values()]
     if "clusters" in frames:
-        report.findings = _doctor(report, now, frames)
+        report.findings = _doctor(report, now)
         point = history.now(frames["clusters"], report.made)
         report.history = [*history.collect(earlier, report.parameters), *([point] if point else [])]
     report.plots = _plots(report, now, frames)
@@ -83,9 +82,7 @@ def _plots(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> l
     return [draw(frames[name]) for name, draw in drawn if name in frames]
 
 
-def _doctor(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> list[Finding]:
-    if "findings" not in MAKERS:
-        return findings(frames, now.session.parameters.controlplane_cluster)
+def _doctor(report: Report, now: Fleet) -> list[Finding]:
     frame = _read(report, now, "doctor")
     return [] if frame is None else [_found(row) for _, row in frame.iterrows()]
 
@@ -107,49 +104,3 @@ def _text(value: Any) -> str:
     from fleetlib.inspect import frames
 
     return frames.text(value)
-
-
-OWN = {"sources": "source", "kustomizations": "kustomization", "releases": "release"}
-"""Tables that have the control plane's own Flux objects -> their layer."""
-
-
-def findings(frames: dict[str, pandas.DataFrame], hub: str) -> list[Finding]:
-    """What is not well: the control plane's own first, as it may be the cause of the rest; clusters with the same fault are one finding."""
-    found = [_missing(row) for _, row in frames["roles"].query("status == 'broken'").iterrows()] if "roles" in frames else []
-    for name, layer in OWN.items():
-        rows = frames[name].reset_index() if name in frames else None
-        if rows is not None:
-            broken = rows[(rows.cluster.astype(str) == hub) & (rows.status == "broken")]
-            found += [_own(layer, row) for _, row in broken.iterrows()]
-    return found + _by_fault(frames["clusters"])
-
-
-def _missing(row: Any) -> Finding:
-    return Finding(f"{_text(row.scope)}: {_text(row.role)} of {_text(row.principal)}", "aso", _text(row.message), "Missing")
-
-
-def _own(layer: str, row: Any) -> Finding:
-    cause = diagnosis.explain(f"{_text(row.reason)}: {_text(row.message)}")
-    target = f"{_text(row.cluster)}: {_text(row['name'])}"
-    return Finding(
-        target, layer, _text(row.message), _text(row.reason), cause.meaning if cause else "", cause.fix if cause else ""
-    )
-
-
-def _by_fault(clusters: pandas.DataFrame) -> list[Finding]:
-    """Worst first. What could not be read is no finding: it is said apart."""
-    rows = clusters[(clusters.status != "ok") & (clusters.reason.astype(str) != "Unread")].sort_values("status", kind="stable")
-    found: dict[tuple[str, str, str], list[Any]] = {}
-    for name, row in rows.iterrows():
-        found.setdefault((_text(row.first_broken_layer), _text(row.reason), _text(row.message)), []).append((str(name), row))
-    return [_explained(layer, reason, message, members) for (layer, reason, message), members in found.items()]
-
-
-def _explained(layer: str, reason: str, message: str, members: list[tuple[str, Any]]) -> Finding:
-    cause = diagnosis.explain(f"{reason}: {message}")
-    others = f" and {len(members) - 1} more" if len(members) > 1 else ""
-    name, row = members[0]
-    severity = "error" if row.status in ERRORS else "warning"
-    return Finding(
-        f"{name}{others}", layer, message, reason, cause.meaning if cause else "", _text(row.next_step), severity=severity
-    )

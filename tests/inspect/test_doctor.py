@@ -201,3 +201,12 @@ def test_a_hundred_clusters_behind_one_fault_are_one_finding() -> None:
     patient.object("GitRepository", "cluster-config")["status"]["conditions"] = [condition("False", "GitOperationFailed", "no")]
     (found,) = [row for _, row in patient.findings().iterrows()]
     assert "podinfo-prod-2-aks and 97 more" in found.meaning
+
+
+def test_clusters_with_the_same_fault_are_one_finding(patient: Patient) -> None:
+    for name in ("podinfo-prod-0-aks", PROD):
+        patient.object("ManagedCluster", name)["status"]["conditions"] = [
+            condition("False", "SkuNotAvailable", f"The size is not available for {name}", severity="Error")
+        ]
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert found.cluster == "podinfo-prod-0-aks" and found.meaning.endswith(f"The same on {PROD}.")

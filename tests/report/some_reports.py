@@ -31,7 +31,7 @@ MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 ENVIRONMENTS = ("podinfo-dev", "podinfo-prod", "podinfo-staging")
 KUBERNETES = [
-    {"version": minor, "capabilities": {"supportPlan": ["KubernetesOfficial"]}, "patchVersions": {f"{minor}.1": {}}} for minor in ("1.34", "1.35", "1.36")
+    {"version": minor, "capabilities": {"supportPlan": ["KubernetesOfficial"]}, "patchVersions": {f"{minor}.1": {}, f"{minor}.8": {}}} for minor in ("1.34", "1.35", "1.36")
 ]  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def fleet(found: Documents) -> Fleet:
         {"aso": "aso-controlplane-identity"},
         "aso",
     )
+    reading._parts |= {"ASO's identity": [], "quota of eastus2": ({}, {}), "custom resource definitions": []}
     reading.session.azure.subscription_id = SUBSCRIPTION
     reading._inside.setdefault("asocluster-aks", Inside({"Deployment": []}))
     made.snapshot = lambda: made  # type: ignore[method-assign]

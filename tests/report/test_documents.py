@@ -79,7 +79,12 @@ def test_a_fault_that_many_clusters_share_is_one_finding(tmp_path: Path) -> None
     for name in documents.clusters:
         documents.configurations[name][0]["properties"]["complianceState"] = "Non-Compliant"
     made = gather.of_fleet(some_reports.fleet(documents))
-    assert [finding.target for finding in made.findings] == ["podinfo-dev-0-aks and 29 more"] and made.bad
+    (finding,) = made.findings
+    assert (
+        finding.target == "podinfo-dev-0-aks: podinfo-dev-0-aks/cluster-config"
+        and "and 26 more" in finding.explanation
+        and made.bad
+    )
     report.write(made, tmp_path)
     failed = [name for name, case in _cases(tmp_path).items() if case.find("failure") is not None]
     assert len(failed) == 30, "each cluster is a case of its own for CI"
@@ -93,9 +98,13 @@ def test_the_control_planes_own_faults_are_findings_even_without_a_cluster(tmp_p
     reading: Any = fleet._reading
     reading._parts["roles"].assignments.pop()
     made = gather.of_fleet(fleet)
-    right, source = made.findings
-    assert right.target == "myfleet-rg: Contributor of aso-controlplane-identity" and "run notebook 04 again" in right.message
-    assert (source.target, source.layer, source.reason) == ("asocluster-aks: cluster-config", "source", "GitOperationFailed")
+    source, right = made.findings
+    assert right.target == "asocluster-aks: role Contributor on myfleet-rg" and "run notebook 04 again" in right.fix
+    assert (source.target, source.layer, source.reason) == (
+        "asocluster-aks: GitRepository/cluster-config",
+        "source",
+        "GitOperationFailed",
+    )
     report.write(made, tmp_path)
     assert len([case for case in _cases(tmp_path).values() if case.find("failure") is not None]) == 2
 
@@ -103,6 +112,11 @@ def test_the_control_planes_own_faults_are_findings_even_without_a_cluster(tmp_p
 def test_what_is_on_its_way_is_a_warning_and_does_not_stop_ci(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     documents.clusters["podinfo-dev-0-aks"]["properties"]["provisioningState"] = "Updating"
+    made = gather.of_fleet(some_reports.fleet(documents))
+    assert made.findings == [] and not made.bad
+    documents.hub["ManagedCluster"][0]["status"]["conditions"] = [
+        some_reports.condition("False", "Reconciling", "", severity="Info")  # since long ago
+    ]
     made = gather.of_fleet(some_reports.fleet(documents))
     assert [finding.severity for finding in made.findings] == ["warning"] and not made.bad
     report.write(made, tmp_path)
