@@ -1,4 +1,5 @@
-"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, memory, and the fleet's views.
+"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, memory, the Kubernetes API
+against kube-apiserver, and the fleet's views.
 
 Absolute times depend on the machine; the ratios are what the project promises. Exits 1 if a promise is not kept.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.board import Board
 from benchmarks.fleet import fleet
+from benchmarks.kubernetes import compare as against_kube_apiserver
 
 ROOT = Path(__file__).parent.parent
 FLEET = Path(sys.executable).with_name("fleet")
@@ -124,6 +126,7 @@ def main() -> int:
         ours, theirs, memory = demo(folder)
         board.at_most(f"the whole demo {ours:.1f} s against as many empty notebooks {theirs:.1f} s", ours / theirs, 2.5)
         board.at_most("memory of the sandbox with the demo's fleet", memory, 300, "MB")
+        against_kube_apiserver(board, folder)
     fleet(board)
     return 0 if board.kept else 1
 
