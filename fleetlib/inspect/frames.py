@@ -174,6 +174,9 @@ def _html(frame: Any, table: Table) -> str:
         f"<div style='color:{COLOURS['broken'][0]}'>not read: {escape(why)}</div>"
         for why in frame.attrs.get("unread", {}).values()
     )
+    if frame.empty:
+        words = "✓ nothing is wrong" if table.name == "findings" else "none"
+        return f"<b>{words}</b><div style='font-size:85%;opacity:.75'>{escape(' · '.join(said(frame, SHOWN)))}</div>{unread}"
     return (
         f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
         f"<div style='font-size:85%;opacity:.75'>{escape(' · '.join(said(frame, SHOWN)))}</div>{unread}"
