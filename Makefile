@@ -46,7 +46,7 @@ go-clients: # helm and kustomize, from the Go module proxy; tests skip what is n
 	else echo "no Go toolchain: the tests of helm and kustomize are skipped"; fi
 
 test-clients: $(CLIENTS)/.installed go-clients ## Run the real Azure CLI, helm and kustomize (built if there is Go) against the sandbox
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/clients_az $(GO_TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests/clients_az $(GO_TESTS)
 
 check: $(STAMP) ## Lint, types, import directions, notebook hygiene
 	$(BIN)/ruff check .

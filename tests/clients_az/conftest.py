@@ -101,10 +101,3 @@ def shell(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A sandbox for the module; its clock is instant."""
     with opened(tmp_path_factory.mktemp("az") / "home", "instant") as found:
         yield found
-
-
-@pytest.fixture
-def new_shell(installed: None, tmp_path: Path) -> Iterator[Shell]:
-    """A sandbox for the test."""
-    with opened(tmp_path / "home", "instant") as found:
-        yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clients_az.conftest import Shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("az-clusters")]
+pytestmark = pytest.mark.slow
 
 ON = "-g rg -n one"
 POOL = "-g rg --cluster-name one"
@@ -14,8 +14,9 @@ POOL = "-g rg --cluster-name one"
 @pytest.fixture(scope="module")
 def cluster(shell: Shell) -> Shell:
     """The shell, with a cluster `one` that is one minor version behind."""
-    shell("az provider register -n Microsoft.ContainerService --wait; az group create -n rg -l eastus2 -o none")
+    shell("az provider register -n Microsoft.ContainerService; az group create -n rg -l eastus2 -o none")
     shell(f"az aks create {ON} --node-count 1 -k 1.35.7 --node-vm-size Standard_D2as_v5 --generate-ssh-keys -o none")
+    shell(f"az aks get-credentials {ON}")
     return shell
 
 
@@ -91,7 +92,7 @@ def test_what_a_user_is_told(cluster: Shell, command: str, words: str) -> None:
 
 def test_scaling_and_pools(cluster: Shell) -> None:
     assert cluster.json(f"az aks scale {ON} --node-count 2 --query agentPoolProfiles[0].count") == 2
-    cluster(f"az aks get-credentials {ON} --overwrite-existing && kubectl wait --for=condition=Ready nodes --all --timeout=60s")
+    cluster("kubectl wait --for=condition=Ready nodes --all --timeout=60s")
     assert len(cluster("kubectl get nodes -o name").split()) == 2
     added = cluster.json(f"az aks nodepool add {POOL} -n more --node-count 1 --labels a=b --node-taints x=y:NoSchedule")
     assert (added["mode"], added["nodeLabels"], added["nodeTaints"]) == ("User", {"a": "b"}, ["x=y:NoSchedule"])
@@ -150,26 +151,3 @@ def test_a_group_goes_with_its_clusters_and_their_nodes_groups(cluster: Shell) -
     cluster("az group delete -n rg --yes")
     assert cluster.json("az group list --query [].name") == []
     assert cluster.json("az aks list") == []
-
-
-def test_no_wait_and_wait_while_time_passes(new_shell: Shell) -> None:
-    """What `--no-wait` left behind is watched on the demo clock; `realistic` holds it still meanwhile, however slow this machine is."""
-    shell = new_shell
-    shell("az provider register -n Microsoft.ContainerService --wait; az group create -n rg -l eastus2 -o none")
-    shell.clock("realistic")
-    shell(f"az aks create {ON} --node-count 1 --generate-ssh-keys --no-wait")
-    assert shell.json(f"az aks show {ON} --query provisioningState") == "Creating"
-    busy = shell.fails(f"az aks scale {ON} --node-count 2")
-    assert "(OperationNotAllowed) Operation is not allowed: Another operation (Creating) is in progress" in busy
-    shell.clock("demo")
-    shell(f"az aks wait {ON} --created --interval 1 --timeout 120")
-    assert shell.json(f"az aks show {ON} --query provisioningState") == "Succeeded"
-    shell(f"az aks nodepool add {POOL} -n more --node-count 1 --no-wait")
-    shell(f"az aks nodepool wait {POOL} -n more --created --interval 1 --timeout 120")
-    assert shell.json(f"az aks nodepool show {POOL} -n more --query provisioningState") == "Succeeded"
-    shell.clock("realistic")
-    shell(f"az aks delete {ON} --yes --no-wait")
-    assert shell.json(f"az aks show {ON} --query provisioningState") == "Deleting"
-    shell.clock("demo")
-    shell(f"az aks wait {ON} --deleted --interval 1 --timeout 120")
-    assert shell.json("az aks list") == []

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from clients_az.conftest import Shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("az-resources")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def group(shell: Shell) -> Shell:
     """The shell, with a group `rg` and an identity `who` in it."""
-    shell("az provider register -n Microsoft.ManagedIdentity --wait; az group create -n rg -l eastus2 --tags a=b -o none")
+    shell("az provider register -n Microsoft.ManagedIdentity; az group create -n rg -l eastus2 --tags a=b -o none")
     shell("az identity create -g rg -n who -o none")
     return shell
 
@@ -115,7 +115,7 @@ def test_federated_credentials(group: Shell) -> None:
 
 
 def test_compute(shell: Shell) -> None:
-    shell("az provider register -n Microsoft.Compute --wait")
+    shell("az provider register -n Microsoft.Compute")
     usages = {one["name"]["value"]: (one["currentValue"], one["limit"]) for one in shell.json("az vm list-usage -l eastus2")}
     assert int(usages["cores"][0]) == 0 and int(usages["cores"][1]) > 0
     sizes = shell.json("az vm list-skus -l eastus2 --size Standard_D2as_v6")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from clients_az.conftest import FLEET, Shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("az-seed")]
+pytestmark = pytest.mark.slow
 
 SEED = "https://github.com/markjgardner/aks-multi-cluster-management"
 
@@ -117,7 +117,7 @@ def test_the_seeds_commands(shell: Shell, built: subprocess.CompletedProcess[str
     nodes = shell("kubectl wait --for=condition=Ready nodes --all --timeout=60s")
     assert nodes.startswith("node/aks-nodepool1-")
 
-    shell("az provider register -n Microsoft.KubernetesConfiguration --wait")
+    shell("az provider register -n Microsoft.KubernetesConfiguration")
     shell(FLUX, SEED=SEED)
     shell("kubectl wait -n cluster-config kustomization/cluster-config-controlplane --for=condition=Ready --timeout=60s")
     shell("kubectl get configmap from-controlplane -n cluster-config")
