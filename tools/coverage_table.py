@@ -14,6 +14,7 @@ import importlib.util
 import json
 import re
 import ssl
+import sys
 import tempfile
 import urllib.error
 import urllib.parse
@@ -305,8 +306,9 @@ if __name__ == "__main__":
             asked = answers(lifecycle.up(state))
         finally:
             lifecycle.down(state)
-    for operation, answer in absent(asked):
-        print(f"{operation.client} {operation.name}: {operation.method} {operation.url}\n    {answer}")
-    if not absent(asked):
-        DOCUMENT.write_text(replaced(DOCUMENT.read_text(), render(asked)))
-        print(f"{DOCUMENT}: {len(asked)} operations")
+    if missing := absent(asked):
+        sys.exit(
+            "\n".join(f"{found.client} {found.name}: {found.method} {found.url}\n    {answer}" for found, answer in missing)
+        )
+    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), render(asked)))
+    print(f"{DOCUMENT}: {len(asked)} operations")
