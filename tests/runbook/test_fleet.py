@@ -20,6 +20,7 @@ from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.kube import Kube
+from fleetlib.sandbox import lifecycle
 from fleetlib.stages.aso_identity import AsoIdentity
 
 pytestmark = pytest.mark.xdist_group("runbook")
@@ -189,3 +190,13 @@ def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_bro
     current.session.hub.merge(*flux, {"spec": {"suspend": False}})
     current.stage("06").wait()
     assert len(tables.doctor()) == 0
+
+
+def test_what_azure_throttles_is_asked_again_when_azure_says(fleet: Any, calls: list[str]) -> None:
+    current = settled(fleet)
+    throttle = {"name": "throttled", "target": "*/myfleet-rg/*managedClusters", "times": 1}
+    lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", throttle)
+    frame = Tables(current.session).clusters()
+    assert set(frame.status) == {"ok"} and frame.attrs["unread"] == {}
+    left = lifecycle.ask(current.home / "sandbox", "GET", "/sandbox/status")["faults"]
+    assert all(fault.get("times") == 0 for fault in left), f"it struck: {left}"
