@@ -372,6 +372,22 @@ def find(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> 
         sys.exit(1)
 
 
+@main.command("drift")
+@FILE
+@PAIRS
+@OUTPUT
+@click.option("--wide", is_flag=True, help="All columns, nothing cut.")
+@click.option("--shallow", is_flag=True, help="Do not ask each cluster for changes made by hand.")
+def compare(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str, wide: bool, shallow: bool) -> None:
+    """Where what is declared and what there is differ, field by field, in both directions. Exit status 1 if there is any."""
+    from fleetlib.inspect.fleet import Fleet
+    from fleetlib.session import connect
+
+    frame = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p")))).drift(deep=not shallow)
+    _print(frame, output, wide)
+    sys.exit(1 if len(frame) else 0)
+
+
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

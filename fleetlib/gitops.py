@@ -283,7 +283,8 @@ class Chart:
         except helm_python.HelmError as error:
             raise FinalError("the chart does not render", target=str(self.folder.name), said=str(error)) from None
         texts = [text for path, text in sorted(files.items()) if path.endswith((".yaml", ".yml"))]
-        return [obj for text in texts for obj in yaml.safe_load_all(text) if obj]
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
+        return [obj for text in texts for obj in yaml.load_all(text, Loader=loader) if obj]
 
     def package(self, destination: Path) -> Path:
         """The chart as `<name>-<version>.tgz`, byte for byte the same for the same content: its digest says if it changed."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleetlib.inspect import costs, doctor, inside_rows, roles, rows, versions
+from fleetlib.inspect import costs, doctor, drift, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.reading import Reading
 from fleetlib.kube import Kube
@@ -181,6 +181,13 @@ class Fleet:
         """
         return self._table("findings", "git", "hub", "arm", "graph")
 
+    def drift(self, *, deep: bool = True) -> View:
+        """Where what is declared and what there is differ, field by field, in both directions. `deep`: also inside the clusters.
+
+        >>> fleet.drift().query("kind == 'orphan'")
+        """
+        return self._table("drift", "git", "hub", "arm", "graph", deep=deep)
+
     @_uncollected()
     def _table(self, name: str, *sides: str, **options: Any) -> View:
         from fleetlib.inspect import frames
@@ -212,6 +219,7 @@ MAKERS: dict[str, Callable[..., Iterable[rows.Row]]] = {
     "events": inside_rows.events,
     "operations": rows.operations,
     "findings": doctor.findings,
+    "drift": drift.differences,
     "versions": versions.versions,
     "costs": costs.costs,
     "roles": roles.roles,

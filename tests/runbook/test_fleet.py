@@ -26,7 +26,7 @@ from fleetlib.stages.aso_identity import AsoIdentity
 pytestmark = pytest.mark.xdist_group("runbook")
 
 PROD, STAGING = "podinfo-prod-0-aks", "podinfo-staging-0-aks"
-EMPTY_ON_A_HEALTHY_FLEET = {"findings", "drift"}
+EMPTY_ON_A_HEALTHY_FLEET = {"findings", "drift"}  # test_drift.py and the doctor's test below
 
 
 def settled(fleet: Any) -> Any:

@@ -1,0 +1,292 @@
+"""Where what is declared and what there is differ: Git against the control plane, the control plane against Azure, Flux against the clusters.
+
+Only what is declared counts: a default that Azure filled in is no difference, nor is what an autoscaler decides. May import `reading`,
+`layers`, `rows`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fleetlib.errors import RetryableError
+from fleetlib.gitops import Chart
+from fleetlib.inspect.inside_rows import APPLIERS, WORKLOADS
+from fleetlib.inspect.reading import Item, Reading
+from fleetlib.inspect.rows import Row
+from fleetlib.kube import Object
+
+ASO_KINDS = ("ManagedCluster", "Extension", "FluxConfiguration")
+CHART = "charts/podinfocluster"
+
+BY_FLUX = "Flux puts it back within its interval, unless it is suspended; commit it if it is meant to stay"
+BY_ASO = "ASO puts it back when it next reconciles; declare it in Git if it is meant to stay"
+
+Path = tuple[str, ...]
+Same = Callable[[Path, Any, Any], bool]
+
+
+def differences(reading: Reading, deep: bool) -> Iterator[Row]:
+    """All differences, in the order of the layers."""
+    found = [*_git(reading), *_azure(reading), *(_inside(reading) if deep else ())]
+    for number, row in enumerate(found, 1):
+        yield {"difference": number, **row}
+
+
+# --- Git against the control plane ------------------------------------------------------------------------------------
+
+
+def _git(reading: Reading) -> Iterator[Row]:
+    if "git" in reading.unread or "hub" in reading.unread:
+        return
+    nothing: dict[tuple[str, str], Object] = {}
+    declared = reading.also("the rendered chart", _rendered, nothing)
+    if "the rendered chart" in reading.unread:
+        return
+    for (kind, name), obj in declared.items():
+        actual = reading.named(kind).get(name)
+        row = {"cluster": _cluster(obj), "layer": "aso", "object": f"{kind}/{name}"}
+        if actual is None:
+            yield row | {"kind": "missing", "fix": "Flux makes it within its interval: if not, look at fleet releases"}
+            continue
+        for path, wanted, there in compare(obj["spec"], actual["spec"], _exactly):
+            by, since = owner(actual, ("spec", *path))
+            yield row | _changed(path, wanted, there) | {"by": by, "since": since, "fix": BY_FLUX}
+    known = {_cluster(obj) for obj in declared.values()}
+    for kind in ASO_KINDS:
+        for name, obj in reading.named(kind).items():
+            if (kind, name) not in declared and (kind == "ManagedCluster" or _cluster(obj) in known):
+                fix = "declare it in Git, or delete the object: then ASO deletes what it stands for in Azure"
+                by, since = owner(obj, ("spec",))
+                yield {
+                    "cluster": _cluster(obj), "layer": "aso", "object": f"{kind}/{name}", "kind": "orphan", "by": by, "since": since, "fix": fix,
+                }  # fmt: skip
+
+
+def _rendered(reading: Reading) -> dict[tuple[str, str], Object]:
+    """(kind, name) -> the object that the chart makes, for every environment: rendered once each, by Helm's own code."""
+    chart, namespace = Chart(reading.session.repository.folder / CHART), reading.session.parameters.cluster_namespace
+    found = [obj for env in reading.git.environments.values() for obj in chart.render(env.release, namespace, env.values)]
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in found if obj["kind"] in ASO_KINDS}
+
+
+def _cluster(obj: Object) -> str:
+    return str(obj["metadata"]["name"] if obj["kind"] == "ManagedCluster" else obj["spec"]["owner"]["name"])
+
+
+# --- the control plane against Azure ----------------------------------------------------------------------------------
+
+
+def _azure(reading: Reading) -> Iterator[Row]:
+    if "hub" in reading.unread or "arm" in reading.unread:
+        return
+    objects = reading.named("ManagedCluster")
+    fleet = {name.lower(): item for name, item in reading.arm.fleet.items()}
+    for name, obj in objects.items():
+        yield from _against(obj, fleet.get(azure_name(obj).lower()), name, "arm", _managed_cluster)
+    declared = {azure_name(obj).lower() for obj in objects.values()} | {name.lower() for name in reading.git.clusters}
+    group = reading.session.parameters.fleet_group
+    for name, item in fleet.items():
+        if name not in declared:
+            fix = f"declare it in Git, or delete it: az aks delete -g {group} -n {item['name']}"
+            yield {
+                "cluster": item["name"],
+                "layer": "arm",
+                "object": f"managedClusters/{item['name']}",
+                "kind": "orphan",
+                "fix": fix,
+            } | _modified(item)
+    if "graph" not in reading.unread:
+        for kind, layer, known in (
+            ("Extension", "extension", reading.graph.extensions), ("FluxConfiguration", "flux", reading.graph.configurations),
+        ):  # fmt: skip
+            yield from _in_azure_of(reading, kind, layer, known)
+
+
+def _in_azure_of(reading: Reading, kind: str, layer: str, known: Mapping[str, list[Item]]) -> Iterator[Row]:
+    """Extensions, or Flux configurations: both ways."""
+    wanted: dict[tuple[str, str], Object] = {}
+    for obj in reading.named(kind).values():
+        wanted[_cluster(obj).lower(), azure_name(obj).lower()] = obj
+    there = {(cluster, item["name"].lower()): item for cluster, items in known.items() for item in items}
+    fleet = {name.lower(): name for name in reading.arm.fleet}
+    for (cluster, _), obj in wanted.items():
+        if cluster in fleet:
+            yield from _against(obj, there.get((cluster, azure_name(obj).lower())), fleet[cluster], layer, _nested)
+    for (cluster, name), item in there.items():
+        if cluster in fleet and (cluster, name) not in wanted and reading.named("ManagedCluster").get(fleet[cluster]):
+            command = "az k8s-extension delete" if layer == "extension" else "az k8s-configuration flux delete"
+            place = f"-g {reading.session.parameters.fleet_group} -c {fleet[cluster]} -t managedClusters -n {item['name']}"
+            fix = f"declare it in the chart, or delete it: {command} {place}"
+            yield {
+                "cluster": fleet[cluster], "layer": layer, "object": f"{kind}/{item['name']}", "kind": "orphan", "fix": fix,
+            } | _modified(item)  # fmt: skip
+
+
+def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Callable[[Item], Item]) -> Iterator[Row]:
+    row: Row = {"cluster": cluster, "layer": layer, "object": f"{obj['kind']}/{obj['metadata']['name']}"}
+    if obj["metadata"].get("deletionTimestamp"):
+        return
+    if item is None:
+        yield row | {
+            "kind": "missing",
+            "fix": "ASO makes it anew when it next reconciles; if not, look at the object's Ready condition",
+        }
+        return
+    spec = {key: value for key, value in obj["spec"].items() if key not in ("owner", "azureName", "operatorSpec")}
+    for path, wanted, there in compare(spec, shape(item), as_azure_sees_it):
+        yield row | _changed(path, wanted, there) | _modified(item) | {"fix": BY_ASO}
+
+
+def azure_name(obj: Object) -> str:
+    return str(obj["spec"].get("azureName") or obj["metadata"]["name"])
+
+
+def _managed_cluster(item: Item) -> Item:
+    """A cluster in ARM in the shape of ASO's spec."""
+    return {**item["properties"], **{key: item[key] for key in ("location", "tags", "identity", "sku") if key in item}}
+
+
+def _nested(item: Item) -> Item:
+    properties: Item = item["properties"]
+    return properties
+
+
+def _modified(item: Item) -> Row:
+    data = item.get("systemData") or {}
+    return {"by": data.get("lastModifiedBy"), "since": data.get("lastModifiedAt")}
+
+
+def as_azure_sees_it(path: Path, wanted: Any, there: Any) -> bool:
+    """Azure ignores case but in tags, and spaces in regions; a version is as precise as it is asked for."""
+    if path[0] == "tags" or not isinstance(wanted, str) or not isinstance(there, str):
+        return bool(wanted == there)
+    if path[-1] in ("kubernetesVersion", "orchestratorVersion"):
+        return there == wanted or there.startswith(f"{wanted}.")
+    if path[-1] == "location":
+        return wanted.replace(" ", "").lower() == there.replace(" ", "").lower()
+    return wanted.lower() == there.lower()
+
+
+# --- Flux against what is in the clusters -----------------------------------------------------------------------------
+
+CONTROLLERS = frozenset({
+    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "aks-fleet", "Go-http-client",
+})  # fmt: skip
+"""Field managers that are no hands: Flux, and the cluster's own controllers."""
+
+
+def _inside(reading: Reading) -> Iterator[Row]:
+    """Fields of what Flux applies that somebody else owns: who, and since when."""
+    for cluster, inside in reading.inside(WORKLOADS).items():
+        if inside.error:
+            reading.unread[f"cluster {cluster}"] = RetryableError(
+                "a cluster could not be read", target=cluster, said=inside.error
+            )
+            continue
+        for kind in WORKLOADS:
+            for obj in inside.objects[kind]:
+                labels = obj["metadata"].get("labels") or {}
+                if any(f"{prefix}/name" in labels for prefix in APPLIERS):
+                    where = f"{kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+                    yield from _by_hand(cluster, where, obj)
+
+
+def _by_hand(cluster: str, where: str, obj: Object) -> Iterator[Row]:
+    for entry in obj["metadata"].get("managedFields") or []:
+        if entry.get("manager") in CONTROLLERS or entry.get("subresource") == "status":
+            continue
+        for path in leaves((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+            yield {
+                "cluster": cluster, "layer": "workloads", "object": where, "kind": "changed", "field": ".".join(("spec", *path)),
+                "actual": said(_lookup(obj["spec"], path)), "by": entry.get("manager"), "since": entry.get("time"), "fix": BY_FLUX,
+            }  # fmt: skip
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def compare(declared: Any, actual: Any, same: Same, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
+    """(path, declared, actual) of every declared value that is not as it should be. Lists of named things are compared by name."""
+    if isinstance(declared, dict):
+        there = actual if isinstance(actual, dict) else {}
+        for key, value in declared.items():
+            yield from compare(value, there.get(key), same, (*path, str(key)))
+    elif _named(declared):
+        found = {item["name"]: item for item in actual or [] if isinstance(item, dict) and "name" in item}
+        for item in declared:
+            yield from compare(item, found.get(item["name"]), same, (*path, str(item["name"])))
+    elif declared is not None and not same(path, declared, actual) and not _nothing(declared, actual):
+        yield path, declared, actual
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "name" in item for item in value)
+
+
+def _nothing(declared: Any, actual: Any) -> bool:
+    """Empty and absent are the same to every API here."""
+    return declared in ("", [], False) and actual in (None, "", [], False)
+
+
+def _exactly(path: Path, wanted: Any, there: Any) -> bool:
+    return bool(wanted == there)
+
+
+def _changed(path: Path, wanted: Any, there: Any) -> Row:
+    return {"kind": "changed", "field": ".".join(path), "declared": said(wanted), "actual": said(there)}
+
+
+def said(value: Any) -> str:
+    """A value as a person reads it in a cell: texts as they are, all else as JSON."""
+    return value if isinstance(value, str) else "(none)" if value is None else json.dumps(value)
+
+
+def owner(obj: Object, path: Path) -> tuple[str | None, str | None]:
+    """(manager, time) of the last to own the field, or the nearest list or object around it that is owned as a whole."""
+    best: tuple[int, str, str] | None = None
+    for entry in obj["metadata"].get("managedFields") or []:
+        if entry.get("subresource") != "status":
+            depth = _depth(entry.get("fieldsV1") or {}, path)
+            candidate = (depth, str(entry.get("time") or ""), str(entry.get("manager") or ""))
+            if depth and (best is None or candidate > best):
+                best = candidate
+    return (best[2], best[1] or None) if best else (None, None)
+
+
+def _depth(fields: Mapping[str, Any], path: Path) -> int:
+    """How many steps of the path the set of fields goes along."""
+    for number, step in enumerate(path):
+        following = fields.get(f"f:{step}")
+        if following is None:
+            following = next(
+                (fields[key] for key in fields if key.startswith("k:") and json.loads(key[2:]).get("name") == step), None
+            )
+        if following is None:
+            return number
+        fields = following
+    return len(path)
+
+
+def leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+    """The fields of a set that are owned themselves. Source: the API server's structured-merge-diff, FieldsV1."""
+    below = {key: value for key, value in fields.items() if key != "."}
+    if not below:
+        yield path
+    for key, value in below.items():
+        yield from leaves(value, (*path, _step(key)))
+
+
+def _step(key: str) -> str:
+    kind, _, rest = key.partition(":")
+    return str(json.loads(rest).get("name", rest)) if kind == "k" and rest.startswith("{") else rest
+
+
+def _lookup(value: Any, path: Path) -> Any:
+    for step in path:
+        if isinstance(value, list):
+            value = next((item for item in value if isinstance(item, dict) and str(item.get("name")) == step), None)
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
