@@ -9,6 +9,10 @@ REASONS = {
     "columns": "Columns of Tables have no descriptions, except those of custom resources.",
     "plain-tables": "Tables of EndpointSlices, PersistentVolumes and other kinds that are seldom listed have the name and the age only.",
     "no-roles": "An empty Table of Roles has an empty list of rows, and not null.",
+    "review-managers": "Reviews are answered without managedFields.",
+    "groups": "Discovery shows the resources and subresources that the sandbox serves.",
+    "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, and not a moment later.",
+    "crd-versions": "A refused list of a definition's versions is shown by its names.",
     "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
 }
 """A name for each reason -> the sentence that docs/sandbox.md has."""
@@ -25,6 +29,11 @@ DIFFERENCES = [
     ("watch_sequence[conformance.example.com/v1/widgets]", "* $.body[0].object.columnDefinitions[0].description", "columns"),
     ("watch_beginnings[configmaps]", "* $.body[0].object.columnDefinitions[*].description", "columns"),
     ("watch_beginnings[conformance.example.com/v1/widgets]", "* $.body[0].object.columnDefinitions[0].description", "columns"),
+    ("reviews", "* $.body.metadata.managedFields", "review-managers"),
+    ("a_definition", "1 POST *", "crd-at-once"),
+    *((f"definitions_refused[{case}]", "*", "crd-versions") for case in ("no-storage", "two-storages", "same-version")),
+    ("discovery", "8 GET * $.body.resources", "groups"),
+    ("discovery", "14 GET * $.body.resources", "groups"),
     ("scale", "7 PATCH *", "scale-patch"),
     ("scale", "19 PATCH *", "scale-patch"),
 ]

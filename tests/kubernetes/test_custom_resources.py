@@ -107,7 +107,7 @@ def test_bad_definitions_are_refused(tmp_path: Path) -> None:
             wrong = copy.deepcopy(widget_definition())
             del wrong["spec"]["versions"][0]["schema"]
             status = await api.fails(422, "POST", CRDS, wrong)
-            assert "schemas are required" in status["message"]
+            assert "spec.versions[0].schema.openAPIV3Schema: Required value" in status["message"]
 
     asyncio.run(scenario())
 

@@ -20,6 +20,10 @@ GROUP = "apiextensions.k8s.io"
 PREFIX = f"/{GROUP}/customresourcedefinitions/"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LABEL_TEXT = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
+    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -97,13 +101,15 @@ def validate(crd: Object, old: Object | None) -> Causes:
         causes.append(
             cause("FieldValueInvalid", f'Invalid value: "{group}": should be a domain with at least one dot', "spec.group")
         )
-    for member in ("plural", "singular", "kind"):
+    for member in ("plural", "singular", "kind", "listKind"):
         text = names.get(member) or ""
-        if not _LABEL.fullmatch(text.lower()) or (member != "kind" and text != text.lower()):
+        if not text:
+            causes.append(cause("FieldValueRequired", "Required value", f"spec.names.{member}"))
+        elif not _LABEL.fullmatch(text.lower()) or (member not in ("kind", "listKind") and text != text.lower()):
             causes.append(
                 cause(
                     "FieldValueInvalid",
-                    f'Invalid value: "{text}": a DNS-1035 label must consist of lower case alphanumeric characters',
+                    f'Invalid value: "{text}": {_LABEL_TEXT}',
                     f"spec.names.{member}",
                 )
             )
@@ -115,7 +121,18 @@ def validate(crd: Object, old: Object | None) -> Causes:
                 "spec.versions",
             )
         )
+    if not versions:
+        text = "Invalid value: null: must have at least one stored version"
+        causes.append(cause("FieldValueInvalid", text, "status.storedVersions"))
+    if spec.get("scope") not in ("Cluster", "Namespaced"):
+        text = f'Unsupported value: "{spec.get("scope") or ""}": supported values: "Cluster", "Namespaced"'
+        causes.append(cause("FieldValueNotSupported", text, "spec.scope"))
+    strategy = (spec.get("conversion") or {}).get("strategy")
+    if strategy not in (None, "None", "Webhook"):
+        text = f'Unsupported value: "{strategy}": supported values: "None", "Webhook"'
+        causes.append(cause("FieldValueNotSupported", text, "spec.conversion.strategy"))
     seen: set[str] = set()
+    alike = all(version.get("schema") == versions[0].get("schema") for version in versions)
     for position, version in enumerate(versions):
         path = f"spec.versions[{position}]"
         if version.get("name") in seen:
@@ -129,20 +146,18 @@ def validate(crd: Object, old: Object | None) -> Causes:
         seen.add(version.get("name", ""))
         document = (version.get("schema") or {}).get("openAPIV3Schema")
         if not document:
-            causes.append(cause("FieldValueRequired", "Required value: schemas are required", f"{path}.schema.openAPIV3Schema"))
-        else:
+            causes.append(cause("FieldValueRequired", "Required value", f"{path}.schema.openAPIV3Schema"))
+        elif position == 0 or not alike:
+            where = "spec.validation.openAPIV3Schema" if alike else f"{path}.schema.openAPIV3Schema"
             if document.get("type") != "object":
                 causes.append(
                     cause(
                         "FieldValueInvalid",
                         f'Invalid value: "{document.get("type", "")}": must be object at the root',
-                        f"{path}.schema.openAPIV3Schema.type",
+                        f"{where}.type",
                     )
                 )
-            causes += [
-                cause(item.reason, item.message, f"{path}.schema.openAPIV3Schema.{item.field}")
-                for item in Schema(document).problems()
-            ]
+            causes += [cause(item.reason, item.message, f"{where}.{item.field}") for item in Schema(document).problems()]
     if old is not None:
         for member, now, before in (
             ("group", group, old["spec"].get("group")),

@@ -134,6 +134,17 @@ def unrecognized(data: bytes, kind: str, why: str) -> errors.StatusError:
     return errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
 
 
+def whole_numbers(value: Any) -> None:
+    """Write numbers without a fraction without a point, in place: `2.0` is read back as `2`."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, member in list(pairs):
+        kind = member.__class__
+        if kind is float and member.is_integer() and abs(member) < 1 << 63:
+            value[key] = int(member)
+        elif kind is dict or kind is list:
+            whole_numbers(member)
+
+
 # --- doubled fields --------------------------------------------------------------------------------------------------
 
 

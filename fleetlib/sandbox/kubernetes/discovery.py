@@ -5,6 +5,8 @@ May import cluster and resources.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from fleetlib.sandbox.kubernetes.cluster import Cluster
@@ -56,19 +58,32 @@ def resource_list(cluster: Cluster, group: str, version: str) -> Document | None
         return None
     entries = [entry for resource in found for entry in _entries(resource)]
     name = f"{group}/{version}" if group else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": entries}
+    return {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {}), "groupVersion": name, "resources": entries}
+
+
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""In the order in which discovery shows those of custom resources."""
 
 
 def _entries(resource: Resource) -> list[Document]:
     entry: Document = {
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced, "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": list(resource.verbs if resource.custom is None else _CUSTOM_VERBS),
     }  # fmt: skip
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    if "list" in resource.verbs:
+        entry["storageVersionHash"] = _hash(resource)
     return [entry, *(_sub_entry(resource, name) for name in resource.subresources)]
+
+
+def _hash(resource: Resource) -> str:
+    """Tells clients when what is stored changes. Source: apiserver, `discovery.StorageVersionHash`."""
+    version = "v1beta1" if resource.kind == "CustomResourceDefinition" else resource.stored_as.rpartition("/")[2]
+    text = f"{resource.group}/{version}/{resource.kind}"
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 
 def _sub_entry(resource: Resource, name: str) -> Document:

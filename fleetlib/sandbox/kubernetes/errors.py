@@ -76,9 +76,11 @@ def no_such_resource() -> StatusError:
     return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def already_exists(group: str, resource: str, name: str) -> StatusError:
+def already_exists(group: str, resource: str, name: str, *, ending: bool = False) -> StatusError:
+    """`ending`: what is there is being deleted."""
     details = _details(group, resource, name)
-    return StatusError(409, "AlreadyExists", f'{qualified(resource, group)} "{name}" already exists', details)
+    text = f'{qualified(resource, group)} "{name}" already exists'
+    return StatusError(409, "AlreadyExists", f"object is being deleted: {text}" if ending else text, details)
 
 
 def conflict(group: str, resource: str, name: str, why: str = "") -> StatusError:

@@ -89,7 +89,7 @@ def apply(
     changed, _ = _compare(base, merged, schema.root) if live is not None else ({}, {})
     _check_conflicts(others, changed, mine.fields, force)
     if old is not None:
-        dropped, kept = _difference(old.fields, mine.fields), mine.fields
+        dropped, kept = _difference(old.fields, mine.fields), _top(mine.fields, {"f:metadata": {"f:name": {}}})
         for other in others:
             dropped, kept = _difference(dropped, other.fields), _top(kept, other.fields)
         merged = _remove(merged, dropped, kept, schema.root)
@@ -397,6 +397,8 @@ def _remove_members(value: dict[str, Any], fields: Trie, kept: Trie, node: Node 
         below = fields.get(f"f:{name}")
         if below is None:
             result[name] = child
+        elif below and not _kept(f"f:{name}", kept, node, name):
+            continue  # a member of its own right goes when nobody owns anything below it, with what nobody owned
         elif below:
             rest = _remove(child, below, kept.get(f"f:{name}", {}), _child(node, name))
             if rest or not child or f"f:{name}" in kept:
@@ -404,6 +406,10 @@ def _remove_members(value: dict[str, Any], fields: Trie, kept: Trie, node: Node 
         elif f"f:{name}" in kept:
             result[name] = child
     return result
+
+
+def _kept(key: str, kept: Trie, node: Node | None, name: str) -> bool:
+    return key in kept or node is None or name not in node.fields.declared()
 
 
 def _remove_elements(value: list[Any], fields: Trie, kept: Trie, node: Node) -> list[Any]:

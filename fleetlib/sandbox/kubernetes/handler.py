@@ -269,13 +269,19 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
     elif part == "log" and method == "GET":
         await subresources.log(request, resource, namespace, name)
     elif part == "token" and method == "POST":
-        await _send(request, 201, dump(subresources.token(request, namespace, name, await request.document())))
+        await _send(request, 201, dump(subresources.token(request, namespace, name, await request.document("TokenRequest"))))
     elif part == "binding" and method == "POST":
-        await _send(request, 201, dump_status(subresources.bind(request, resource, namespace, name, await request.document())))
+        await _send(
+            request, 201, dump_status(subresources.bind(request, resource, namespace, name, await request.document("Binding")))
+        )
     elif part == "eviction" and method == "POST":
-        await _send(request, 201, dump_status(subresources.evict(request, resource, namespace, name, await request.document())))
+        await _send(
+            request,
+            201,
+            dump_status(subresources.evict(request, resource, namespace, name, await request.document("Eviction"))),
+        )
     elif part == "finalize" and method == "PUT":
-        await _send(request, 200, subresources.finalize(request, resource, name, await request.document()))
+        await _send(request, 200, subresources.finalize(request, resource, name, await request.document("Namespace")))
     elif resource.custom is not None:
         raise errors.not_supported(_VERBS.get(method, method.lower()), resource.group, resource.plural)
     else:
@@ -315,6 +321,8 @@ async def _other(request: Request, parts: list[str]) -> None:
         found: dict[str, Any] | None = discovery.aggregated(cluster, core=first == "api")
         await _send(request, 200, json.dumps(found).encode(), discovery.AGGREGATED)
         return
+    if first == "version":
+        reading.check_accept(request.header(b"accept"), ("application/json",))
     found = _document(cluster, parts)
     if found is None and (first == "api" or len(parts) > 1 and parts[0] == "apis" and parts[1] in GROUP_ORDER):
         raise errors.no_such_resource()

@@ -152,11 +152,11 @@ _MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.pr
 _ANY = ("*/*", "application/*")
 
 
-def check_accept(accept: str) -> None:
+def check_accept(accept: str, media: tuple[str, ...] = _MEDIA) -> None:
     """What the web framework in front of the built-in kinds refuses before anything else."""
     offers = [offer.partition(";")[0].strip() for offer in accept.split(",")]
-    if accept and not any(offer in _ANY or offer in _MEDIA for offer in offers):
-        message = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(_MEDIA)
+    if accept and not any(offer in _ANY or offer in media for offer in offers):
+        message = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(media)
         raise errors.StatusError(406, "NotAcceptable", message, {})
 
 

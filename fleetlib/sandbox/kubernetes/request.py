@@ -126,9 +126,39 @@ class Request:
         if not data and kind == "DeleteOptions":
             return {}
         as_yaml = media in YAML
+        if kind == "DeleteOptions":
+            return _delete_options(data, as_yaml=as_yaml)
         found = decoding.document(data, kind, as_yaml=as_yaml, typed=typed)
         self.duplicates = decoding.duplicates(data, found, as_yaml=as_yaml)
         return decoding.merged(data) if self.duplicates and typed and not as_yaml else found
+
+
+_OPTION_TYPES: tuple[tuple[str, type, str], ...] = (
+    ("gracePeriodSeconds", int, "int64"), ("propagationPolicy", str, "v1.DeletionPropagation"), ("orphanDependents", bool, "bool"),
+    ("dryRun", list, "[]string"), ("preconditions", dict, "v1.Preconditions"),
+)  # fmt: skip
+"""Members of DeleteOptions, with their types here and in Go."""
+
+
+def _delete_options(data: bytes, *, as_yaml: bool) -> dict[str, Any]:
+    """DeleteOptions, whose complaints have no object to name."""
+    try:
+        found = decoding.parse(data, as_yaml=as_yaml)
+    except decoding.Malformed as error:
+        raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+    if not isinstance(found, dict):
+        raise errors.bad_request("couldn't get version/kind; json parse error: the body is not an object")
+    kind = found.get("kind") or "DeleteOptions"
+    if kind != "DeleteOptions":
+        version = found.get("apiVersion") or "v1"
+        text = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        raise errors.bad_request(text)
+    for member, kind_here, go_type in _OPTION_TYPES:
+        value = found.get(member)
+        if value is not None and (not isinstance(value, kind_here) or kind_here is int and isinstance(value, bool)):
+            why = f"cannot unmarshal {decoding.json_name(value)} into Go struct field DeleteOptions.{member} of type {go_type}"
+            raise errors.bad_request(f"json: {why}")
+    return found
 
 
 def query(scope: Scope) -> dict[str, str]:

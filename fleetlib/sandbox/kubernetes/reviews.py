@@ -19,7 +19,11 @@ from fleetlib.sandbox.kubernetes.tokens import User
 def review(request: Request, resource: Resource, obj: Object, namespace: str) -> Object:
     """The review with its status filled in."""
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
-    obj.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    metadata = obj["metadata"] = obj.get("metadata") or {}
+    if resource.namespaced:
+        metadata["namespace"] = namespace
+    if resource.kind == "SelfSubjectReview":
+        metadata["creationTimestamp"] = request.cluster.now()
     obj["status"] = _REVIEWS[resource.kind](request, obj.get("spec") or {}, namespace)
     return obj
 
@@ -39,6 +43,8 @@ def _whoami(request: Request, spec: Object, namespace: str) -> Object:
 
 def _token_review(request: Request, spec: Object, namespace: str) -> Object:
     cluster, token = request.cluster, str(spec.get("token") or "")
+    if not token:
+        raise errors.bad_request("token is required for TokenReview in authentication")
     issuers = [issuer for issuer in (cluster.goal.oidc_issuer, tokens.IN_CLUSTER_ISSUER) if issuer]
     wanted = spec.get("audiences") or issuers
     claims = cluster.key.claims(token) if token.count(".") == 2 else None
@@ -63,9 +69,8 @@ def json_list(items: list[str]) -> str:
 def _attributes(spec: Object) -> Attributes:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (other is None):
-        text = "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        causes = [errors.cause("FieldValueInvalid", text, "spec.resourceAttributes")]
-        raise errors.invalid("authorization.k8s.io", "SubjectAccessReview", "", causes)
+        text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise errors.invalid("authorization.k8s.io", "", "", [errors.cause("FieldValueInvalid", text, "spec")])
     if resource is None:
         assert other is not None
         return Attributes(other.get("verb", ""), path=other.get("path", ""))
@@ -83,9 +88,7 @@ def _access(request: Request, spec: Object, namespace: str) -> Object:
     asked = _attributes(spec)
     if not spec.get("user") and not spec.get("groups"):
         text = 'Invalid value: "": at least one of user or group must be specified'
-        raise errors.invalid(
-            "authorization.k8s.io", "SubjectAccessReview", "", [errors.cause("FieldValueInvalid", text, "spec.user")]
-        )
+        raise errors.invalid("authorization.k8s.io", "", "", [errors.cause("FieldValueInvalid", text, "spec.user")])
     if namespace and asked.namespace != namespace:
         raise errors.bad_request(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
     return _decided(request, User(spec.get("user") or "", tuple(spec.get("groups") or ())), asked)

@@ -230,9 +230,36 @@ class Schema:
         return [] if _holds(obj, self.root, old) else list(_validate(obj, self.root, "", old))
 
     def problems(self) -> list[Cause]:
-        """Why this schema itself cannot be served: it has CEL rules, which are refused by name."""
+        """Why this schema itself cannot be served: it is not structural, or has CEL rules, which are refused by name."""
         text = "Forbidden: the sandbox does not emulate CEL validation rules (docs/sandbox.md): leave them out of the definition here"
-        return [Cause("FieldValueForbidden", text, path.lstrip(".")) for path in cel.rules(self.document)]
+        rules = [Cause("FieldValueForbidden", text, path.lstrip(".")) for path in cel.rules(self.document)]
+        return [*_structural(self.document, "", ""), *rules]
+
+
+def _structural(raw: Any, path: str, place: str) -> Iterator[Cause]:
+    """What keeps a schema from being structural. `place`: what the value is to its parent; "" for the root.
+
+    Source: apiextensions-apiserver, `schema/validation.go`, and `validateCustomResourceDefinitionOpenAPISchema`.
+    """
+    if not isinstance(raw, Mapping):
+        return
+    if raw.get("$ref"):
+        yield Cause("FieldValueForbidden", "Forbidden: $ref is not supported", _join(path, "$ref"))
+        return
+    typeless = raw.get("x-kubernetes-int-or-string") or raw.get("x-kubernetes-preserve-unknown-fields")
+    if place and not raw.get("type") and not typeless:
+        text = f"Required value: must not be empty for specified {place}"
+        yield Cause("FieldValueRequired", text, _join(path, "type"))
+    if raw.get("x-kubernetes-list-type") == "map" and not raw.get("x-kubernetes-list-map-keys"):
+        text = "Required value: must not be empty if x-kubernetes-list-type is map"
+        yield Cause("FieldValueRequired", text, _join(path, "x-kubernetes-list-map-keys"))
+    if raw.get("default") is not None:
+        for cause in Schema(raw, custom=False).validate(raw["default"]):
+            yield Cause(cause.reason, cause.message, _join(path, "default") + (f".{cause.field}" if cause.field else ""))
+    for name, child in sorted((raw.get("properties") or {}).items()):
+        yield from _structural(child, _join(path, f"properties[{name}]"), "object fields")
+    yield from _structural(raw.get("items"), _join(path, "items"), "array items")
+    yield from _structural(raw.get("additionalProperties"), _join(path, "additionalProperties"), "object fields")
 
 
 def _join(path: str, name: str) -> str:
@@ -426,16 +453,16 @@ def _check_array(value: list[Any], node: Node, path: str) -> Iterator[Cause]:
 
 
 def _check_duplicates(value: list[Any], node: Node, path: str) -> Iterator[Cause]:
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for at, item in enumerate(value):
         if node.list_type == "map":
             if not isinstance(item, dict):
                 continue
             item = {key: item[key] for key in node.map_keys if key in item}
         text = quoted(item)
-        if text in seen:
+        seen[text] = seen.get(text, 0) + 1
+        if seen[text] == 2:  # a third one is not told
             yield Cause("FieldValueDuplicate", f"Duplicate value: {text}", f"{path}[{at}]")
-        seen.add(text)
 
 
 def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -485,14 +512,16 @@ def _check_range(value: float, node: Node, path: str) -> Iterator[Cause]:
 
 def _check_number(value: float, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
     least, most, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
+    if step and value == 0:  # the real library takes the value for the step
+        yield invalid(path, value, f"factor MultipleOf declared for {path} must be positive: 0")
+    elif step and not math.isclose(value / step, round(value / step), abs_tol=1e-9):
+        yield invalid(path, value, f"{path} in body should be a multiple of {_number(step)}")
     if most is not None and (value >= most if raw.get("exclusiveMaximum") else value > most):
         limit = "less than" if raw.get("exclusiveMaximum") else "less than or equal to"
         yield invalid(path, value, f"{path} in body should be {limit} {_number(most)}")
     if least is not None and (value <= least if raw.get("exclusiveMinimum") else value < least):
         limit = "greater than" if raw.get("exclusiveMinimum") else "greater than or equal to"
         yield invalid(path, value, f"{path} in body should be {limit} {_number(least)}")
-    if step and not math.isclose(value / step, round(value / step), abs_tol=1e-9):
-        yield invalid(path, value, f"{path} in body should be a multiple of {_number(step)}")
 
 
 def _number(value: float) -> str:

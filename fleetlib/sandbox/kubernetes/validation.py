@@ -39,6 +39,8 @@ IMMUTABLE = "field is immutable"
 def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
     """The causes, empty if all is well. `obj` has its defaults and fits its schema."""
     causes = metadata(resource, obj, old)
+    if resource.custom is not None:
+        causes += _replicas(resource.custom, obj)
     if resource.custom is None:
         spec = defaults.at(obj, path := defaults.TEMPLATES.get((resource.group, resource.kind), ""))
         if spec is not None:
@@ -46,6 +48,19 @@ def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
         function = _KINDS.get((resource.group, resource.kind))
         if function:
             causes += function(obj, old)
+    return causes
+
+
+def _replicas(version: Object, obj: Object) -> Causes:
+    """What a custom resource with a scale subresource may have for replicas."""
+    scale, causes = (version.get("subresources") or {}).get("scale") or {}, list[dict[str, str]]()
+    for member in ("specReplicasPath", "statusReplicasPath"):
+        path = scale.get(member) or ""
+        *parents, last = path.lstrip(".").split(".")
+        value = (defaults.at(obj, ".".join(parents)) or {}).get(last)
+        if isinstance(value, int) and not isinstance(value, bool) and not 0 <= value < 1 << 31:
+            text = "should be a non-negative integer" if value < 0 else "should be less than or equal to 2147483647"
+            causes.append(_invalid(path, value, text))
     return causes
 
 
@@ -90,7 +105,8 @@ def metadata(resource: Resource, obj: Object, old: Object | None) -> Causes:
             if "/" not in item and item not in _PLAIN_FINALIZERS
         ]
     if old is not None:
-        causes += _finalizers(found, old["metadata"])
+        # of a custom resource it is said twice, since there it is looked at twice
+        causes += _finalizers(found, old["metadata"]) * (2 if resource.custom is not None else 1)
     return causes
 
 
@@ -310,16 +326,28 @@ def _secret(obj: Object, old: Object | None) -> Causes:
     return causes
 
 
+def _namespace(obj: Object, old: Object | None) -> Causes:
+    phase, ending = (obj.get("status") or {}).get("phase"), bool(obj["metadata"].get("deletionTimestamp"))
+    if old is None or phase == ("Terminating" if ending else "Active"):
+        return []
+    text = (
+        "may only be 'Terminating' if `deletionTimestamp` is not empty"
+        if ending else "may only be 'Active' if `deletionTimestamp` is empty"
+    )  # fmt: skip
+    return [_invalid("status.Phase", phase, text)]
+
+
 def _role_binding(obj: Object, old: Object | None) -> Causes:
     if old is not None and obj["roleRef"] != old["roleRef"]:
-        return [_invalid("roleRef", obj["roleRef"], "cannot change roleRef")]
+        shown = {"APIGroup": obj["roleRef"]["apiGroup"], "Kind": obj["roleRef"]["kind"], "Name": obj["roleRef"]["name"]}
+        return [_invalid("roleRef", shown, IMMUTABLE)]
     return []
 
 
 _KINDS: dict[tuple[str, str], Callable[[Object, Object | None], Causes]] = {
     ("apps", "Deployment"): _deployment, ("apps", "ReplicaSet"): _always_restarts,
     ("apps", "DaemonSet"): _always_restarts, ("apps", "StatefulSet"): _stateful_set, ("batch", "Job"): _job,
-    ("", "Pod"): _pod, ("", "Service"): _service, ("", "Secret"): _secret,
+    ("", "Pod"): _pod, ("", "Service"): _service, ("", "Secret"): _secret, ("", "Namespace"): _namespace,
     ("", "ConfigMap"): _config_map,
     ("rbac.authorization.k8s.io", "RoleBinding"): _role_binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _role_binding,

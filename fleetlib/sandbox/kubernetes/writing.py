@@ -108,6 +108,7 @@ def accept(request: Request, resource: Resource, obj: Object, namespace: str, na
     if resource.custom is not None:
         for member in [member for member, value in metadata.items() if value in ("", [], {}, None)]:
             del metadata[member]  # metadata is of a Go type whatever the object is
+        decoding.whole_numbers(obj)
     else:
         goform.form(obj, request.cluster.schema(resource))
     return obj
@@ -248,8 +249,10 @@ def create(request: Request, resource: Resource, obj: Object, namespace: str, *,
     _check(cluster, resource, obj, None)
     escalation.check(cluster.policy, request.user, resource, obj, None)
     key = resource.key(namespace, metadata["name"])
-    if cluster.objects.get(key) is not None:
-        raise errors.already_exists(resource.group, resource.plural, metadata["name"])
+    present = cluster.objects.read(key)
+    if present is not None:
+        ending = bool(present["metadata"].get("deletionTimestamp"))
+        raise errors.already_exists(resource.group, resource.plural, metadata["name"], ending=ending)
     if request.dry_run:
         if (resource.group, resource.kind) == ("", "Service"):
             allocation.assign(cluster, key, obj, None, dry=True)
@@ -448,7 +451,7 @@ def update(
     elif not managed:
         time = "" if subresource == "scale" else cluster.now()  # a Scale has no room for it
         new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), time, subresource)
-    return _replace(request, resource, record, old, new)
+    return _replace(request, resource, record, old, new, status=subresource == "status")
 
 
 def _of_status(resource: Resource, error: errors.StatusError) -> errors.StatusError:
@@ -547,20 +550,23 @@ def _content(obj: Object, *, status: bool) -> Object:
     return {name: value for name, value in obj.items() if name not in skipped}
 
 
-def _replace(request: Request, resource: Resource, record: Record, old: Object, new: Object) -> Written:
+def _replace(
+    request: Request, resource: Resource, record: Record, old: Object, new: Object, *, status: bool = False
+) -> Written:
     cluster, metadata = request.cluster, new["metadata"]
     if resource.generation:
         with_status = resource.custom is not None and not resource.has_status()
-        relabelled = resource.plural == "endpointslices" and old["metadata"].get("labels") != metadata.get("labels")
+        counted = {"EndpointSlice": "labels", "Deployment": "annotations"}.get(resource.kind, "")
+        relabelled = bool(counted) and not status and old["metadata"].get(counted) != metadata.get(counted)
         if relabelled or _content(old, status=with_status) != _content(new, status=with_status):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
     if not metadata.get("finalizers"):
         metadata.pop("finalizers", None)
     if metadata.get("deletionTimestamp") and not pending_finalizers(resource, new) and pending_finalizers(resource, old):
         if not request.dry_run:
-            record = cluster.objects.remove(record.key, new, record.revision)
+            cluster.objects.remove(record.key, trees.copy(new), record.revision)
             after_delete(cluster, resource, new)
-        return Written(as_version(record.value, resource))
+        return Written(dump(new | {"apiVersion": resource.api_version}))
     if _same(old, new):
         return Written(as_version(record.value, resource))
     if request.dry_run:
@@ -689,7 +695,7 @@ def _patched(request: Request, resource: Resource, old: Object, kind: str, chang
             raise errors.StatusError(422, "Invalid", message, {}) from None
         raise (errors.plain(500, str(error)) if kind == PATCHES[2] else errors.bad_request(str(error))) from None
     if not isinstance(found, dict):
-        raise errors.bad_request("the patched object is not a JSON object")
+        raise errors.StatusError(422, "Invalid", "the server rejected our request due to an error in our request", {})
     return found
 
 
@@ -807,8 +813,9 @@ def delete(request: Request, resource: Resource, record: Record, options: Object
     grace = _grace(resource, obj, options)
     if not pending_finalizers(resource, {**obj, "metadata": {**metadata, "deletionGracePeriodSeconds": 0}}) and not grace:
         if (resource.group, resource.kind) == ("", "Pod"):
+            if not metadata.get("deletionTimestamp"):
+                metadata["generation"] = metadata.get("generation", 0) + 1
             metadata |= {"deletionTimestamp": cluster.now(), "deletionGracePeriodSeconds": 0}
-            metadata["generation"] = metadata.get("generation", 0) + 1
         if not dry:
             removed = cluster.objects.remove(record.key, obj, record.revision)
             after_delete(cluster, resource, obj)
@@ -831,26 +838,34 @@ def delete(request: Request, resource: Resource, record: Record, options: Object
 
 def _check_delete(resource: Resource, obj: Object, options: Object) -> None:
     metadata, wanted = obj["metadata"], options.get("preconditions") or {}
-    for member, text, found in (
-        ("uid", "UID", metadata["uid"]),
-        ("resourceVersion", "ResourceVersion", metadata["resourceVersion"]),
+    for member, text, happened in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
     ):
+        found = metadata[member]
         if wanted.get(member) and wanted[member] != found:
-            why = f"Precondition failed: {text} in precondition: {wanted[member]}, {text} in object meta: {found}"
-            raise errors.conflict(resource.group, resource.plural, metadata["name"], why)
+            why = f"the {text} in the precondition ({wanted[member]}) does not match the {text} in record ({found}). "
+            why += f"The object might have been {happened}"
+            raise errors.conflict(resource.group, resource.kind, metadata["name"], why)
     if resource.kind == "Namespace" and resource.group == "" and metadata["name"] in admission.IMMORTAL:
         raise errors.forbidden("", "namespaces", metadata["name"], "this namespace may not be deleted")
 
 
 def _policy(options: Object) -> str:
+    policy = options.get("propagationPolicy")
     if options.get("orphanDependents") is not None:
+        if policy is not None:
+            text = f"Invalid value: {json.dumps(policy)}: orphanDependents and deletionPropagation cannot be both set"
+            causes = [errors.cause("FieldValueInvalid", text, "propagationPolicy")]
+            raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
         return "Orphan" if options["orphanDependents"] else "Background"
-    policy = str(options.get("propagationPolicy") or "")
-    if policy not in ("", "Background", "Foreground", "Orphan"):
+    if policy is None:
+        return ""
+    if policy not in ("Background", "Foreground", "Orphan"):
         text = f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"'
         causes = [errors.cause("FieldValueNotSupported", text, "propagationPolicy")]
         raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
-    return policy
+    return str(policy)
 
 
 def _set_policy_finalizers(resource: Resource, metadata: Object, options: Object) -> None:

@@ -95,6 +95,10 @@ class Cluster:
         """Replace an object; a Conflict if it has changed since it was read."""
         return self._seen(await self.manager.update(obj))
 
+    async def annotate(self, obj: Object) -> Object:
+        """Replace an object's annotations through its status, as controllers do: the generation does not count them."""
+        return self._seen(await self.manager.update(obj, "status"))
+
     async def status(self, obj: Object, status: Object, kube: KubeClient | None = None) -> Object:
         """Write a status that differs from the object's."""
         if obj.get("status") == status:

@@ -239,7 +239,7 @@ class _Rollout:
         annotations = self.deployment["metadata"].get("annotations") or {}
         if annotations.get(REVISION) != revision:
             metadata = {**self.deployment["metadata"], "annotations": {**annotations, REVISION: revision}}
-            self.deployment = await self.cluster.update({**self.deployment, "metadata": metadata})
+            self.deployment = await self.cluster.annotate({**self.deployment, "metadata": metadata})
 
     def _available_condition(self, conditions: Objects, available: int) -> None:
         enough = available >= self.wanted - (self._limits[1] if self.spec["strategy"]["type"] == "RollingUpdate" else 0)
