@@ -28,7 +28,7 @@ demo: $(STAMP) ## Run every stage on the sandbox, print the fleet, write a repor
 	@$(BIN)/fleet run --file parameters/sandbox.yaml
 
 test: $(STAMP) ## Run all tests, the notebooks among them
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore tests/conformance --ignore tests/clients_az
+	$(BIN)/python -m pytest -n 2 --dist loadscope --ignore tests/conformance --ignore tests/clients_az
 
 test-conformance: $(STAMP) ## Compare the sandbox's Kubernetes API with a real kube-apiserver, built from source (needs Go)
 	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then true; elif command -v go >/dev/null; then $(MAKE) -C tools/conformance servers; \

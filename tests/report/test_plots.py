@@ -106,7 +106,7 @@ def test_in_a_notebook_it_is_a_picture_that_an_untrusted_output_may_show(plot: P
 def test_what_a_plot_says_is_what_the_tables_hold() -> None:
     topology, environments, versions, timeline, compliance, nodes, cost = _all(6)
     assert "podinfo-prod: 1 ✓ ok, 1 ✗ broken" in environments.alt and "podinfo-dev: 2 ✓ ok" in environments.alt
-    assert "podinfo-dev: 2 1.34.1" in versions.alt and "(control plane): 1 1.35.8 (not supported)" in versions.alt
+    assert "podinfo-dev: 2 1.34.1" in versions.alt and "(control plane): 1 1.35.8;" in versions.alt
     assert "of 6 clusters" in timeline.alt and "the median took 10 min" in timeline.alt and "1 not finished" in timeline.alt
     assert "from 0 of 6 clusters" in compliance.alt and "to 5 of 6 after 25 s" in compliance.alt
     assert "podinfo-prod: 3 of 6" in nodes.alt and "(control plane): 1 of 3" in nodes.alt
@@ -119,6 +119,12 @@ def test_what_a_plot_says_is_what_the_tables_hold() -> None:
         "cluster-config, aso-cluster-charts feed the hub asocluster-aks" in topology.alt
         and "podinfo-prod with 2 clusters, 1 ok" in topology.alt
     )
+
+
+def test_a_version_that_the_region_no_longer_offers_is_marked() -> None:
+    documents = some_reports.documents(3)
+    documents.control_plane["asocluster-aks"]["properties"]["currentKubernetesVersion"] = "1.33.2"
+    assert "(control plane): 1 1.33.2 (not supported)" in plots.versions(some_reports.fleet(documents).versions()).alt
 
 
 def test_a_cluster_waits_for_one_layer_after_the_other() -> None:
