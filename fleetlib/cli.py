@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -248,51 +248,45 @@ COMMANDS = (
 """The tables that are commands of their own name."""
 
 
-def _table(name: str) -> None:
-    def show(
-        file: Path | None,
-        pairs: tuple[tuple[str, str], ...],
-        output: str,
-        wide: bool,
-        watch: bool,
-        interval: float,
-        **options: Any,
-    ) -> None:
-        from fleetlib.inspect.fleet import Fleet
-        from fleetlib.session import connect
+WIDE = click.option("--wide", is_flag=True, help="All columns, nothing cut.")
+WATCH = click.option("-w", "--watch", is_flag=True, help="Show it again as it changes, until Ctrl-C.")
+INTERVAL = click.option(
+    "--interval", type=click.FloatRange(min=1), default=15.0, show_default=True, help="With --watch: seconds until Azure is asked again."
+)  # fmt: skip
 
-        fleet = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p"))))
+Pairs = tuple[tuple[str, str], ...]
+
+
+def _fleet(file: Path | None, pairs: Pairs) -> Any:
+    from fleetlib.inspect.fleet import Fleet
+    from fleetlib.session import connect
+
+    return Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p"))))
+
+
+def _table(name: str) -> None:
+    def show(file: Path | None, pairs: Pairs, output: str, wide: bool, watch: bool, interval: float, **options: Any) -> None:
+        fleet = _fleet(file, pairs)
 
         def read() -> Any:
             return getattr(fleet, name)(**options)
 
         if watch:
             _watch(fleet, read, output, wide, interval)
-        else:
-            _print(read(), output, wide)
+        _print(read(), output, wide)
 
-    watched = click.option("-w", "--watch", is_flag=True, help="Show it again as it changes, until Ctrl-C.")
-    interval = click.option(
-        "--interval",
-        type=click.FloatRange(min=1),
-        default=15.0,
-        show_default=True,
-        help="With --watch: seconds until Azure is asked again.",
-    )
-    decorators = [
-        FILE,
-        PAIRS,
-        OUTPUT,
-        click.option("--wide", is_flag=True, help="All columns, nothing cut."),
-        watched,
-        interval,
-    ]
+    decorators = [FILE, PAIRS, OUTPUT, WIDE, WATCH, INTERVAL]
     if name in DEEP:
         decorators.append(click.option("--deep", is_flag=True, help=DEEP[name]))
     command: Any = show
     for decorate in reversed(decorators):
         command = decorate(command)
     main.command(name, help=TABLES[name].title)(command)
+
+
+def _colours() -> bool:
+    """Whether somebody looks, and likes colours (https://no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def _print(frame: Any, output: str, wide: bool = False) -> None:
@@ -314,12 +308,11 @@ def _rendered(frame: Any, output: str, wide: bool) -> str:
     if output != "table":
         return show.as_json(frame) if output == "json" else show.as_csv(frame)
     terminal = sys.stdout.isatty()
-    colour = terminal and "NO_COLOR" not in os.environ
-    return show.text(frame, width=shutil.get_terminal_size().columns if terminal else None, wide=wide, colour=colour)
+    return show.text(frame, width=shutil.get_terminal_size().columns if terminal else None, wide=wide, colour=_colours())
 
 
-def _watch(fleet: Any, read: Callable[[], Any], output: str, wide: bool, interval: float) -> None:
-    """On a terminal the table is drawn anew; elsewhere only the rows that changed follow: JSON as one record a line."""
+def _watch(fleet: Any, read: Callable[[], Any], output: str, wide: bool, interval: float) -> NoReturn:
+    """Until Ctrl-C. On a terminal the table is drawn anew; elsewhere only the rows that changed follow: JSON as one record a line."""
     from fleetlib.inspect import show, watching
 
     before = None
@@ -339,7 +332,8 @@ def _watch(fleet: Any, read: Callable[[], Any], output: str, wide: bool, interva
                 _complain(frame)
             before = frame
     except KeyboardInterrupt:
-        sys.exit(130)
+        pass
+    sys.exit(130)
 
 
 def _news(frame: Any, output: str, wide: bool, *, first: bool) -> str:
@@ -358,15 +352,17 @@ for _name in COMMANDS:
 @FILE
 @PAIRS
 @OUTPUT
-def find(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> None:
+@WATCH
+@INTERVAL
+def find(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str, watch: bool, interval: float) -> None:
     """What is wrong, in words: what it means, how to look closer, what mends it. Exit status 1 if anything is broken."""
     from fleetlib.inspect import show
-    from fleetlib.inspect.fleet import Fleet
-    from fleetlib.session import connect
 
-    frame = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p")))).doctor()
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    click.echo(show.findings(frame, colour=colour) if output == "table" else _rendered(frame, output, wide=True))
+    fleet = _fleet(file, pairs)
+    if watch:
+        _watch(fleet, fleet.doctor, output, wide=False, interval=interval)
+    frame = fleet.doctor()
+    click.echo(show.findings(frame, colour=_colours()) if output == "table" else _rendered(frame, output, wide=True))
     _complain(frame)
     if frame.attrs["unread"] or frame.status.isin(["broken", "unreachable"]).any():
         sys.exit(1)
@@ -376,14 +372,18 @@ def find(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str) -> 
 @FILE
 @PAIRS
 @OUTPUT
-@click.option("--wide", is_flag=True, help="All columns, nothing cut.")
+@WIDE
+@WATCH
+@INTERVAL
 @click.option("--shallow", is_flag=True, help="Do not ask each cluster for changes made by hand.")
-def compare(file: Path | None, pairs: tuple[tuple[str, str], ...], output: str, wide: bool, shallow: bool) -> None:
+def compare(
+    file: Path | None, pairs: tuple[tuple[str, str], ...], output: str, wide: bool, watch: bool, interval: float, shallow: bool
+) -> None:  # fmt: skip
     """Where what is declared and what there is differ, field by field, in both directions. Exit status 1 if there is any."""
-    from fleetlib.inspect.fleet import Fleet
-    from fleetlib.session import connect
-
-    frame = Fleet(connect(Parameters.check(_values(file, pairs), str(file or "-p")))).drift(deep=not shallow)
+    fleet = _fleet(file, pairs)
+    if watch:
+        _watch(fleet, lambda: fleet.drift(deep=not shallow), output, wide, interval)
+    frame = fleet.drift(deep=not shallow)
     _print(frame, output, wide)
     sys.exit(1 if len(frame) else 0)
 

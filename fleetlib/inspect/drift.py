@@ -171,11 +171,6 @@ def as_azure_sees_it(path: Path, wanted: Any, there: Any) -> bool:
 
 # --- Flux against what is in the clusters -----------------------------------------------------------------------------
 
-CONTROLLERS = frozenset({
-    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "aks-fleet", "Go-http-client",
-})  # fmt: skip
-"""Field managers that are no hands: Flux, and the cluster's own controllers."""
-
 
 def _inside(reading: Reading) -> Iterator[Row]:
     """Fields of what Flux applies that somebody else owns: who, and since when."""
@@ -195,8 +190,6 @@ def _inside(reading: Reading) -> Iterator[Row]:
 
 def _by_hand(cluster: str, where: str, obj: Object) -> Iterator[Row]:
     for entry in obj["metadata"].get("managedFields") or []:
-        if entry.get("manager") in CONTROLLERS or entry.get("subresource") == "status":
-            continue
         for path in leaves((entry.get("fieldsV1") or {}).get("f:spec") or {}):
             yield {
                 "cluster": cluster, "layer": "workloads", "object": where, "kind": "changed", "field": ".".join(("spec", *path)),

@@ -244,7 +244,24 @@ class Reading:
 
 
 def _all(kube: Kube, kinds: Collection[str]) -> dict[str, Objects]:
-    return {kind: kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT) for kind in kinds}
+    return {
+        kind: [_without_controllers_fields(obj) for obj in kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT)] for kind in kinds
+    }
+
+
+CONTROLLERS = frozenset({
+    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "Go-http-client",
+})  # fmt: skip
+"""Field managers that are no hands: Flux, and the cluster's own controllers."""
+
+
+def _without_controllers_fields(obj: Object) -> Object:
+    """The object with only those managed fields that a hand owns: all of them are half of a thousand clusters' memory."""
+    entries = obj["metadata"].pop("managedFields", None) or []
+    by_hand = [entry for entry in entries if entry.get("manager") not in CONTROLLERS and entry.get("subresource") != "status"]
+    if by_hand:
+        obj["metadata"]["managedFields"] = by_hand
+    return obj
 
 
 def _git(reading: Reading) -> Git:
