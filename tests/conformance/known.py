@@ -13,6 +13,7 @@ REASONS = {
     "groups": "Discovery shows the resources and subresources that the sandbox serves.",
     "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, and not a moment later.",
     "crd-versions": "A refused list of a definition's versions is shown by its names.",
+    "applied-null": "A null that is applied to a custom resource is taken for no value, and not refused.",
     "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
 }
 """A name for each reason -> the sentence that docs/sandbox.md has."""
@@ -34,6 +35,7 @@ DIFFERENCES = [
     *((f"definitions_refused[{case}]", "*", "crd-versions") for case in ("no-storage", "two-storages", "same-version")),
     ("discovery", "8 GET * $.body.resources", "groups"),
     ("discovery", "14 GET * $.body.resources", "groups"),
+    ("applied_null", "1 PATCH *", "applied-null"),
     ("scale", "7 PATCH *", "scale-patch"),
     ("scale", "19 PATCH *", "scale-patch"),
 ]

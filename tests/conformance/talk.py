@@ -231,6 +231,8 @@ class Names:
         if self._generated is not None:
             text = self._generated.sub(r"\1<5 letters>", text)
         if key == "message":
+            head, errors, rest = text.partition("errors:\n")
+            text = head + errors + "\n".join(sorted(rest.split("\n")))  # in the order of a Go map
             text = re.sub(r"current: \d+", "current: <version>", text)
             text = _DOCUMENT.sub(lambda match: self._document(match[1]), text)
             text = re.sub(r"\b\d{2,}\b", lambda match: "<version>" if match[0] in self._versions else match[0], text)

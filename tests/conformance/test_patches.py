@@ -324,6 +324,11 @@ def test_apply_lists(talk: Talk) -> None:
 
 
 @on_both
+def test_applied_null(talk: Talk) -> None:
+    talk("PATCH", talk.at(WIDGETS, "x"), widget("x", flag=None), content_type=APPLY, fieldManager="one")
+
+
+@on_both
 def test_managed_fields(talk: Talk) -> None:
     """What is recorded of writes that are not applies."""
     talk("POST", talk.at("pods"), pod("p"))

@@ -240,6 +240,8 @@ operations = st.one_of(
 @given(maps, st.lists(operations, min_size=1, max_size=3))
 def test_json_patch(live: Object, ops: list[Object]) -> None:
     expected = ask("json", live=live, doc=ops)
+    if "panic" in expected.get("error", ""):
+        return
     try:
         found = patch.json_patch(live, ops)
     except patch.PatchError:

@@ -339,39 +339,48 @@ def _base64_problem(text: str) -> int | None:
 # --- applied configurations ------------------------------------------------------------------------------------------
 
 
-def typed_problem(value: Any, node: Node | None, path: str = "") -> str:
+def typed_problem(value: Any, root: Node) -> str:
     """Why structured-merge-diff cannot read an applied object by its schema; "" if it can. Source: `typed/validate.go`."""
+    found = _typed(value, root, "")
+    return found[0] if len(found) == 1 else "errors:\n  " + "\n  ".join(found) if found else ""
+
+
+def _typed(value: Any, node: Node | None, path: str) -> list[str]:
     if node is None or value is None:
-        return ""
+        return []
     if isinstance(value, dict) and node.type in ("object", ""):
         return _typed_members(value, node, path)
     if isinstance(value, list) and node.type in ("array", ""):
         return _typed_elements(value, node, path)
-    if node.type == "object" or node.type == "array":
-        return f"{path}: expected {'map' if node.type == 'object' else 'list'}, got &{{{gotext(value)}}}"
+    if node.type in ("object", "array"):
+        return [f"{path}: expected {'map' if node.type == 'object' else 'list'}, got &{{{gotext(value)}}}"]
     if node.type == "string" and not isinstance(value, str) and not node.int_or_string:
-        return f"{path}: expected string, got &value.valueUnstructured{{Value:{gotext(value)}}}"
-    if node.type in ("integer", "number") and (isinstance(value, bool | str | dict | list)):
-        return f"{path}: expected numeric (int or float), got {json_name(value)}"
+        return [f"{path}: expected string, got &value.valueUnstructured{{Value:{gotext(value)}}}"]
+    if node.type in ("integer", "number") and isinstance(value, bool | str | dict | list):
+        return [f"{path}: expected numeric (int or float), got {json_name(value)}"]
     if node.type == "boolean" and not isinstance(value, bool):
-        return f"{path}: expected boolean, got {json_name(value)}"
-    return ""
+        return [f"{path}: expected boolean, got &{{{gotext(value)}}}"]
+    return []
 
 
-def _typed_members(value: dict[str, Any], node: Node, path: str) -> str:
+def _typed_members(value: dict[str, Any], node: Node, path: str) -> list[str]:
+    """What is wrong with the members, up to the first that is not known."""
+    found: list[str] = []
     for name in sorted(value):
         child = node.fields[name]
         here = f"{path}.{name}"
         if child is None:
             if not node.preserve and (node.fields.declared() or node.additional is None and node.type == "object"):
-                return f"{here}: field not declared in schema"
-        elif problem := typed_problem(value[name], child, here):
-            return problem
-    return ""
+                return [*found, f"{here}: field not declared in schema"]
+        else:
+            found += _typed(value[name], child, here)
+    return found
 
 
-def _typed_elements(value: list[Any], node: Node, path: str) -> str:
+def _typed_elements(value: list[Any], node: Node, path: str) -> list[str]:
+    """What is wrong with all elements."""
     seen: set[str] = set()
+    found: list[str] = []
     for at, item in enumerate(value):
         key, where = "", f"{path}[{at}]"
         if node.list_type == "set":
@@ -380,18 +389,18 @@ def _typed_elements(value: list[Any], node: Node, path: str) -> str:
             present = [name for name in node.map_keys if item.get(name) is not None]
             if not present and not any(_has_default(node, name) for name in node.map_keys):
                 keys = " ".join(json.dumps(name) for name in node.map_keys)
-                return (
+                found.append(
                     f"{path}: element {at}: associative list with keys has an element that omits all key fields [{keys}] "
                     "(and doesn't have default values for any key fields)"
                 )
+                return found
             key = "[" + ",".join(f"{name}={json.dumps(item[name])}" for name in present) + "]"
             where = f"{path}{key}"
         if key and key in seen:
-            return f"{path}: duplicate entries for key {key}"
+            found.append(f"{path}: duplicate entries for key {key}")
         seen.add(key)
-        if problem := typed_problem(item, node.items, where):
-            return problem
-    return ""
+        found += _typed(item, node.items, where)
+    return found
 
 
 def _has_default(node: Node, name: str) -> bool:

@@ -158,7 +158,10 @@ def _move(doc: Any, op: Mapping[str, Any]) -> Any:
 
 
 def _copy(doc: Any, op: Mapping[str, Any]) -> Any:
-    value = trees.copy(_seen(doc, _pointer(op, "from"), op, "from"))
+    source = _pointer(op, "from")
+    if not source:
+        raise PatchError("copy operation does not apply: the whole document cannot be copied into itself")
+    value = trees.copy(_seen(doc, source, op, "from"))
     return _insert(doc, _pointer(op, "path"), value, op)
 
 

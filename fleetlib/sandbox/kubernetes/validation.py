@@ -158,6 +158,10 @@ def _pod_spec(spec: Object, path: str) -> Causes:
         causes.append(cause("FieldValueRequired", "Required value", f"{path}.containers"))
     volumes = {volume.get("name") for volume in spec.get("volumes") or []}
     seen: set[str] = set()
+    for position, toleration in enumerate(spec.get("tolerations") or []):
+        if not toleration.get("key") and toleration.get("operator") != "Exists":
+            text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            causes.append(_invalid(f"{path}.tolerations[{position}].operator", toleration.get("operator") or "", text))
     for kind in ("initContainers", "containers"):
         for position, container in enumerate(spec.get(kind) or []):
             where = f"{path}.{kind}[{position}]"

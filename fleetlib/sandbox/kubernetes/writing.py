@@ -106,8 +106,7 @@ def accept(request: Request, resource: Resource, obj: Object, namespace: str, na
     _prune(request, resource, obj)
     request.forget_managers = metadata.get("managedFields") == []
     if resource.custom is not None:
-        for member in [member for member, value in metadata.items() if value in ("", [], {}, None)]:
-            del metadata[member]  # metadata is of a Go type whatever the object is
+        _tidy_metadata(obj)
         decoding.whole_numbers(obj)
     else:
         goform.form(obj, request.cluster.schema(resource))
@@ -211,9 +210,18 @@ def _check(cluster: Cluster, resource: Resource, obj: Object, old: Object | None
         raise errors.invalid(resource.group, resource.kind, obj["metadata"].get("name") or "", found)
 
 
+def _tidy_metadata(obj: Object) -> None:
+    """Metadata is of a Go type whatever the object is: what is empty is left out."""
+    metadata = obj["metadata"]
+    for member in [member for member, value in metadata.items() if value in ("", [], {}, None)]:
+        del metadata[member]
+
+
 def _fill(cluster: Cluster, resource: Resource, obj: Object) -> None:
     schema = cluster.schema(resource)
     schema.default(obj)
+    if resource.custom is not None:
+        _tidy_metadata(obj)
     if resource.custom is None:
         try:
             defaults.apply(resource.group, resource.kind, obj)
