@@ -337,7 +337,7 @@ def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
         channel = (item["properties"].get("autoUpgradeProfile") or {}).get("upgradeChannel")
         environment = reading.git.clusters.get(name)
         pinned = environment.values.get("kubernetesVersion") if environment else None
-        if pinned and channel not in (None, "none"):
+        if pinned and _fights(str(channel or "none"), str(pinned)):
             yield Finding(
                 "unknown", "arm", name, f"ManagedCluster/{name}", "AutoUpgradeAndPin",
                 f"upgradeChannel is {channel}, kubernetesVersion is pinned to {pinned}",
@@ -345,6 +345,11 @@ def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
                 "have one of the two: `az aks update --auto-upgrade-channel none`, or an empty kubernetesVersion",
                 look=(f"az aks show -g {reading.session.parameters.fleet_group} -n {name} --query autoUpgradeProfile",),
             )  # fmt: skip
+
+
+def _fights(channel: str, pinned: str) -> bool:
+    """Whether a channel leaves the pin: node-image keeps Kubernetes' version, patch its minor. Source: AKS, automatic upgrades."""
+    return channel in ("rapid", "stable") or (channel == "patch" and pinned.count(".") > 1)
 
 
 WRITES_LEFT = 20
@@ -373,14 +378,14 @@ def _stored_versions(reading: Reading) -> Iterator[Finding]:
         group, name = definition["spec"]["group"], definition["metadata"]["name"]
         if not group.endswith(".azure.com"):
             continue
-        served = {version["name"] for version in definition["spec"]["versions"]}
-        lost = [version for version in (definition.get("status") or {}).get("storedVersions") or [] if version not in served]
-        if lost:
+        storage = next((version["name"] for version in definition["spec"]["versions"] if version.get("storage")), "")
+        older = [version for version in (definition.get("status") or {}).get("storedVersions") or [] if version != storage]
+        if older:
             yield Finding(
-                BROKEN, "aso", reading.session.parameters.controlplane_cluster, f"CustomResourceDefinition/{name}", "StoredVersionGone",
-                f"status.storedVersions has {', '.join(lost)}, which spec.versions has not",
-                "ASO was upgraded past a version in which objects are still stored: they cannot be read, and the definition cannot be updated.",
-                "go back to the last ASO that had it, let it migrate (asoctl clean crds), then upgrade one minor version at a time",
+                "unknown", "aso", reading.session.parameters.controlplane_cluster, f"CustomResourceDefinition/{name}", "StoredVersions",
+                f"status.storedVersions has {', '.join(older)} besides {storage}",
+                "Objects may still be stored in a version that a later ASO drops: the API server then refuses ASO's new definition.",
+                "before the next upgrade of ASO run asoctl clean crds, which migrates them; then upgrade one minor version at a time",
                 look=(f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl get crd {name} -o jsonpath='{{.status.storedVersions}}'",),
             )  # fmt: skip
 
@@ -415,7 +420,7 @@ RULES = {
     "version": Rule("A Kubernetes version that the region no longer offers, or with long-term support only", "nodes and new clusters are refused", _unsupported),
     "channel-and-pin": Rule("Auto-upgrade together with a pinned version", "ASO and Azure fight over the version", _channel_and_pin),
     "budget": Rule("ARM's budget of writes nearly used up", "ASO is throttled: 429", _budget),
-    "stored-versions": Rule("A definition with stored versions that ASO no longer has", "an upgrade of ASO is stuck", _stored_versions),
+    "stored-versions": Rule("A definition of ASO's with stored versions besides the one it stores in", "an upgrade of ASO that drops such a version is stuck: the API server refuses it", _stored_versions),
     "extension-upgraded": Rule("Flux fails where its extension is newer", "an upgrade by Azure broke the agent", _extension_upgraded),
 }  # fmt: skip
 """Name -> what is looked for besides the states."""

@@ -56,7 +56,7 @@ class Patient(Documents):
 def definition(*stored: str) -> dict[str, Any]:
     return {
         "metadata": {"name": "managedclusters.containerservice.azure.com"},
-        "spec": {"group": "containerservice.azure.com", "versions": [{"name": "v1api20240901"}]}, "status": {"storedVersions": list(stored)},
+        "spec": {"group": "containerservice.azure.com", "versions": [{"name": "v1api20210501", "storage": False}, {"name": "v1api20240901", "storage": True}]}, "status": {"storedVersions": list(stored)},
     }  # fmt: skip
 
 
@@ -176,9 +176,39 @@ BY_RULE = {
     "version": (_long_term, "VersionNotSupported", "AKSLongTermSupport only"),
     "channel-and-pin": (_channel, "AutoUpgradeAndPin", "upgradeChannel is stable, kubernetesVersion is pinned to 1.35"),
     "budget": (_budget, "WritesNearlyUsedUp", "3 writes are left"),
-    "stored-versions": (_stored, "StoredVersionGone", "v1api20210501"),
+    "stored-versions": (_stored, "StoredVersions", "has v1api20210501 besides v1api20240901"),
     "extension-upgraded": (_upgraded, "NewerThanTheOthers", "microsoft.flux is 1.20.0 here, 1.19.5 where"),
 }
+
+
+@pytest.mark.parametrize(
+    ("channel", "pinned", "fights"),
+    [
+        ("patch", "1.35", False),
+        ("patch", "1.35.8", True),
+        ("rapid", "1.35", True),
+        ("node-image", "1.35.8", False),
+        ("stable", "", False),
+    ],
+)
+def test_a_channel_fights_only_the_pin_that_it_would_leave(patient: Patient, channel: str, pinned: str, fights: bool) -> None:
+    """`patch` stays in the minor version, `node-image` leaves Kubernetes alone."""
+    patient.environments["podinfo-prod"].values["kubernetesVersion"] = pinned
+    patient.clusters[PROD]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": channel}
+    assert patient.findings().reason.tolist() == ["AutoUpgradeAndPin"] * fights
+
+
+def test_an_upgrade_of_aso_that_the_api_server_refuses_is_explained(patient: Patient) -> None:
+    """A real API server never lets a stored version leave spec.versions: the upgrade fails with these words instead."""
+    words = (
+        'CustomResourceDefinition.apiextensions.k8s.io "managedclusters.containerservice.azure.com" is invalid: '
+        'status.storedVersions[0]: Invalid value: "v1api20210501storage": missing from spec.versions; v1api20210501storage was previously '
+        "a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in "
+        "v1api20210501storage and removes v1api20210501storage from status.storedVersions"
+    )
+    fault("HelmRelease", "podinfoprod", reason="UpgradeFailed", message=words)(patient)
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert "asoctl clean crds" in found.fix and found.message == words
 
 
 @pytest.mark.parametrize("name", RULES)
