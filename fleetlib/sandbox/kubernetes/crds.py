@@ -165,16 +165,17 @@ def validate(crd: Object, old: Object | None) -> Causes:
         ):
             if now != before:
                 causes.append(cause("FieldValueInvalid", f'Invalid value: "{now}": field is immutable', f"spec.{member}"))
-        for stored in (old.get("status") or {}).get("storedVersions") or []:
+        for index, stored in enumerate((old.get("status") or {}).get("storedVersions") or []):
             if stored not in seen:
-                causes.append(
-                    cause(
-                        "FieldValueInvalid",
-                        f'Invalid value: "{stored}": must appear in spec.versions',
-                        "status.storedVersions[0]",
-                    )
-                )
+                causes.append(cause("FieldValueInvalid", STILL_STORED.format(stored), f"status.storedVersions[{index}]"))
     return causes
+
+
+STILL_STORED = (
+    'Invalid value: "{0}": missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions '
+    "until a storage migration ensures no data remains persisted in {0} and removes {0} from status.storedVersions"
+)
+"""Source: apiextensions-apiserver, ValidateCustomResourceDefinitionStoredVersions."""
 
 
 def _names(versions: list[dict[str, Any]]) -> str:
