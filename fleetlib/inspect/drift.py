@@ -7,7 +7,7 @@ Only what is declared counts: a default that Azure filled in is no difference, n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fleetlib.errors import RetryableError
@@ -87,7 +87,7 @@ def _azure(reading: Reading) -> Iterator[Row]:
         yield from _against(obj, fleet.get(azure_name(obj).lower()), name, "arm", _managed_cluster)
     declared = {azure_name(obj).lower() for obj in objects.values()} | {name.lower() for name in reading.git.clusters}
     group = reading.session.parameters.fleet_group
-    for name, item in fleet.items():
+    for name, item in fleet.items() if "git" not in reading.unread else ():  # nobody is told to delete what Git may declare
         if name not in declared:
             fix = f"declare it in Git, or delete it: az aks delete -g {group} -n {item['name']}"
             yield {
@@ -134,9 +134,39 @@ def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Ca
             "fix": "ASO makes it anew when it next reconciles; if not, look at the object's Ready condition",
         }
         return
+    fix = (
+        BY_ASO
+        if _policy(obj) == "manage"
+        else f"ASO leaves it alone, as its reconcile-policy is {_policy(obj)}: put it back in Azure"
+    )
     spec = {key: value for key, value in obj["spec"].items() if key not in ("owner", "azureName", "operatorSpec")}
     for path, wanted, there in compare(spec, shape(item), as_azure_sees_it):
-        yield row | _changed(path, wanted, there) | _modified(item) | {"fix": BY_ASO}
+        yield row | _changed(path, wanted, there) | _modified(item) | {"fix": fix}
+    for name in sorted(_names(shape(item), MEMBERS) - _names(spec, MEMBERS)):
+        yield (
+            row
+            | {"kind": "orphan", "field": name, "actual": name}
+            | _modified(item)
+            | {"fix": "declare it in the chart, or delete it in Azure"}
+        )
+
+
+MEMBERS = ("agentPoolProfiles", "kustomizations")
+"""What a resource consists of, each with a name: more of them than are declared are drift, too."""
+
+
+def _names(properties: Mapping[str, Any], members: Iterable[str]) -> set[str]:
+    return {
+        f"{member}.{item['name'] if isinstance(item, dict) else item}"
+        for member in members
+        for item in properties.get(member) or ()
+    }
+
+
+def _policy(obj: Object) -> str:
+    """What ASO may do about the object. Source: ASO, annotations: manage, skip or detach-on-delete, which manages as well."""
+    policy = str((obj["metadata"].get("annotations") or {}).get("serviceoperator.azure.com/reconcile-policy") or "manage")
+    return "skip" if policy == "skip" else "manage"
 
 
 def azure_name(obj: Object) -> str:

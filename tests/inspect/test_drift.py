@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fleet_tables import PROD
 
+from fleetlib.errors import RetryableError
 from fleetlib.inspect.drift import as_azure_sees_it, compare, leaves, owner
 
 POOL = {"name": "system", "mode": "System", "minCount": 1, "maxCount": 3, "vmSize": "standard_d2as_V6", "osSKU": "AzureLinux"}
@@ -80,6 +81,7 @@ def test_missing_and_more_than_declared() -> None:
     assert only(documents)[["layer", "object", "kind"]].tolist() == ["aso", f"FluxConfiguration/{PROD}-config", "missing"]
     documents = Drifting()
     documents.add("more-aks", "podinfo-prod")
+    documents.object("ManagedCluster", "more-aks")["spec"]["agentPoolProfiles"] = [dict(POOL)]
     assert only(documents)[["cluster", "layer", "object", "kind"]].tolist() == [
         "more-aks",
         "aso",
@@ -111,6 +113,28 @@ def test_orphans_in_azure() -> None:
         "Extension/dapr",
         "orphan",
     ) and "az k8s-extension delete" in found.fix
+
+
+def test_nobody_is_told_to_delete_what_git_may_declare() -> None:
+    documents = Drifting()
+    documents.hub["ManagedCluster"].remove(documents.object("ManagedCluster", PROD))
+    documents.unread["git"] = RetryableError("git fetch failed", said="could not resolve host")
+    frame = documents.drift()
+    assert "git" in frame.attrs["unread"] and not any("az aks delete" in fix for fix in frame.fix)
+
+
+def test_more_in_a_resource_than_is_declared() -> None:
+    documents = Drifting()
+    documents.clusters[PROD]["properties"]["agentPoolProfiles"].append({"name": "byhand", "count": 1})
+    found = only(documents)
+    assert (found.layer, found.kind, found.field) == ("arm", "orphan", "agentPoolProfiles.byhand")
+
+
+def test_what_aso_may_not_touch_it_does_not_put_back() -> None:
+    documents = Drifting()
+    documents.object("ManagedCluster", PROD)["metadata"]["annotations"] = {"serviceoperator.azure.com/reconcile-policy": "skip"}
+    documents.clusters[PROD]["properties"]["kubernetesVersion"] = "1.36"
+    assert "ASO leaves it alone" in only(documents).fix
 
 
 def test_changed_in_azure() -> None:
