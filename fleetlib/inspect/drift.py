@@ -22,6 +22,7 @@ CHART = "charts/podinfocluster"
 
 BY_FLUX = "Flux puts it back within its interval, unless it is suspended; commit it if it is meant to stay"
 BY_ASO = "ASO puts it back when it next reconciles; declare it in Git if it is meant to stay"
+LEFT_ALONE = "ASO leaves it alone, as its reconcile-policy is skip: put it back in Azure"
 
 Path = tuple[str, ...]
 Same = Callable[[Path, Any, Any], bool]
@@ -134,11 +135,7 @@ def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Ca
             "fix": "ASO makes it anew when it next reconciles; if not, look at the object's Ready condition",
         }
         return
-    fix = (
-        BY_ASO
-        if _policy(obj) == "manage"
-        else f"ASO leaves it alone, as its reconcile-policy is {_policy(obj)}: put it back in Azure"
-    )
+    fix = LEFT_ALONE if _skipped(obj) else BY_ASO
     spec = {key: value for key, value in obj["spec"].items() if key not in ("owner", "azureName", "operatorSpec")}
     for path, wanted, there in compare(spec, shape(item), as_azure_sees_it):
         yield row | _changed(path, wanted, there) | _modified(item) | {"fix": fix}
@@ -163,10 +160,9 @@ def _names(properties: Mapping[str, Any], members: Iterable[str]) -> set[str]:
     }
 
 
-def _policy(obj: Object) -> str:
-    """What ASO may do about the object. Source: ASO, annotations: manage, skip or detach-on-delete, which manages as well."""
-    policy = str((obj["metadata"].get("annotations") or {}).get("serviceoperator.azure.com/reconcile-policy") or "manage")
-    return "skip" if policy == "skip" else "manage"
+def _skipped(obj: Object) -> bool:
+    """Whether ASO is told not to write to Azure. Source: ASO, annotations; `detach-on-delete` still writes."""
+    return (obj["metadata"].get("annotations") or {}).get("serviceoperator.azure.com/reconcile-policy") == "skip"
 
 
 def azure_name(obj: Object) -> str:

@@ -90,7 +90,12 @@ class Cluster:
 
 
 def clusters(reading: Reading) -> list[Cluster]:
-    """Every cluster that Git, ASO or Azure knows, by name."""
+    """Every cluster that Git, ASO or Azure knows, by name. Joined once a reading: several tables and rules ask."""
+    nothing: list[Cluster] = []
+    return reading.also("the join", _clusters, nothing)
+
+
+def _clusters(reading: Reading) -> list[Cluster]:
     shared = _Shared(reading)
     return [Cluster(name, tuple(_states(reading, shared, name))) for name in reading.clusters()]
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fleetlib.inspect import layers
+from fleetlib.inspect.columns import STATUS
 from fleetlib.inspect.layers import OK, PROGRESSING, STOPPED, Cluster, State, short
 from fleetlib.inspect.reading import Item, Items, Reading
 from fleetlib.kube import Object
@@ -22,11 +23,6 @@ SOURCES = ("GitRepository", "OCIRepository", "HelmRepository", "Bucket")
 
 def state_columns(state: State) -> Row:
     return {"status": state.status, "reason": state.reason or None, "message": state.message or None, "since": state.since}
-
-
-def clusters(reading: Reading) -> Iterator[Row]:
-    for cluster in layers.clusters(reading):
-        yield cluster_row(reading, cluster)
 
 
 def cluster_row(reading: Reading, cluster: Cluster) -> Row:
@@ -113,7 +109,8 @@ def _environment(reading: Reading, release: str, members: list[tuple[Cluster, Ro
     }  # fmt: skip
 
 
-SEVERITY = {name: number for number, name in enumerate(("broken", "unreachable", "progressing", "stopped", "unknown", "ok"))}
+SEVERITY = {name: number for number, name in enumerate(STATUS)}
+"""Status -> its place, worst first."""
 
 
 def _joined(values: Iterable[Any]) -> str:
