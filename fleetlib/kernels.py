@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -81,9 +83,18 @@ async def _arrives(receive: Callable[..., Awaitable[Any]], wanted: Callable[[Any
 
 
 class Kernel(AsyncKernelManager):  # type: ignore[misc]
-    """A kernel that remembers who is connected to it, to hang up in the end."""
+    """A kernel that is talked to through sockets in a folder of its own, and that remembers who is connected, to hang up in the end.
+
+    Not through TCP ports: the library chooses five that are free and the kernel binds them a second later, when another program may
+    have them ("Address already in use", "Kernel died before replying to kernel_info"). Nor can another user of the machine connect.
+    """
 
     _connected: _Client | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        self._folder = tempfile.mkdtemp(prefix="fleet-kernel-")
+        sockets = os.path.join(self._folder, "socket")
+        super().__init__(transport="ipc", ip=sockets, connection_file=os.path.join(self._folder, "kernel.json"), **settings)
 
     def client(self, **settings: Any) -> _Client:
         self._connected = super().client(**settings)
@@ -94,6 +105,7 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
         if self._connected is not None:
             self._connected.stop_channels()
         asyncio.run(self.shutdown_kernel(now=True))
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def start(folder: Path, environment: Mapping[str, str]) -> Kernel:

@@ -51,6 +51,24 @@ def test_a_failing_notebook_ends_the_run_and_no_kernel_is_left(tmp_path: Path) -
     assert not working_here
 
 
+def test_kernels_are_reached_through_sockets_only_the_user_can_open_and_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No TCP port can be taken by another program between its choice and the kernel's start: none is used."""
+    sockets = tmp_path / "sockets"
+    sockets.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(sockets))
+    looks = (
+        "import json, os\nfrom ipykernel.connect import get_connection_file\nfile = get_connection_file()\n"
+        "assert json.load(open(file))['transport'] == 'ipc'\n"
+        "assert [os.stat(path).st_mode & 0o777 for path in (file, os.path.dirname(file))] == [0o600, 0o700]"
+    )
+    paths = [notebook(tmp_path / "notebooks", "00_first", looks), notebook(tmp_path / "notebooks", "01_second", "1")]
+    done = run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)
+    assert [(result.status, result.error) for result in done.results] == [("done", "")] * 2
+    assert not list(sockets.iterdir())
+
+
 def test_ctrl_c_says_how_to_go_on_and_what_was_done_is_skipped_then(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     notebook(folder, "00_first", "1")

@@ -41,7 +41,7 @@ def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
     notebooks = sorted(str(path) for path in (ROOT / "notebooks").glob("*.ipynb"))
     command = [
         sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "--nbval-cell-timeout=300",
-        "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "default", "--override-ini", "addopts=", *notebooks,
+        "--nbval-current-env", "-p", "tests.notebooks.unix_sockets", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "default", "--override-ini", "addopts=", *notebooks,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
