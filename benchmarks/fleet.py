@@ -95,6 +95,7 @@ def _judge(board: Board, count: int, bare: Figures, network: Figures) -> None:
             "first deep view against kubectl in a loop, with a network", network["kubectl_deep"] / network["deep_first"], 10
         )
     board.at_most(f"memory of the fleet view of {count} clusters", bare["view_mb"], 500, "MB")
+    board.at_most(f"memory of deep views of {count} clusters", bare["deep_mb"], 500, "MB")
 
 
 # --- the readers, each in a process of its own -----------------------------------------------------------------------------

@@ -214,8 +214,16 @@ def _inside(reading: Reading) -> Iterator[Row]:
                     yield from _by_hand(cluster, where, obj)
 
 
+CONTROLLERS = frozenset({
+    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "Go-http-client",
+})  # fmt: skip
+"""Field managers that are no hands: Flux, and the cluster's own controllers."""
+
+
 def _by_hand(cluster: str, where: str, obj: Object) -> Iterator[Row]:
     for entry in obj["metadata"].get("managedFields") or []:
+        if entry.get("manager") in CONTROLLERS or entry.get("subresource") == "status":
+            continue
         for path in leaves((entry.get("fieldsV1") or {}).get("f:spec") or {}):
             yield {
                 "cluster": cluster, "layer": "workloads", "object": where, "kind": "changed", "field": ".".join(("spec", *path)),

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fleetlib.inspect import costs, doctor, drift, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
-from fleetlib.inspect.reading import Reading
-from fleetlib.kube import Kube
+from fleetlib.inspect.reading import Connected, Reading
 from fleetlib.parameters import Parameters, read_file
 from fleetlib.session import Session, connect
 
@@ -51,7 +50,7 @@ class Fleet:
     def __init__(self, session: Session, reading: Reading | None = None) -> None:
         self.session = session
         self._reading = reading
-        self._kubes: dict[str, Kube] = {}
+        self._connected = Connected()
 
     @classmethod
     def connect(cls, source: str | Path | Mapping[str, Any] | Parameters | Session | None = None) -> Self:
@@ -74,7 +73,7 @@ class Fleet:
         return type(self)(self.session, self._new())
 
     def _new(self) -> Reading:
-        return Reading(self.session, self._kubes)
+        return Reading(self.session, self._connected)
 
     def clusters(self, *, deep: bool = False) -> View:
         """One row a workload cluster, through every layer, with the first broken one. `deep` also asks each cluster.

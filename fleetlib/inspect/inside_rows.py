@@ -142,27 +142,23 @@ def clusters(reading: Reading, deep: bool) -> Iterator[Row]:
         if asked is None:
             yield cluster_row(reading, cluster)
             continue
-        whole = Cluster(cluster.name, (*cluster.states, _workloads_state(cluster.name, asked)))
-        pairs = [] if asked.error else [counts(kind, obj) for kind in WORKLOADS for obj in asked.objects[kind]]
-        numbers = (
-            {} if asked.error else {"workloads": len(pairs), "workloads_ready": sum(ready >= want for want, ready in pairs)}
-        )
-        yield cluster_row(reading, whole) | numbers
+        state, numbers = _all_workloads(cluster.name, asked)
+        yield cluster_row(reading, Cluster(cluster.name, (*cluster.states, state))) | numbers
 
 
-def _workloads_state(cluster: str, inside: Inside) -> State:
-    """The worst workload of a cluster; or that it could not be asked."""
+def _all_workloads(cluster: str, inside: Inside) -> tuple[State, Row]:
+    """The worst workload of a cluster, and how many there are; or that it could not be asked."""
     if inside.error:
-        return State("workloads", UNREACHABLE, "Unreachable", inside.error, target=cluster)
-    found = [
-        replace(
-            _workload_state(obj, *counts(kind, obj)),
-            target=f"{cluster}: {kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}",
-        )
-        for kind in WORKLOADS
-        for obj in inside.objects[kind]
-    ]
-    return min(found, key=lambda state: SEVERITY[state.status], default=State("workloads", OK, target=cluster))
+        return State("workloads", UNREACHABLE, "Unreachable", inside.error, target=cluster), {}
+    states, ready = [], 0
+    for kind in WORKLOADS:
+        for obj in inside.objects[kind]:
+            want, there = counts(kind, obj)
+            ready += there >= want
+            where = f"{cluster}: {kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+            states.append(replace(_workload_state(obj, want, there), target=where))
+    worst = min(states, key=lambda state: SEVERITY[state.status], default=State("workloads", OK, target=cluster))
+    return worst, {"workloads": len(states), "workloads_ready": ready}
 
 
 def events(reading: Reading, deep: bool) -> Iterator[Row]:

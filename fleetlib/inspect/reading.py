@@ -6,7 +6,8 @@ calls each. A side that cannot be read is named in `unread` and hides no other. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ CLUSTER_TIMEOUT = 20.0
 """Seconds a cluster has for each answer before it counts as unreachable."""
 
 KEPT_OPEN = 200
-"""Connections to clusters that are kept for the next reading: a process has a thousand files, on many systems."""
+"""Clusters to which a connection is kept for the next reading: a process has a thousand files, on many systems."""
 
 ASKED_AGAIN = 50
 """At most so many clusters are asked about in ARM because the graph, which lags, does not call them good."""
@@ -96,12 +97,65 @@ class Graph:
     configurations: dict[str, Items]
 
 
+class Packed(MutableMapping[str, Objects]):
+    """Kind -> objects, kept as compressed JSON and parsed each time they are looked at.
+
+    Parsed, the objects of a cluster take thirty times the memory, which a thousand clusters do not leave; parsing takes a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self._json: dict[str, bytes] = {}
+
+    def __setitem__(self, kind: str, objects: Objects) -> None:
+        import orjson
+
+        self._json[kind] = zlib.compress(orjson.dumps(objects), level=1)
+
+    def __getitem__(self, kind: str) -> Objects:
+        import orjson
+
+        found: Objects = orjson.loads(zlib.decompress(self._json[kind]))
+        return found
+
+    def __delitem__(self, kind: str) -> None:
+        del self._json[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._json
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._json)
+
+    def __len__(self) -> int:
+        return len(self._json)
+
+
 @dataclass
 class Inside:
     """What one cluster says of itself: kind -> objects; or why it says nothing."""
 
-    objects: dict[str, Objects] = field(default_factory=dict)
+    objects: MutableMapping[str, Objects] = field(default_factory=Packed)
     error: str = ""
+
+
+@dataclass
+class Connected:
+    """The workload clusters that earlier readings have connected to, by address: their kubeconfigs need not be asked for again."""
+
+    kubes: dict[str, Kube] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+
+    def keep(self, address: str, kube: Kube) -> None:
+        """For the next time; its connection, too, unless `KEPT_OPEN` others are."""
+        self.kubes[address] = kube
+        if address in self._open or len(self._open) < KEPT_OPEN:
+            self._open.add(address)
+        else:
+            kube.disconnect()
+
+    def forget(self, address: str) -> None:
+        del self.kubes[address]
+        self._open.discard(address)
 
 
 T = TypeVar("T")
@@ -117,14 +171,11 @@ def _sign_in(session: Session) -> None:
 
 
 class Reading:
-    """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree.
+    """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree."""
 
-    `kubes` are the workload clusters that earlier readings have connected to, by address: their kubeconfigs need not be asked for again.
-    """
-
-    def __init__(self, session: Session, kubes: dict[str, Kube] | None = None) -> None:
+    def __init__(self, session: Session, connected: Connected | None = None) -> None:
         self.session = session
-        self._kubes = {} if kubes is None else kubes
+        self._connected = connected or Connected()
         self.at = datetime.now(UTC)
         self.unread: dict[str, FleetError] = {}
         self._parts: dict[str, Any] = {}
@@ -230,38 +281,22 @@ class Reading:
         if cluster == self.session.parameters.controlplane_cluster:
             return _all(self.session.hub, kinds)
         address = str(self.arm.fleet[cluster]["properties"].get("fqdn"))  # another one when it was made anew under its name
-        if address in self._kubes:
+        kube = self._connected.kubes.get(address)
+        if kube is not None:
             try:
-                return _all(self._kubes[address], kinds)
+                return self._asked(address, kube, kinds)
             except FleetError:  # its credentials may have been rotated: what Azure gives now decides
-                del self._kubes[address]
-        kube = self.session.workload_cluster(cluster)
+                self._connected.forget(address)
+        return self._asked(address, self.session.workload_cluster(cluster), kinds)
+
+    def _asked(self, address: str, kube: Kube, kinds: Collection[str]) -> dict[str, Objects]:
         found = _all(kube, kinds)
-        self._kubes[address] = kube
-        if len(self._kubes) > KEPT_OPEN:
-            kube.disconnect()
+        self._connected.keep(address, kube)
         return found
 
 
 def _all(kube: Kube, kinds: Collection[str]) -> dict[str, Objects]:
-    return {
-        kind: [_without_controllers_fields(obj) for obj in kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT)] for kind in kinds
-    }
-
-
-CONTROLLERS = frozenset({
-    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "Go-http-client",
-})  # fmt: skip
-"""Field managers that are no hands: Flux, and the cluster's own controllers."""
-
-
-def _without_controllers_fields(obj: Object) -> Object:
-    """The object with only those managed fields that a hand owns: all of them are half of a thousand clusters' memory."""
-    entries = obj["metadata"].pop("managedFields", None) or []
-    by_hand = [entry for entry in entries if entry.get("manager") not in CONTROLLERS and entry.get("subresource") != "status"]
-    if by_hand:
-        obj["metadata"]["managedFields"] = by_hand
-    return obj
+    return {kind: kube.items(*INSIDE[kind], timeout=CLUSTER_TIMEOUT) for kind in kinds}
 
 
 def _git(reading: Reading) -> Git:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Pat
         assert _with(one, user).items("v1", "nodes"), "the certificate is this cluster's"
         with pytest.raises(FleetError, match="Unauthorized"):
             _with(other, user).items("v1", "nodes")
+
+
+def test_the_next_deep_views_keep_no_more_connections_than_the_first(
+    snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may open a thousand files on many systems: a fleet may have more clusters."""
+    monkeypatch.setattr("fleetlib.inspect.reading.KEPT_OPEN", 5)
+    simulated.grow(snapshots("06"), tmp_path / "home", 60)
+    with simulated.served(tmp_path / "home") as session:
+        fleet = Fleet(session)
+        fleet.clusters()
+        before = len(os.listdir("/dev/fd"))
+        for _ in range(2):
+            assert not fleet.clusters(deep=True).attrs["unread"]
+            assert len(os.listdir("/dev/fd")) - before < 30  # the five, and one to ARM from each thread that asks
 
 
 def _with(kube: Kube, user: dict[str, str]) -> Kube:
