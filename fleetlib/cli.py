@@ -189,6 +189,7 @@ def write_report(
     from fleetlib import report
     from fleetlib.inspect.fleet import Fleet
     from fleetlib.report import gather
+    from fleetlib.report.model import FAULTS, about
     from fleetlib.run import Run
     from fleetlib.session import connect
 
@@ -202,8 +203,8 @@ def write_report(
     path = report.write(written, target)
     _copies(target, json_file, junit_file)
     for finding in written.findings:
-        sign = "✗" if finding.severity == "error" else "…"
-        click.echo(f"{sign} {finding.target}: {finding.layer} {finding.message or finding.reason}".rstrip())
+        sign = "✗" if finding["status"] in FAULTS else "…"
+        click.echo(f"{sign} {about(finding)}: {finding['layer']} {finding['message'] or finding['reason'] or ''}".rstrip())
     for why in written.unread.values():
         click.echo(f"not read: {why}", err=True)
     click.echo(f"report: {os.path.relpath(path)}")

@@ -7,16 +7,16 @@ from typing import Any
 
 from fleetlib.report.model import Report, Table
 
-VERSION = 2
-"""2: a table is `columns` and `records`; `unread` is a mapping; `history` is new. 1: a table was a list of records."""
+VERSION = 3
+"""3: findings are the rows of the table `findings`, by its columns' names. 2: a table is `columns` and `records`; `unread` is a mapping; `history` is new. 1: a table was a list of records."""
 
 
 def document(report: Report) -> dict[str, Any]:
-    """`version`, `made` (ISO 8601), `ok`, `parameters`, `run` (or null), `tables` by name, `findings`, `history`, `unread`."""
+    """`version`, `made` (ISO 8601), `ok`, `parameters`, `run` (or null), `tables` by name, `findings` (rows of that table), `history`, `unread`."""
     return {
         "version": VERSION, "made": report.made.isoformat(timespec="seconds"), "ok": not report.bad, "parameters": report.parameters,
         "run": _run(report), "tables": {table.name: _table(table) for table in report.tables},
-        "findings": [asdict(finding) for finding in report.findings],
+        "findings": report.findings,
         "history": [{**asdict(point), "time": point.time.isoformat(timespec="seconds")} for point in report.history], "unread": report.unread,
     }  # fmt: skip
 

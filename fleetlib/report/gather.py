@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fleetlib.errors import FleetError
 from fleetlib.inspect import plots
 from fleetlib.inspect.drawing import Plot
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.report import history
-from fleetlib.report.model import Finding, Report, Table
+from fleetlib.report.model import Report, Table
 from fleetlib.run import Run
 from fleetlib.session import Session
 
@@ -53,7 +53,8 @@ def _add_fleet(report: Report, connect: Callable[[], Fleet], earlier: Iterable[P
     frames = {name: frame for name in SHOWN if (frame := _read(report, now, name)) is not None}
     report.tables = [Table(frame) for frame in frames.values()]
     if "clusters" in frames:
-        report.findings = _doctor(report, now)
+        found = _read(report, now, "doctor")
+        report.findings = [] if found is None else Table(found).records
         point = history.now(frames["clusters"], report.made)
         report.history = [*history.collect(earlier, report.parameters), *([point] if point else [])]
     report.plots = _plots(report, now, frames)
@@ -80,27 +81,3 @@ def _plots(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> l
         ("costs", plots.cost), ("clusters", lambda _: plots.compliance(history.frame(report))),
     ]  # fmt: skip
     return [draw(frames[name]) for name, draw in drawn if name in frames]
-
-
-def _doctor(report: Report, now: Fleet) -> list[Finding]:
-    frame = _read(report, now, "doctor")
-    return [] if frame is None else [_found(row) for _, row in frame.iterrows()]
-
-
-ERRORS = ("broken", "unreachable")
-
-
-def _found(row: Any) -> Finding:
-    """A row of the table `findings`."""
-    target = ": ".join(part for part in (_text(row.cluster), _text(row.object)) if part)
-    commands = tuple(_text(row.look).splitlines())
-    severity = "error" if row.status in ERRORS else "warning"
-    return Finding(
-        target, _text(row.layer), _text(row.message), _text(row.reason), _text(row.meaning), _text(row.fix), commands, severity
-    )
-
-
-def _text(value: Any) -> str:
-    from fleetlib.inspect import frames
-
-    return frames.text(value)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fleetlib.report.model import Report
+from fleetlib.report.model import FAULTS, Report, about
 from fleetlib.run import uncoloured
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -60,13 +60,12 @@ def _findings(report: Report) -> Iterator[Case]:
     names = set()
     for row in clusters.records if clusters else ():
         names.add(row["cluster"])
-        yield Case("fleet", row["cluster"], failure=_failure(row) if row["status"] in ("broken", "unreachable") else None)
-    for number, finding in enumerate(report.findings, 1):
-        if finding.severity == "error" and finding.target.partition(":")[0].partition(" ")[0] not in names:
-            whole = "\n".join(
-                filter(None, (f"{finding.layer} {finding.reason}", finding.message, finding.explanation, finding.fix))
-            )
-            yield Case("fleet", f"{finding.target} ({number})", failure=(f"{finding.layer}: {finding.message}", whole))
+        yield Case("fleet", row["cluster"], failure=_failure(row) if row["status"] in FAULTS else None)
+    for finding in report.faults:
+        if finding["cluster"] not in names:
+            words = [str(finding[name]) for name in ("layer", "reason", "message", "meaning", "fix") if finding[name]]
+            first = f"{finding['layer']}: {finding['message'] or finding['reason']}"
+            yield Case("fleet", f"{about(finding)} ({finding['finding']})", failure=(first, "\n".join(words)))
 
 
 def _failure(row: dict[str, Any]) -> tuple[str, str]:

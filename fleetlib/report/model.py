@@ -64,18 +64,16 @@ class Table:
         return len(self.frame)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as declared. `severity`: error or warning; `message` verbatim; `commands` to look closer."""
+FAULTS = frozenset({"broken", "unreachable"})
+"""Status of what CI should stop for. Other findings, and other clusters that are not well, are warnings."""
 
-    target: str
-    layer: str
-    message: str
-    reason: str = ""
-    explanation: str = ""
-    fix: str = ""
-    commands: tuple[str, ...] = ()
-    severity: str = "error"
+Finding = dict[str, Any]
+"""A row of the table `findings`, by the names of its columns; None for what it does not say."""
+
+
+def about(finding: Finding) -> str:
+    """What a finding is about: `cluster: object`."""
+    return ": ".join(str(finding[name]) for name in ("cluster", "object") if finding[name])
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,13 @@ class Report:
         return f"Fleet run {self.run.folder.name}" if self.run else f"Fleet on {self.parameters['cloud']}"
 
     @property
+    def faults(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding["status"] in FAULTS]
+
+    @property
     def bad(self) -> bool:
-        """Whether CI should stop here: a failed stage, a finding that is an error, or something that could not be read."""
-        return bool(self.unread) or bool(self.run and self.run.failed) or any(f.severity == "error" for f in self.findings)
+        """Whether CI should stop here: a failed stage, a fault, or something that could not be read."""
+        return bool(self.unread or self.faults) or bool(self.run and self.run.failed)
 
     def table(self, name: str) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetlib.inspect.columns import SIGNS
-from fleetlib.report.model import Report, Table, mood
+from fleetlib.report.model import FAULTS, Report, Table, about, mood
 
 if TYPE_CHECKING:
     from fleetlib.inspect import frames
@@ -34,9 +34,11 @@ def text(report: Report) -> str:
         loader=jinja2.FileSystemLoader(HERE),
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"mood": mood, "long": lambda value: len(str(value)) > LONG, "table": table}
+    environment.filters |= {"about": about, "mood": mood, "long": lambda value: len(str(value)) > LONG, "table": table}
     inline = {"style": (HERE / "page.css").read_text(), "script": (HERE / "page.js").read_text()}
-    return environment.get_template("page.html.jinja").render(report=report, run=report.run, findings=FINDINGS, **inline)
+    return environment.get_template("page.html.jinja").render(
+        report=report, run=report.run, findings=FINDINGS, faults=FAULTS, **inline
+    )
 
 
 def table(found: Table) -> str:

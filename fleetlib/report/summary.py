@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetlib.report.model import Report
+from fleetlib.report.model import Report, about
 
 MOST = 20
 """Findings shown; the page has them all."""
@@ -23,13 +23,15 @@ def text(report: Report) -> str:
     clusters = report.table("clusters")
     if clusters:
         lines += [f"{len(clusters)} clusters, {len(report.findings)} findings.", ""]
-    lines += [f"- **{_cell(f.target)}** {_cell(f.layer)}: {_cell(f.message)}" for f in report.findings[:MOST]]
+    lines += [
+        f"- **{_cell(about(f))}** {_cell(f['layer'])}: {_cell(f['message'] or f['reason'])}" for f in report.findings[:MOST]
+    ]
     if len(report.findings) > MOST:
         lines.append(f"- and {len(report.findings) - MOST} more: see the report")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _cell(text: str) -> str:
+def _cell(text: str | None) -> str:
     """On one line, and without what Markdown or HTML would make of it."""
-    flat = " ".join(text.split())
+    flat = " ".join((text or "").split())
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
