@@ -21,6 +21,9 @@ Objects = list[Object]
 PAGE = 500
 """Objects a page of a long list has, as kubectl asks for."""
 
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""The media type of a list of nothing but metadata. Source: Kubernetes, API concepts."""
+
 MANAGER = "fleetlib"
 """The field manager of all that fleetlib applies."""
 
@@ -84,28 +87,45 @@ class Kube:
         """The objects; none if the kind does not exist."""
         return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])
 
-    def items(self, api_version: str, plural: str, namespace: str | None = None, timeout: float = 60) -> Objects:
+    def items(
+        self,
+        api_version: str,
+        plural: str,
+        namespace: str | None = None,
+        timeout: float = 60,
+        *,
+        labels: str = "",
+        only_metadata: bool = False,
+    ) -> Objects:
         """All objects of a resource, page by page, as the server sends them; none if the cluster does not have the resource.
 
-        For many objects or clusters: no discovery, no models. `timeout` seconds for each page.
+        For many objects or clusters: no discovery, no models. `timeout` seconds for each page. `only_metadata`: the server sends nothing
+        else, so that what a Secret holds is not even read.
         """
-        root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+        root = _root(api_version)
         path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+        first = [("limit", str(PAGE)), *([("labelSelector", labels)] if labels else [])]
 
         def call() -> Objects:
             found: Objects = []
-            query = [("limit", str(PAGE))]
+            query = first
             while True:
-                page = self._json(path, query, timeout)
+                page = self._json(path, query, timeout, METADATA if only_metadata else "application/json")
                 found += page["items"]
                 token = page["metadata"].get("continue")
                 if not token:
                     return found
-                query = [("limit", str(PAGE)), ("continue", token)]
+                query = [*first, ("continue", token)]
 
         return self._call("list", plural, call)
 
-    def _json(self, path: str, query: Sequence[tuple[str, str]], timeout: float) -> Any:
+    def resources(self, api_version: str, timeout: float = 60) -> dict[str, tuple[str, bool]]:
+        """Kind -> (plural, whether it is in namespaces), of one API version; nothing if the cluster does not have it."""
+        found = self._call("discover", api_version, lambda: self._json(_root(api_version), (), timeout))
+        kinds = [item for item in found.get("resources") or () if "/" not in item["name"]]
+        return {item["kind"]: (item["name"], item["namespaced"]) for item in kinds}
+
+    def _json(self, path: str, query: Sequence[tuple[str, str]], timeout: float, accept: str = "application/json") -> Any:
         import orjson
         from kubernetes.client import ApiException
 
@@ -113,7 +133,7 @@ class Kube:
         token = settings.auth_settings().get("BearerToken")
         headers = {
             **self.api.default_headers,
-            "Accept": "application/json",
+            "Accept": accept,
             **({token["key"]: token["value"]} if token else {}),
         }
         answer = self.api.rest_client.pool_manager.request(
@@ -270,6 +290,10 @@ def describe(obj: Object) -> str:
     """`kind/namespace/name`."""
     metadata = obj["metadata"]
     return "/".join(part for part in (obj["kind"], metadata.get("namespace"), metadata["name"]) if part)
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 def _key(obj: Object) -> tuple[str, str]:

@@ -265,8 +265,9 @@ _TABLES = (
         (
             kind("cluster", "the cluster, or the control plane"), kind("layer", "where the difference is", LAYERS), text("object", "the object, kind/name"),
             kind("kind", "changed, missing (declared, not there), orphan (there, not declared)", ("missing", "orphan", "changed")),
-            text("field", "path of the field; empty for a whole object"), text("declared", "what is declared"), text("actual", "what there is"),
-            text("by", "who wrote it, where that is recorded"), time("since", "since when, where that is recorded"), text("fix", "what to do"),
+            text("field", "path of the field; empty for a whole object"), text("declared", "what is declared; missing where that cannot be known"), text("actual", "what there is"),
+            text("by", "who wrote it, where that is recorded: in Kubernetes the field's manager, in Azure the last to write anything of the whole resource"),
+            time("since", "when that was written, where it is recorded"), text("fix", "what to do"),
         ),
         ("cluster", "layer", "object", "kind", "field", "declared", "actual", "by"),
     ),

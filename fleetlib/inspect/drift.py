@@ -1,7 +1,7 @@
 """Where what is declared and what there is differ: Git against the control plane, the control plane against Azure, Flux against the clusters.
 
 Only what is declared counts: a default that Azure filled in is no difference, nor is what an autoscaler decides. May import `reading`,
-`layers`, `rows`.
+`layers`, `rows`, `applied`, `inside_drift`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fleetlib.errors import RetryableError
+from fleetlib.errors import FleetError, RetryableError
 from fleetlib.gitops import Chart
-from fleetlib.inspect.inside_rows import APPLIERS, WORKLOADS
-from fleetlib.inspect.reading import Item, Reading
+from fleetlib.inspect import applied, inside_drift
+from fleetlib.inspect.inside_drift import text
+from fleetlib.inspect.reading import Item, Reading, power
 from fleetlib.inspect.rows import Row
-from fleetlib.kube import Object
+from fleetlib.kube import Kube, Object
 
 ASO_KINDS = ("ManagedCluster", "Extension", "FluxConfiguration")
 CHART = "charts/podinfocluster"
@@ -199,36 +200,43 @@ def as_azure_sees_it(path: Path, wanted: Any, there: Any) -> bool:
 
 
 def _inside(reading: Reading) -> Iterator[Row]:
-    """Fields of what Flux applies that somebody else owns: who, and since when."""
-    for cluster, inside in reading.inside(WORKLOADS).items():
-        if inside.error:
-            reading.unread[f"cluster {cluster}"] = RetryableError(
-                "a cluster could not be read", target=cluster, said=inside.error
+    """What Flux applied in the clusters that run, and on the control plane; those that could not be compared are named as unread."""
+    unread = reading.unread_for.setdefault("drift", {})
+    group = reading.session.parameters.fleet_group
+    for name, item in reading.arm.fleet.items():
+        if power(item) == "Stopped":
+            unread[f"cluster {name}"] = RetryableError(
+                f"the cluster {name} is stopped: what is in it could not be compared", target=name,
+                fix=f"az aks start -g {group} -n {name}, then compare again",
+            )  # fmt: skip
+    found: dict[str, Inside | FleetError] = reading.also("what Flux has applied", _applied, {})
+    for name, told in found.items():
+        if isinstance(told, FleetError):
+            unread[f"cluster {name}"] = RetryableError(
+                f"the cluster {name} could not be compared",
+                target=name,
+                said=" ".join(filter(None, (told.what, told.said))),
+                fix=told.fix,
             )
-            continue
-        for kind in WORKLOADS:
-            for obj in inside.objects[kind]:
-                labels = obj["metadata"].get("labels") or {}
-                if any(f"{prefix}/name" in labels for prefix in APPLIERS):
-                    where = f"{kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-                    yield from _by_hand(cluster, where, obj)
+        else:
+            rows, more = told
+            unread.update({f"cluster {name}: {what}": error for what, error in more.items()})
+            yield from rows
 
 
-CONTROLLERS = frozenset({
-    "kustomize-controller", "helm-controller", "flux", "kube-controller-manager", "kubelet", "cluster-autoscaler", "Go-http-client",
-})  # fmt: skip
-"""Field managers that are no hands: Flux, and the cluster's own controllers."""
+Inside = tuple[list[Row], dict[str, FleetError]]
 
 
-def _by_hand(cluster: str, where: str, obj: Object) -> Iterator[Row]:
-    for entry in obj["metadata"].get("managedFields") or []:
-        if entry.get("manager") in CONTROLLERS or entry.get("subresource") == "status":
-            continue
-        for path in leaves((entry.get("fieldsV1") or {}).get("f:spec") or {}):
-            yield {
-                "cluster": cluster, "layer": "workloads", "object": where, "kind": "changed", "field": ".".join(("spec", *path)),
-                "actual": said(_lookup(obj["spec"], path)), "by": entry.get("manager"), "since": entry.get("time"), "fix": BY_FLUX,
-            }  # fmt: skip
+def _applied(reading: Reading) -> dict[str, Inside | FleetError]:
+    """Each cluster's differences, made where it is asked: its objects are not kept."""
+    hub = reading.session.parameters.controlplane_cluster
+    releases = [environment.release for environment in reading.git.environments.values()]
+
+    def ask(name: str, kube: Kube) -> Inside:
+        found = applied.read(kube, without=ASO_KINDS, releases_without=releases) if name == hub else applied.read(kube)
+        return list(inside_drift.differences(name, found)), found.unread
+
+    return reading.each(ask, hub=True)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -262,12 +270,7 @@ def _exactly(path: Path, wanted: Any, there: Any) -> bool:
 
 
 def _changed(path: Path, wanted: Any, there: Any) -> Row:
-    return {"kind": "changed", "field": ".".join(path), "declared": said(wanted), "actual": said(there)}
-
-
-def said(value: Any) -> str:
-    """A value as a person reads it in a cell: texts as they are, all else as JSON."""
-    return value if isinstance(value, str) else "(none)" if value is None else json.dumps(value)
+    return {"kind": "changed", "field": ".".join(path), "declared": text(wanted), "actual": text(there)}
 
 
 def owner(obj: Object, path: Path) -> tuple[str | None, str | None]:
@@ -294,26 +297,3 @@ def _depth(fields: Mapping[str, Any], path: Path) -> int:
             return number
         fields = following
     return len(path)
-
-
-def leaves(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
-    """The fields of a set that are owned themselves. Source: the API server's structured-merge-diff, FieldsV1."""
-    below = {key: value for key, value in fields.items() if key != "."}
-    if not below:
-        yield path
-    for key, value in below.items():
-        yield from leaves(value, (*path, _step(key)))
-
-
-def _step(key: str) -> str:
-    kind, _, rest = key.partition(":")
-    return str(json.loads(rest).get("name", rest)) if kind == "k" and rest.startswith("{") else rest
-
-
-def _lookup(value: Any, path: Path) -> Any:
-    for step in path:
-        if isinstance(value, list):
-            value = next((item for item in value if isinstance(item, dict) and str(item.get("name")) == step), None)
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value

@@ -198,7 +198,7 @@ class Fleet:
         found = list(MAKERS[name](reading, **options))
         return frames.build(
             TABLES[name], found, source=", ".join(SIDES[side] for side in sides), read=reading.at,
-            unread={side: str(error) for side, error in reading.unread.items()}, budget=dict(reading.budget),
+            unread={side: str(error) for side, error in {**reading.unread, **reading.unread_for.get(name, {})}.items()}, budget=dict(reading.budget),
         )  # fmt: skip
 
     def __repr__(self) -> str:

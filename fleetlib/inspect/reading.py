@@ -178,6 +178,8 @@ class Reading:
         self._connected = connected or Connected()
         self.at = datetime.now(UTC)
         self.unread: dict[str, FleetError] = {}
+        self.unread_for: dict[str, dict[str, FleetError]] = {}
+        """What one table alone could not read, by the table's name."""
         self._parts: dict[str, Any] = {}
         self._locks = {side: Lock() for side in SIDES}
         self._also = Lock()
@@ -259,12 +261,30 @@ class Reading:
 
     def inside(self, kinds: Collection[str], *, fleet: bool = True, hub: bool = False) -> dict[str, Inside]:
         """What each cluster that runs says of itself, asked at the same time, each with its own time limit and its own error."""
-        names = [self.session.parameters.controlplane_cluster] if hub else []
-        if fleet:
-            names += [name for name, item in self.arm.fleet.items() if power(item) != "Stopped"]
+        names = self._asked_names(fleet, hub)
         with ThreadPoolExecutor(WORKERS) as pool:
             found = pool.map(lambda name: self._ask(name, kinds), names)
         return dict(zip(names, found, strict=True))
+
+    def _asked_names(self, fleet: bool, hub: bool) -> list[str]:
+        names = [self.session.parameters.controlplane_cluster] if hub else []
+        return names + [name for name, item in self.arm.fleet.items() if fleet and power(item) != "Stopped"]
+
+    def each(self, ask: Callable[[str, Kube], T], *, hub: bool = False) -> dict[str, T | FleetError]:
+        """What `ask(name, kube)` makes of each cluster that runs, all asked at the same time; or why one could not be asked.
+
+        For views that need more than `inside` keeps: what `ask` does not return is not kept.
+        """
+        names = self._asked_names(True, hub)
+
+        def attempt(name: str) -> T | FleetError:
+            try:
+                return self._with(name, lambda kube: ask(name, kube))
+            except FleetError as error:
+                return error
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return dict(zip(names, pool.map(attempt, names), strict=True))
 
     def _ask(self, cluster: str, kinds: Collection[str]) -> Inside:
         known = self._inside.setdefault(cluster, Inside())
@@ -278,19 +298,23 @@ class Reading:
         return known
 
     def _items(self, cluster: str, kinds: Collection[str]) -> dict[str, Objects]:
+        return self._with(cluster, lambda kube: _all(kube, kinds))
+
+    def _with(self, cluster: str, ask: Callable[[Kube], T]) -> T:
+        """Ask one cluster, by the connection there is, or a new one."""
         if cluster == self.session.parameters.controlplane_cluster:
-            return _all(self.session.hub, kinds)
+            return ask(self.session.hub)
         address = str(self.arm.fleet[cluster]["properties"].get("fqdn"))  # another one when it was made anew under its name
         kube = self._connected.kubes.get(address)
         if kube is not None:
             try:
-                return self._asked(address, kube, kinds)
+                return self._asked(address, kube, ask)
             except FleetError:  # its credentials may have been rotated: what Azure gives now decides
                 self._connected.forget(address)
-        return self._asked(address, self.session.workload_cluster(cluster), kinds)
+        return self._asked(address, self.session.workload_cluster(cluster), ask)
 
-    def _asked(self, address: str, kube: Kube, kinds: Collection[str]) -> dict[str, Objects]:
-        found = _all(kube, kinds)
+    def _asked(self, address: str, kube: Kube, ask: Callable[[Kube], T]) -> T:
+        found = ask(kube)
         self._connected.keep(address, kube)
         return found
 

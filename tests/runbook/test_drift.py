@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fleetlib.azure import managed_clusters
 from fleetlib.inspect.fleet import Fleet as Tables
-from fleetlib.stages.rollout import HELM_RELEASE, KUSTOMIZATION, MANAGED_CLUSTER
+from fleetlib.sandbox import lifecycle
+from fleetlib.session import connect
+from fleetlib.stages.rollout import HELM_RELEASE, MANAGED_CLUSTER
 
 pytestmark = pytest.mark.xdist_group("runbook")
 
@@ -62,25 +68,138 @@ def test_by_hand_in_every_place(fleet: Any) -> None:
     (orphan,) = [row for row in rows(tables, deep=False) if row[0] == "stray-aks"]
     assert orphan[1:4] == ["arm", "managedClusters/stray-aks", "orphan"]
 
-    inside = session.workload_cluster(STAGING)
-    inside.merge(*KUSTOMIZATION, "cluster-config-apps", "cluster-config", {"spec": {"suspend": True}})
-    inside.merge(*HELM_RELEASE, "podinfo", "cluster-config", {"spec": {"suspend": True}})
-    (deployment,) = [
-        d["metadata"] for d in inside.list("apps/v1", "Deployment", "podinfo") if "podinfo" in d["metadata"]["name"]
-    ]
-    inside.merge("apps/v1", "Deployment", deployment["name"], "podinfo", {"spec": {"replicas": 3}})
-    frame = tables.drift()
-    (hand,) = [row for _, row in frame[frame.layer == "workloads"].iterrows()]
-    assert hand[["cluster", "object", "field", "actual"]].tolist() == [
-        STAGING,
-        f"Deployment/podinfo/{deployment['name']}",
-        "spec.replicas",
-        "3",
-    ]
-    assert hand.by and hand.since is not None
+
+@pytest.fixture
+def staging(fleet: Any, tmp_path: Path) -> tuple[Any, Callable[..., None]]:
+    """A fleet that has been left alone, and the unmodified kubectl in its staging cluster."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/")
+    current = fleet("06")
+    current.stage("06").wait()
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch(mode=0o600)
+    kubeconfig.write_text(yaml.safe_dump(current.session.workload_cluster(STAGING).kubeconfig))
+
+    def run(*arguments: str) -> None:
+        done = subprocess.run([kubectl, f"--kubeconfig={kubeconfig}", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return current, run
+
+
+def told(frame: Any) -> list[list[Any]]:
+    assert set(frame.layer) <= {"workloads"} and set(frame.cluster) <= {STAGING}, frame.T.to_string()
+    columns = ["object", "kind", "field", "declared", "actual", "by"]
+    return frame[columns].astype(object).to_numpy(na_value=None).tolist()
+
+
+def test_by_hand_in_a_cluster(staging: Any) -> None:
+    current, kubectl = staging
+    tables = Tables(current.session)
+    kubectl("scale", "deployment/podinfo", "-n", "podinfo", "--replicas=3")
+    kubectl("set", "env", "deployment/ingress-nginx-controller", "-n", "ingress-nginx", "DEBUG=1")
+    kubectl(
+        "patch",
+        "configmap/redis-configuration",
+        "-n",
+        "redis",
+        "--type=merge",
+        "-p",
+        '{"data":{"more.conf":"x","redis.conf":null}}',
+    )
+    kubectl("label", "namespace/podinfo", "team=a", "--field-manager=node-fetch")
+    kubectl("annotate", "service/podinfo", "-n", "podinfo", "note=mine")
+    kubectl("delete", "ingress/podinfo", "-n", "podinfo")
+    kubectl("create", "configmap", "own", "-n", "podinfo", "--from-literal=a=b")  # no concern of Flux's
+    found = tables.drift()
+    redis = next(row for row in told(found) if row[2] == "data.redis.conf")
+    assert redis[3] and redis[4:] == ["(none)", None], "nobody owns what is not there"
+    assert [row for row in told(found) if row != redis] == [
+        ["ConfigMap/redis/redis-configuration", "changed", "data.more.conf", "(none)", "x", "kubectl-patch"],
+        ["Namespace/podinfo", "changed", "metadata.labels.team", None, "a", "unknown program node-fetch"],
+        ["Service/podinfo/podinfo", "changed", "metadata.annotations.note", "(none)", "mine", "kubectl-annotate"],
+        ["Deployment/ingress-nginx/ingress-nginx-controller", "changed", "spec.template.spec.containers.controller.env.DEBUG.value", "(none)", "1", "kubectl-set"],
+        ["Deployment/podinfo/podinfo", "changed", "spec.replicas", "1", "3", "kubectl"],
+        ["Ingress/podinfo/podinfo", "missing", None, None, None, None],
+    ]  # fmt: skip
+    when = found.set_index("field").since
+    assert abs((found.attrs["read"] - when["metadata.labels.team"]).total_seconds()) < 600
+    assert when.isna()["spec.replicas"], "the API server keeps no time of what is written through scale"
 
     command = [sys.executable, "-m", "fleetlib.cli", "drift", "-o", "json"]
     done = subprocess.run(
         command, env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and '"field": "spec.replicas"' in done.stdout
+
+
+def test_what_flux_puts_back_is_no_longer_told(staging: Any) -> None:
+    """Flux takes over what kubectl added to a Kustomization's object, and leaves what others did; Helm restores at an upgrade."""
+    current, kubectl = staging
+    kubectl("label", "namespace/podinfo", "team=a")
+    kubectl("label", "namespace/podinfo", "from=lens", "--field-manager=node-fetch")
+    kubectl("scale", "deployment/podinfo", "-n", "podinfo", "--replicas=3")
+    tables = Tables(current.session)
+    assert {row[2] for row in told(tables.drift())} == {"metadata.labels.from", "metadata.labels.team", "spec.replicas"}
+    at = "reconcile.fluxcd.io/requestedAt=now"
+    kubectl(
+        "annotate", "kustomization/cluster-config-apps", "-n", "cluster-config", at, "--field-manager=flux-client-side-apply"
+    )
+    kubectl("annotate", "helmrelease/podinfo", "-n", "cluster-config", at, "reconcile.fluxcd.io/forceAt=now")
+    kubectl(
+        "wait",
+        "kustomization/cluster-config-apps",
+        "-n",
+        "cluster-config",
+        "--for=jsonpath={.status.lastHandledReconcileAt}=now",
+        "--timeout=60s",
+    )
+    kubectl(
+        "wait",
+        "helmrelease/podinfo",
+        "-n",
+        "cluster-config",
+        "--for=jsonpath={.status.lastHandledForceAt}=now",
+        "--timeout=60s",
+    )
+    kubectl("wait", "deployment/podinfo", "-n", "podinfo", "--for=jsonpath={.spec.replicas}=1", "--timeout=60s")
+    assert [row[2] for row in told(tables.drift())] == ["metadata.labels.from"]
+
+
+def test_suspended_by_hand_in_a_cluster(staging: Any) -> None:
+    current, kubectl = staging
+    suspend = ("-n", "cluster-config", "--type=merge", "-p", '{"spec":{"suspend":true}}', "--field-manager=flux")
+    for kind, name in (("kustomization", "cluster-config-apps"), ("helmrelease", "podinfo")):
+        kubectl("patch", f"{kind}/{name}", *suspend)
+    kubectl("scale", "deployment/podinfo", "-n", "podinfo", "--replicas=3")
+    found = Tables(current.session).drift()
+    assert [(row[0].partition("/")[0], row[2]) for row in told(found)] == [
+        ("Deployment", "spec.replicas"), ("HelmRelease", "spec.suspend"), ("Kustomization", "spec.suspend"),
+    ]  # fmt: skip
+    deployment, release, _ = found.fix
+    assert "flux resume helmrelease podinfo -n cluster-config" in deployment
+    assert "flux resume kustomization cluster-config-apps -n cluster-config" in release
+
+
+def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> None:
+    current = fleet("06")
+    current.stage("06").wait()
+    session = current.session
+    session.azure.containers.managed_clusters.begin_stop("myfleet-rg", STAGING).result()
+    unread = Tables(session).drift().attrs["unread"]
+    assert list(unread) == [f"cluster {STAGING}"] and "is stopped" in unread[f"cluster {STAGING}"]
+    assert f"az aks start -g myfleet-rg -n {STAGING}" in unread[f"cluster {STAGING}"]
+
+    refused = {"name": "server-error", "target": f"*/{PROD}/listcluster*", "times": -1}
+    lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", refused)
+    snapshot = Tables(connect(session.parameters)).snapshot()
+    unread = snapshot.drift().attrs["unread"]
+    assert list(unread) == [f"cluster {STAGING}", f"cluster {PROD}"] and "could not be compared" in unread[f"cluster {PROD}"]
+    assert snapshot.pools().attrs["unread"] == {}, "other tables of the reading have all they need"
+
+    command = [sys.executable, "-m", "fleetlib.cli", "drift"]
+    settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
+    done = subprocess.run([*command, *settings], env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 1 and done.stdout.strip() == "none"
+    assert f"{STAGING} is stopped" in done.stderr and f"{PROD} could not be compared" in done.stderr

@@ -369,11 +369,14 @@ def _remove_pointer(node: Any, pointer: str) -> None:
 
 
 def _without_managers(existing: Object, unwanted: set[tuple[str, str]], owner: str) -> Objects | None:
-    """The managed fields with those of unwanted (manager, operation) given to the owner; None if there are none."""
+    """The managed fields with those of unwanted (prefix of managers, operation) given to the owner; None if there are none."""
     entries: Objects = existing["metadata"].get("managedFields") or []
 
     def is_unwanted(entry: Object) -> bool:
-        return (entry.get("manager"), entry.get("operation")) in unwanted and not entry.get("subresource")
+        manager, operation = str(entry.get("manager") or ""), entry.get("operation")
+        return not entry.get("subresource") and any(
+            manager.startswith(prefix) and operation == wanted for prefix, wanted in unwanted
+        )
 
     taken = [entry for entry in entries if is_unwanted(entry)]
     if not taken:
