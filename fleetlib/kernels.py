@@ -92,7 +92,7 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
     _connected: _Client | None = None
 
     def __init__(self, **settings: Any) -> None:
-        self._folder = tempfile.mkdtemp(prefix="fleet-kernel-")
+        self._folder = _short_folder()
         sockets = os.path.join(self._folder, "socket")
         super().__init__(transport="ipc", ip=sockets, connection_file=os.path.join(self._folder, "kernel.json"), **settings)
 
@@ -106,6 +106,12 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
             self._connected.stop_channels()
         asyncio.run(self.shutdown_kernel(now=True))
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _short_folder() -> str:
+    """A new folder that only the user can open, with a path that leaves room for a socket's name: systems allow some 100 bytes in all."""
+    temporary = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="fleet-kernel-", dir=temporary if len(os.fsencode(temporary)) < 70 else "/tmp")
 
 
 def start(folder: Path, environment: Mapping[str, str]) -> Kernel:

@@ -108,6 +108,7 @@ def test_logs_of_the_flux_controllers(hub: Any, controller: str, kind: str, said
 def test_explain(hub: Any) -> None:
     text = hub("explain", "managedcluster.spec.agentPoolProfiles", "--api-version=containerservice.azure.com/v1api20240901")
     assert "KIND:       ManagedCluster" in text and "vmSize\t<string>" in text and "enableAutoScaling\t<boolean>" in text
+    assert "<map[string]string>" in hub("explain", "managedcluster.metadata.labels"), "what every object has"
     text = hub("explain", "deployment.spec.strategy")
     assert "rollingUpdate\t<RollingUpdateDeployment>" in text
     assert 'field "nosuch" does not exist' in hub.fails("explain", "pod.spec.nosuch")

@@ -12,10 +12,13 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -43,6 +46,8 @@ class Server:
     token: str
     trust: ssl.SSLContext
     pids: tuple[int, ...]
+    forget: Callable[[], None] = lambda: None
+    """Compact the store up to now, as kube-apiserver has etcd do every five minutes: what was before is history."""
 
     def connect(self, timeout: float = 30) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=timeout)
@@ -58,7 +63,8 @@ def real(folder: Path) -> Iterator[Server]:
         try:
             server = subprocess.Popen(_apiserver(folder, client, port), stdout=server_log, stderr=server_log)
             try:
-                found = Server("kube-apiserver", port, "", "administrator", _trust(folder), (server.pid, etcd.pid))
+                pids, forget = (server.pid, etcd.pid), partial(_compact, f"http://127.0.0.1:{client}")
+                found = Server("kube-apiserver", port, "", "administrator", _trust(folder), pids, forget)
                 _await_ready(found, server, folder / "kube-apiserver.log")
                 yield found
             finally:
@@ -81,12 +87,31 @@ def sandbox(folder: Path) -> Iterator[Server]:
             assert line, (folder / "sandbox.log").read_text()
             found = json.loads(line)
             address, prefix = found["server"].removeprefix("https://").split("/", 1)
-            yield Server("sandbox", int(address.split(":")[1]), f"/{prefix}", found["token"], _trust(folder), (process.pid,))
+            place = (int(address.split(":")[1]), f"/{prefix}", found["token"], _trust(folder), (process.pid,))
+            yield Server("sandbox", *place, partial(_say_compact, process))
         finally:
             _end(process)
             assert process.stdin is not None and process.stdout is not None
             process.stdin.close()
             process.stdout.close()
+
+
+def _compact(etcd: str) -> None:
+    """Through etcd's JSON gateway."""
+
+    def ask(path: str, question: dict[str, str]) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{etcd}/v3/kv/{path}", json.dumps(question).encode(), timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    ask("compaction", {"revision": ask("range", {"key": "AA=="})["header"]["revision"]})
+
+
+def _say_compact(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("compact\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "compacted\n"
 
 
 def _trust(folder: Path) -> ssl.SSLContext:
@@ -126,6 +151,7 @@ def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
         "--authorization-mode", "RBAC", "--anonymous-auth=false", "--service-account-issuer", "https://issuer.invalid",
         "--service-account-key-file", str(folder / "accounts.key"),
         "--service-account-signing-key-file", str(folder / "accounts.key"), "--service-cluster-ip-range", "10.0.0.0/16",
+        "--feature-gates", "ListFromCacheSnapshot=false",  # with it, history is forgotten after minutes only, when nobody could say
     ]  # fmt: skip
 
 

@@ -106,6 +106,28 @@ def test_pages(talk: Talk, resource: str) -> None:
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
 @on_both
+def test_pages_of_forgotten_history(talk: Talk, resource: str) -> None:
+    """A list that takes longer than history is kept: 410, with a token for those who can do with an inconsistent rest."""
+    path = talk.at(resource)
+    make = config_map if resource == "configmaps" else widget
+    for name in "abcde":
+        talk.quietly("POST", path, make(name))
+    first = talk("GET", path, limit="2")
+    talk.quietly("DELETE", talk.at(resource, "c"))
+    talk.quietly("POST", path, make("f"))
+    talk.server.forget()
+    refused = talk("GET", path, limit="2", **{"continue": first["metadata"]["continue"]})
+    rest = talk("GET", path, limit="2", **{"continue": refused["metadata"]["continue"]})
+    talk("GET", path, **{"continue": rest["metadata"]["continue"]})
+    talk("GET", path, **{"continue": first["metadata"]["continue"]})
+    version = first["metadata"]["resourceVersion"]
+    for more in ({"resourceVersionMatch": "Exact"}, {"resourceVersionMatch": "Exact", "limit": "1"}, {}):
+        talk("GET", path, resourceVersion=version, **more)
+        talk.exchanges[-1].request = f"GET old {','.join(more)}"
+
+
+@pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
+@on_both
 def test_resource_versions(talk: Talk, resource: str) -> None:
     """What a list is asked to be as new as."""
     path = talk.at(resource)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from typing import Any
 
 from comparing import on_both
-from definitions import config_map
+from definitions import config_map, pod
 from talk import Talk
 
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+AGGREGATED_BETA = AGGREGATED.replace("v=v2;", "v=v2beta1;")
 _RBAC = "rbac.authorization.k8s.io/v1"
 
 
@@ -153,8 +157,105 @@ def test_escalation(talk: Talk) -> None:
 
 
 @on_both
+def test_tokens(talk: Talk) -> None:
+    """TokenRequest: what is answered and refused, and every claim of the token."""
+    talk.quietly("POST", talk.at("serviceaccounts"), {"metadata": {"name": "robot"}})
+    talk.quietly("POST", talk.at("secrets"), {"metadata": {"name": "s"}})
+    talk.quietly("POST", talk.at("pods"), {**pod("p"), "spec": {**pod("p")["spec"], "serviceAccountName": "robot"}})
+    uid = talk.quietly("GET", talk.at("pods", "p"))["metadata"]["uid"]
+
+    def reference(kind: str, name: str, **more: str) -> dict[str, Any]:
+        return {"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name, **more}}
+
+    for spec in (
+        {}, {"audiences": ["api://AzureADTokenExchange"]}, {"audiences": ["a", "b"], "expirationSeconds": 7200}, {"expirationSeconds": 600},
+        {"expirationSeconds": 599}, {"expirationSeconds": 0}, {"expirationSeconds": -1}, {"expirationSeconds": 1 << 33}, {"expirationSeconds": "600"}, {"audiences": "one"},
+        reference("Pod", "p"), reference("Pod", "p", uid=uid), reference("Pod", "p", uid="other"), reference("Pod", "none"), reference("Secret", "s"), reference("ConfigMap", "c"),
+        reference("Deployment", "d", apiVersion="apps/v1"), reference("Node", "none"), {"unknown": 1},
+    ):  # fmt: skip
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        _read_token(talk("POST", talk.at("serviceaccounts", "robot", "token"), body))
+    _read_token(talk("POST", talk.at("serviceaccounts", "default", "token"), {"spec": reference("Pod", "p")}))
+    talk("POST", talk.at("serviceaccounts", "none", "token"), {"spec": {}})
+    talk("POST", talk.at("serviceaccounts", "robot", "token"), {"kind": "Pod", "apiVersion": "v1"})
+    talk("GET", talk.at("serviceaccounts", "robot", "token"))
+    _read_token(
+        talk("POST", talk.at("serviceaccounts", "robot", "token"), {"spec": {}}, fieldValidation="Strict", dryRun="All")
+    )
+
+
+def _read_token(answer: dict[str, Any]) -> None:
+    """Put the claims in the token's place; times are told by what is between them, the issuer by what it is used for."""
+    if answer["kind"] == "TokenRequest":
+        token = answer["status"]["token"]
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        issued, issuer = claims.pop("iat"), claims.pop("iss")
+        for name in ("exp", "nbf"):
+            claims[name] -= issued
+        answer["status"]["token"] = json.loads(json.dumps(claims).replace(json.dumps(issuer), '"<issuer>"'))
+        answer["spec"]["audiences"] = ["<issuer>" if name == issuer else name for name in answer["spec"]["audiences"]]
+
+
+@on_both
+def test_aggregated_discovery(talk: Talk) -> None:
+    """What kubectl asks for: everything in two answers. Groups and resources that both serve are compared."""
+    for path in ("/api", "/apis"):
+        for accept in (
+            AGGREGATED,
+            f"{AGGREGATED},{AGGREGATED_BETA},application/json",
+            f"{AGGREGATED_BETA},application/json",
+            AGGREGATED_BETA,
+            "application/json",
+        ):
+            _keep_shared(talk("GET", path, accept=accept))
+
+
+SHARED = (
+    "",
+    "apps",
+    "authorization.k8s.io",
+    "rbac.authorization.k8s.io",
+    "coordination.k8s.io",
+    "policy",
+    "conformance.example.com",
+)
+SHARED_IN_CORE = ("configmaps", "endpoints", "events", "namespaces", "nodes", "pods", "secrets", "serviceaccounts", "services")
+
+SHARED_PARTS = ("status", "log", "binding", "eviction", "token", "finalize")
+
+
+def _keep_shared(answer: dict[str, Any]) -> None:
+    """Leave out of an answer what only one of the servers has, and the address that each has of its own."""
+    for entry in answer.get("serverAddressByClientCIDRs") or ():
+        entry["serverAddress"] = "<address>"
+    if "groups" in answer:
+        answer["groups"] = [group for group in answer["groups"] if group["name"] in SHARED]
+    if "items" in answer:
+        answer["items"] = [group for group in answer["items"] if group["metadata"].get("name", "") in SHARED]
+        for version in (
+            version for group in answer["items"] if not group["metadata"].get("name") for version in group["versions"]
+        ):
+            version["resources"] = [resource for resource in version["resources"] if resource["resource"] in SHARED_IN_CORE]
+            for resource in version["resources"]:
+                parts = resource.get("subresources", [])
+                resource["subresources"] = [part for part in parts if part["subresource"] in SHARED_PARTS]
+
+
+@on_both
 def test_discovery(talk: Talk) -> None:
     """The resources that the sandbox serves are described as there; which groups there are is its own choice."""
     for path in ("/apis/apps", "/apis/rbac.authorization.k8s.io", "/apis/batch/v1", "/apis/apps/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/conformance.example.com/v1", "/apis/autoscaling/v2",
                  "/apis/networking.k8s.io/v1", "/apis/policy/v1", "/apis/coordination.k8s.io/v1", "/apis/apiextensions.k8s.io/v1", "/apis/authorization.k8s.io/v1", "/apis/authentication.k8s.io/v1", "/api/v1"):  # fmt: skip
         talk("GET", path)
+
+
+@on_both
+def test_openapi(talk: Talk) -> None:
+    """What kubectl explain and validation read of custom resources: their schemas. The paths are the sandbox's own, shorter ones."""
+    found = talk("GET", "/openapi/v3/apis/conformance.example.com/v1")
+    schemas = found["components"]["schemas"]
+    found.clear()
+    found.update(
+        {name: schema for name, schema in schemas.items() if name.startswith("com.example") and not name.endswith("List")}
+    )

@@ -277,7 +277,7 @@ def test_tokens_are_bound_to_pods_secrets_and_nodes(tmp_path: Path) -> None:
                 await someone.fails(401, "GET", "/version")
             wrong = {"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "ConfigMap", "name": "x"}}}
             status = await api.fails(400, "POST", path, wrong)
-            assert status["message"] == 'cannot bind token for serviceaccount "robot" to type /v1, Kind=ConfigMap'
+            assert status["message"] == "cannot bind token to object of type /v1, Kind=ConfigMap"
             status = await api.fails(422, "POST", path, {"spec": {"expirationSeconds": (1 << 32) + 1}})
             assert "may not specify a duration larger than 2^32 seconds" in status["message"]
 

@@ -58,15 +58,15 @@ def openapi_v3(group: str, version: str, kinds: list[str]) -> Document:
     """The document of one group version: what kubectl explain, diff and apply read."""
     schemas: Document = {}
     for kind in kinds:
-        _collect(_name(group, version, kind), schemas)
-    paths: Document = {}
+        collect(_name(group, version, kind), schemas)
+    found: Document = {}
     for resource in Registry().in_version(group, version):
         name = _name(group, version, resource.kind)
         if name in schemas:
-            schemas[name] = {**schemas[name], "x-kubernetes-group-version-kind": [_kind(resource)]}
-            paths |= _paths(resource, name)
+            schemas[name] = {**schemas[name], "x-kubernetes-group-version-kind": [group_version_kind(resource)]}
+            found |= paths(resource, name)
     info = {"title": "Kubernetes", "version": "unversioned"}
-    return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+    return {"openapi": "3.0.0", "info": info, "paths": found, "components": {"schemas": schemas}}
 
 
 def openapi_v2() -> Document:
@@ -85,13 +85,25 @@ def openapi_v2() -> Document:
     }
 
 
-def _collect(name: str, into: Document) -> None:
+def collect(name: str, into: Document) -> None:
     """A definition and all that it refers to."""
     if name in into or name not in _definitions():
         return
     definition = into[name] = _public(_definitions()[name])
     for reference in _references(definition):
-        _collect(reference.removeprefix(_REF), into)
+        collect(reference.removeprefix(_REF), into)
+
+
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
+def object_properties() -> Document:
+    """The properties that every kind of object has, as custom ones show them."""
+    known = _public(_definitions()["io.k8s.api.core.v1.ConfigMap"]["properties"])
+    return {
+        "apiVersion": known["apiVersion"], "kind": known["kind"],
+        "metadata": {"description": "Standard object's metadata.", "allOf": [{"$ref": _REF + OBJECT_META}]},
+    }  # fmt: skip
 
 
 def _public(value: Any) -> Any:
@@ -108,11 +120,12 @@ def _references(value: Any) -> list[str]:
     return [reference for item in value for reference in _references(item)] if isinstance(value, list) else []
 
 
-def _kind(resource: Resource) -> Document:
+def group_version_kind(resource: Resource) -> Document:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _paths(resource: Resource, name: str) -> Document:
+def paths(resource: Resource, name: str) -> Document:
+    """The two paths of a resource with the parameters that kubectl looks for."""
     base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     base += "/namespaces/{namespace}" if resource.namespaced else ""
     answer = {"200": {"description": "OK", "content": {"application/json": {"schema": {"$ref": _REF + name}}}}}
@@ -120,7 +133,7 @@ def _paths(resource: Resource, name: str) -> Document:
     def operation(action: str, query: list[Document]) -> Document:
         return {
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": _kind(resource),
+            "x-kubernetes-group-version-kind": group_version_kind(resource),
             "responses": answer,
             "parameters": query,
         }

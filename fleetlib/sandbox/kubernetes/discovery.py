@@ -23,13 +23,6 @@ _SUBRESOURCE_VERBS = {
 Document = dict[str, Any]
 
 
-def wants_aggregated(accept: str) -> bool:
-    """Whether the client accepts the aggregated form in version v2."""
-    return any(
-        "as=APIGroupDiscoveryList" in offer and "v=v2" in offer.replace(" ", "").split(";") for offer in accept.split(",")
-    )
-
-
 def api_versions(cluster: Cluster) -> Document:
     addresses = [
         {"clientCIDR": "0.0.0.0/0", "serverAddress": cluster.goal.fqdn or cluster.sandbox.base.removeprefix("https://")}
@@ -65,10 +58,14 @@ _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create",
 """In the order in which discovery shows those of custom resources."""
 
 
+def _verbs(resource: Resource) -> list[str]:
+    return list(resource.verbs if resource.custom is None else _CUSTOM_VERBS)
+
+
 def _entries(resource: Resource) -> list[Document]:
     entry: Document = {
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced, "kind": resource.kind,
-        "verbs": list(resource.verbs if resource.custom is None else _CUSTOM_VERBS),
+        "verbs": _verbs(resource),
     }  # fmt: skip
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -107,15 +104,14 @@ def aggregated(cluster: Cluster, *, core: bool) -> Document:
             }
             for version in versions
         ]  # fmt: skip
-        items.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": found})
+        items.append({"metadata": {"name": group} if group else {}, "versions": found})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
 
 def _aggregated(resource: Resource) -> Document:
-    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     found: Document = {
-        "resource": resource.plural, "responseKind": kind, "scope": "Namespaced" if resource.namespaced else "Cluster",
-        "singularResource": resource.singular, "verbs": list(resource.verbs),
+        "resource": resource.plural, "responseKind": _response_kind(resource), "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular, "verbs": _verbs(resource),
     }  # fmt: skip
     if resource.short_names:
         found["shortNames"] = list(resource.short_names)
@@ -123,14 +119,18 @@ def _aggregated(resource: Resource) -> Document:
         found["categories"] = list(resource.categories)
     if resource.subresources:
         found["subresources"] = [
-            {
-                "subresource": name, "verbs": list(_SUBRESOURCE_VERBS[name]),
-                "responseKind": dict(zip(("group", "version", "kind"), _REVIEW_KINDS[name], strict=True))
-                if name in _REVIEW_KINDS else kind,
-            }
-            for name in resource.subresources
-        ]  # fmt: skip
+            {"subresource": name, "responseKind": _response_kind(resource, name), "verbs": list(_SUBRESOURCE_VERBS[name])}
+            for name in (resource.subresources if resource.custom is None else reversed(resource.subresources))  # status first
+        ]
     return found
+
+
+def _response_kind(resource: Resource, subresource: str = "") -> Document:
+    """Group and version are empty if they are those of the resource's own version; a custom resource says them all the same."""
+    group, version, kind = _REVIEW_KINDS.get(subresource) or (resource.group, resource.version, resource.kind)
+    if resource.custom is None and (group, version) == (resource.group, resource.version):
+        group = version = ""
+    return {"group": group, "version": version, "kind": kind}
 
 
 def version(cluster: Cluster) -> Document:

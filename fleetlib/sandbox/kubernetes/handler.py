@@ -269,16 +269,32 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
     elif part == "log" and method == "GET":
         await subresources.log(request, resource, namespace, name)
     elif part == "token" and method == "POST":
-        await _send(request, 201, dump(subresources.token(request, namespace, name, await request.document("TokenRequest"))))
+        await _send(
+            request,
+            201,
+            dump(
+                subresources.token(request, namespace, name, await writing.subresource_body(request, resource, "TokenRequest"))
+            ),
+        )
     elif part == "binding" and method == "POST":
         await _send(
-            request, 201, dump_status(subresources.bind(request, resource, namespace, name, await request.document("Binding")))
+            request,
+            201,
+            dump_status(
+                subresources.bind(
+                    request, resource, namespace, name, await writing.subresource_body(request, resource, "Binding")
+                )
+            ),
         )
     elif part == "eviction" and method == "POST":
         await _send(
             request,
             201,
-            dump_status(subresources.evict(request, resource, namespace, name, await request.document("Eviction"))),
+            dump_status(
+                subresources.evict(
+                    request, resource, namespace, name, await writing.subresource_body(request, resource, "Eviction")
+                )
+            ),
         )
     elif part == "finalize" and method == "PUT":
         await _send(request, 200, subresources.finalize(request, resource, name, await request.document("Namespace")))
@@ -317,7 +333,7 @@ async def _other(request: Request, parts: list[str]) -> None:
         return
     if request.method != "GET":
         raise errors.method_not_allowed(request.method, request.path)
-    if first in ("api", "apis") and len(parts) == 1 and discovery.wants_aggregated(request.header(b"accept")):
+    if first in ("api", "apis") and len(parts) == 1 and reading.wants_aggregated(request.header(b"accept")):
         found: dict[str, Any] | None = discovery.aggregated(cluster, core=first == "api")
         await _send(request, 200, json.dumps(found).encode(), discovery.AGGREGATED)
         return

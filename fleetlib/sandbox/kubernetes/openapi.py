@@ -39,7 +39,8 @@ def group_version(cluster: Cluster, group: str, version: str) -> Document | None
     for resource in found:
         name = _definition(resource)
         schemas[name] = _schema(resource)
-        paths |= _paths(resource, name)
+        paths |= builtin.paths(resource, name)
+    builtin.collect(builtin.OBJECT_META, schemas)
     return {
         "openapi": "3.0.0", "info": {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}, "paths": paths,
         "components": {"schemas": schemas},
@@ -56,41 +57,20 @@ def _definition(resource: Resource) -> str:
 
 
 def _schema(resource: Resource) -> Document:
+    """The definition's own schema, with what every object has, and what kube-apiserver makes of its extensions."""
     assert resource.custom is not None
-    document = dict((resource.custom.get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
-    meta = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-    document["properties"] = {**meta, **document.get("properties", {})}
-    document["x-kubernetes-group-version-kind"] = [_kind(resource)]
-    return document
+    document: Document = _spelled_out((resource.custom.get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
+    document["properties"] = {**document.get("properties", {}), **builtin.object_properties()}
+    document["x-kubernetes-group-version-kind"] = [builtin.group_version_kind(resource)]
+    selectable = [{"fieldPath": field["jsonPath"].removeprefix(".")} for field in resource.custom.get("selectableFields") or ()]
+    return document | ({"x-kubernetes-selectable-fields": selectable} if selectable else {})
 
 
-def _kind(resource: Resource) -> Document:
-    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
-
-
-_QUERY = [
-    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-    for name in ("dryRun", "fieldManager", "fieldValidation")
-]
-
-
-def _paths(resource: Resource, name: str) -> Document:
-    """The two paths of a custom resource with the parameters that kubectl looks for."""
-    base = f"/apis/{resource.group}/{resource.version}" + ("/namespaces/{namespace}" if resource.namespaced else "")
-    reference = {"$ref": f"#/components/schemas/{name}"}
-    answer = {"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}}
-
-    def operation(action: str, query: list[Document]) -> Document:
-        found: Document = {
-            "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": _kind(resource),
-            "responses": answer,
-        }
-        return {**found, "parameters": query} if query else found
-
-    one = {
-        "get": operation("get", []), "put": operation("put", _QUERY), "delete": operation("delete", []),
-        "patch": operation("patch", [*_QUERY, {"name": "force", "in": "query", "schema": {"type": "boolean"}}]),
-    }  # fmt: skip
-    many = {"get": operation("list", []), "post": operation("post", _QUERY)}
-    return {f"{base}/{resource.plural}": many, f"{base}/{resource.plural}/{{name}}": one}
+def _spelled_out(value: Any) -> Any:
+    """A copy in which a number or a text is said in OpenAPI's own words, too."""
+    if isinstance(value, dict):
+        found = {name: _spelled_out(member) for name, member in value.items()}
+        if found.get("x-kubernetes-int-or-string") is True:
+            found.setdefault("anyOf", [{"type": "integer"}, {"type": "string"}])
+        return found
+    return [_spelled_out(item) for item in value] if isinstance(value, list) else value

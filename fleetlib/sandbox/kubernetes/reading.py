@@ -177,8 +177,26 @@ def _wanted(accept: str) -> tuple[str, str]:
                 return "Table", version
             if kind in ("PartialObjectMetadata", "PartialObjectMetadataList"):
                 return "PartialObjectMetadata", version
-    message = "only the following media types are accepted: " + ", ".join(_MEDIA)
-    raise errors.StatusError(406, "NotAcceptable", message)
+    raise _not_acceptable()
+
+
+def _not_acceptable() -> errors.StatusError:
+    return errors.StatusError(406, "NotAcceptable", "only the following media types are accepted: " + ", ".join(_MEDIA))
+
+
+def wants_aggregated(accept: str) -> bool:
+    """Whether of the forms of discovery, aggregated in version v2 or plain, the aggregated is the first that the client accepts."""
+    for offer in accept.split(",") if accept else ():
+        media, *parameters = [part.strip() for part in offer.split(";")]
+        known = dict(part.partition("=")[::2] for part in parameters)
+        if media in (*_ANY, "application/json", "application/yaml"):
+            if "as" not in known:
+                return False
+            if (known["as"], known.get("g"), known.get("v")) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2"):
+                return True
+    if accept:
+        raise _not_acceptable()
+    return False
 
 
 def wants_yaml(accept: str) -> bool:
@@ -277,7 +295,7 @@ def select(request: Request, resource: Resource, namespace: str) -> tuple[list[R
                 break
             after, at = page.records[-1].key, page.revision
     except Compacted:
-        raise _too_old(after, limit) from None
+        raise _too_old(request, after) from None
     metadata: Object = {"resourceVersion": str(revision)}
     if remaining:
         metadata["continue"] = _continue(revision, page.records[-1].key)
@@ -286,9 +304,9 @@ def select(request: Request, resource: Resource, namespace: str) -> tuple[list[R
     return found, metadata
 
 
-def _too_old(after: str, limit: int | None) -> errors.StatusError:
-    """A page is offered the rest as it is now. Source: apiserver's `storage/etcd3/errors.go`."""
-    if limit is None:
+def _too_old(request: Request, after: str) -> errors.StatusError:
+    """A further page is offered the rest as it is now. Source: apiserver's `storage/etcd3/errors.go`."""
+    if not request.query.get("continue"):
         return errors.expired(_EXPIRED)
     return errors.expired(_EXPIRED_CONTINUE, {"continue": _continue(_LATEST, after)})
 

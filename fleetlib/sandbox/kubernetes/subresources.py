@@ -143,7 +143,7 @@ def token(request: Request, namespace: str, name: str, body: Object) -> Object:
     status = {"token": cluster.key.sign(claims), "expirationTimestamp": tokens.expiry(now, seconds)}
     return {
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": cluster.now()},
+        "metadata": {"name": name, "namespace": namespace, "uid": identity[1], "creationTimestamp": cluster.now()},
         "spec": {**spec, "audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": spec.get("boundObjectRef")},
         "status": status,
     }  # fmt: skip
@@ -156,14 +156,14 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
     kind, name = reference.get("kind", ""), reference.get("name", "")
     if reference.get("apiVersion") != "v1" or kind not in ("Pod", "Secret", "Node"):
         group, _, version = str(reference.get("apiVersion") or "").rpartition("/")
-        raise errors.bad_request(f'cannot bind token for serviceaccount "{account}" to type {group}/{version}, Kind={kind}')
+        raise errors.bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
     found = request.cluster.objects.read(f"//{kind.lower()}s/{'' if kind == 'Node' else namespace}/{name}")
     if found is None:
         raise errors.not_found("", f"{kind.lower()}s", name)
     uid = found["metadata"]["uid"]
     if reference.get("uid") not in (None, "", uid):
         why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated"
-        raise errors.conflict("", f"{kind.lower()}s", name, why)
+        raise errors.conflict("", kind, name, why)
     bound = {kind.lower(): {"name": name, "uid": uid}}
     if kind == "Pod":
         if found["spec"].get("serviceAccountName") != account:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import secrets
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -140,7 +141,7 @@ def service_account_claims(
     name, uid = account
     start = int(now.timestamp())
     return {
-        "aud": audiences, "exp": start + seconds, "iat": start, "iss": issuer, "jti": secrets.token_hex(16),
+        "aud": audiences, "exp": start + seconds, "iat": start, "iss": issuer, "jti": str(uuid.uuid4()),
         "kubernetes.io": {"namespace": namespace, **bound, "serviceaccount": {"name": name, "uid": uid}}, "nbf": start,
         "sub": f"system:serviceaccount:{namespace}:{name}",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetlib.sandbox import trees
@@ -113,6 +113,20 @@ def accept(request: Request, resource: Resource, obj: Object, namespace: str, na
     return obj
 
 
+SUBRESOURCE_KINDS = {"TokenRequest": "authentication.k8s.io", "Binding": "", "Eviction": "policy"}
+"""Kinds that only subresources take -> their group; all are in v1."""
+
+
+async def subresource_body(request: Request, resource: Resource, kind: str) -> Object:
+    """The body of a subresource that takes a kind of its own, read as an object of that kind is."""
+    obj = await request.document(kind)
+    shown = replace(resource, group=SUBRESOURCE_KINDS[kind], version="v1", kind=kind)
+    _check_kind(request, shown, obj)
+    _check_types(request, shown, obj)
+    _prune(request, shown, obj)
+    return obj
+
+
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 """Where kube-apiserver's types are registered, as it says itself."""
 
@@ -132,24 +146,23 @@ def _check_kind(request: Request, resource: Resource, obj: Object) -> None:
             name = (obj.get("metadata") or {}).get("name") or ""
             raise errors.invalid(resource.group, str(kind), name, causes)
         return
-    if version not in (None, "", resource.api_version):
-        given = (
-            f'{kind or resource.kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {resource.kind}: '
-        )
-        known = f'no kind "{kind or resource.kind}" is registered for version "{version}" {_SCHEME}'
-        raise errors.bad_request(given + known)
-    if kind not in (None, "", resource.kind):
-        text = f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-        package = resource.group.partition(".")[0] or "core"
-        other = builtin.schema_for(resource.group, resource.version, str(kind))
-        if other is None:
-            text += f'no kind "{kind}" is registered for version "{resource.api_version}" {_SCHEME}'
-        elif problem := decoding.misfit(obj, other.root, str(kind)):
-            text += problem.decoded()
-        else:
-            text += f"converting ({resource.version}.{kind}) to ({package}.{resource.kind}): unknown conversion"
-        raise errors.bad_request(text)
+    version, kind = version or resource.api_version, kind or resource.kind
+    if (version, kind) != (resource.api_version, resource.kind):
+        raise errors.bad_request(_unconvertible(resource, str(version), str(kind), obj))
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
+
+
+def _unconvertible(resource: Resource, version: str, kind: str, obj: Object) -> str:
+    """Why an object of another kind cannot be taken for one of this: a built-in one is decoded before that is seen."""
+    group, _, number = version.rpartition("/")
+    text = f'{kind} in version "{number}" cannot be handled as a {resource.kind}: '
+    other = builtin.schema_for(group, number, kind)
+    if other is None:
+        return text + f'no kind "{kind}" is registered for version "{version}" {_SCHEME}'
+    if problem := decoding.misfit(obj, other.root, kind):
+        return text + problem.decoded()
+    package = resource.group.partition(".")[0] or "core"
+    return text + f"converting ({number}.{kind}) to ({package}.{resource.kind}): unknown conversion"
 
 
 def _check_types(request: Request, resource: Resource, obj: Object) -> None:
