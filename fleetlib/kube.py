@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from fleetlib.change import Step, differences
@@ -24,6 +25,9 @@ PAGE = 500
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """The media type of a list of nothing but metadata. Source: Kubernetes, API concepts."""
 
+_ONE_AT_A_TIME = Lock()
+"""Held while a kubeconfig is loaded: the `kubernetes` package gives other threads the files of certificates before they are written."""
+
 MANAGER = "fleetlib"
 """The field manager of all that fleetlib applies."""
 
@@ -35,10 +39,17 @@ class Kube:
         self.name = name
         self.kubeconfig = kubeconfig
         self._home = home
+        self._api: Any = None
 
-    @cached_property
+    @property
     def api(self) -> Any:
         """The client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
+        if self._api is None:
+            with _ONE_AT_A_TIME:
+                self._api = self._api or self._connected()
+        return self._api
+
+    def _connected(self) -> Any:
         from kubernetes import client, config
 
         settings = client.Configuration()

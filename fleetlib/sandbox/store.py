@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,7 @@ class Store:
         self._pending: list[tuple[str, Event]] = []
         self._revisions: dict[str, int] = {}
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        weakref.finalize(self, self._db.close)  # a store that is dropped takes its connection along
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)

@@ -80,7 +80,8 @@ def json_problem(data: bytes) -> str:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        left = text[error.pos :].lstrip()
+        trailing = error.msg.startswith("Illegal trailing comma")  # Python 3.13 points at the comma, not behind it
+        left = text[error.pos + trailing :].lstrip()
         if not left or error.msg.startswith("Unterminated"):
             return "unexpected end of JSON input"
         where = next(
