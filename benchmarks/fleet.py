@@ -80,6 +80,7 @@ def _print(board: Board, count: int, latency: float, found: Figures) -> None:
         f"{where}: deep view {found['deep']:.2f} s (the first {found['deep_first']:.2f}), SDK script {found['sdk_deep']:.1f} s: "
         f"{found['sdk_deep'] / found['deep']:.0f} times{beside}{scaled}"
     )
+    board.note(f"{where}: drift {found['drift']:.2f} s, {found['drift_mb']:.0f} MB")
     board.note(
         f"{where}: {found['view_mb']:.0f} MB for the fleet view, {found['deep_mb']:.0f} MB deep; sandbox {found['server_mb']:.0f} MB"
     )
@@ -96,6 +97,7 @@ def _judge(board: Board, count: int, bare: Figures, network: Figures) -> None:
         )
     board.at_most(f"memory of the fleet view of {count} clusters", bare["view_mb"], 500, "MB")
     board.at_most(f"memory of deep views of {count} clusters", bare["deep_mb"], 500, "MB")
+    board.at_most(f"memory of the drift of {count} clusters", bare["drift_mb"], 550, "MB")
 
 
 # --- the readers, each in a process of its own -----------------------------------------------------------------------------
@@ -119,9 +121,17 @@ def _ours(session: Any, folder: Path) -> Figures:
     view_mb = peak_mb()
     deep_first = _seconds(lambda: _checked(found.clusters(deep=True)))
     deep = statistics.median(_seconds(lambda: _checked(found.clusters(deep=True))) for _ in range(3))
+    deep_mb = peak_mb()
+    drift = _seconds(lambda: _left_alone(found.drift()))
     return {
-        "first": first, "view": view, "view_mb": view_mb, "deep_first": deep_first, "deep": deep, "deep_mb": peak_mb(),
+        "first": first, "view": view, "view_mb": view_mb, "deep_first": deep_first, "deep": deep, "deep_mb": deep_mb,
+        "drift": drift, "drift_mb": peak_mb(),
     }  # fmt: skip
+
+
+def _left_alone(drift: Any) -> None:
+    """Nobody has changed anything in the simulated fleet, and all of it was compared."""
+    assert not drift.attrs["unread"] and drift.empty, (drift.attrs["unread"], drift.T.to_string())
 
 
 def _checked(table: Any) -> None:

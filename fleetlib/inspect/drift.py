@@ -1,7 +1,7 @@
 """Where what is declared and what there is differ: Git against the control plane, the control plane against Azure, Flux against the clusters.
 
 Only what is declared counts: a default that Azure filled in is no difference, nor is what an autoscaler decides. May import `reading`,
-`layers`, `rows`, `applied`, `inside_drift`.
+`layers`, `rows`, `applied`, `inside_drift`, `managers`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fleetlib.errors import FleetError, RetryableError
 from fleetlib.gitops import Chart
 from fleetlib.inspect import applied, inside_drift
 from fleetlib.inspect.inside_drift import text
+from fleetlib.inspect.managers import called
 from fleetlib.inspect.reading import Item, Reading, power
 from fleetlib.inspect.rows import Row
 from fleetlib.kube import Kube, Object
@@ -282,7 +283,7 @@ def owner(obj: Object, path: Path) -> tuple[str | None, str | None]:
             candidate = (depth, str(entry.get("time") or ""), str(entry.get("manager") or ""))
             if depth and (best is None or candidate > best):
                 best = candidate
-    return (best[2], best[1] or None) if best else (None, None)
+    return (called(best[2]), best[1] or None) if best else (None, None)
 
 
 def _depth(fields: Mapping[str, Any], path: Path) -> int:

@@ -81,8 +81,8 @@ def _matches(pattern: Path, path: Path) -> bool:
 
 
 def called(manager: str) -> str:
-    """How a row names a manager: tools and known controllers by their names, all else `unknown program NAME`."""
-    known = manager in TOOLS or manager.startswith("kubectl-") or manager in _names(CONTROLLERS)
+    """How a row names a manager: tools and what is in the tables by their names, all else `unknown program NAME`."""
+    known = manager in TOOLS or manager.startswith("kubectl-") or manager in APPLIERS or manager in _names(CONTROLLERS)
     return manager if known else f"unknown program {manager or '(without a name)'}"
 
 

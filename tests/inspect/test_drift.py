@@ -189,6 +189,8 @@ def test_every_leaf_that_is_not_there_is_told(declared: dict[str, Any]) -> None:
 
 def test_owners() -> None:
     fields = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}, "f:replicas": {}}}
-    obj = {"metadata": {"managedFields": [{"manager": "me", "time": SINCE, "fieldsV1": fields}]}}
-    assert owner(obj, ("spec", "containers", "app", "image")) == ("me", SINCE)
+    obj = {"metadata": {"managedFields": [{"manager": "kubectl-edit", "time": SINCE, "fieldsV1": fields}]}}
+    assert owner(obj, ("spec", "containers", "app", "image")) == ("kubectl-edit", SINCE)
     assert owner(obj, ("data",)) == (None, None)
+    obj["metadata"]["managedFields"][0]["manager"] = "Go-http-client"
+    assert owner(obj, ("spec", "replicas")) == ("unknown program Go-http-client", SINCE)

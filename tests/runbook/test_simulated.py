@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from benchmarks import simulated
 from fleetlib.errors import FleetError
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.kube import Kube
+from fleetlib.session import Session
 
 
 def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
@@ -48,6 +51,40 @@ def test_the_next_deep_views_keep_no_more_connections_than_the_first(
         for _ in range(2):
             assert not fleet.clusters(deep=True).attrs["unread"]
             assert len(os.listdir("/dev/fd")) - before < 30  # the five, and one to ARM from each thread that asks
+
+
+def test_drift_asks_each_cluster_as_often_however_many_there_are(
+    snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are what a thousand clusters cost, and what does not depend on how busy this machine is."""
+    asked: list[str] = []
+
+    def counted(call: Callable[..., Any], name: Callable[[Any], str]) -> Callable[..., Any]:
+        def wrapper(of: Any, *given: Any) -> Any:
+            asked.append(name(of))
+            return call(of, *given)
+
+        return wrapper
+
+    monkeypatch.setattr(Kube, "_json", counted(Kube._json, lambda kube: str(kube.name)))
+    monkeypatch.setattr(Session, "workload_cluster", counted(Session.workload_cluster, lambda _: "a kubeconfig"))
+    first: list[Counter[str]] = []
+    for count in (6, 36):
+        simulated.grow(snapshots("06"), tmp_path / str(count), count)
+        with simulated.served(tmp_path / str(count)) as session:
+            fleet = Fleet(session)
+            for kubeconfigs in (count + 1, 0):
+                asked.clear()
+                found = fleet.drift()
+                assert found.empty and not found.attrs["unread"], found.T.to_string()
+                made = Counter(asked)
+                assert made.pop("a kubeconfig", 0) == kubeconfigs, "kept for the next time"
+                first.append(made.copy())
+                assert made.pop("asocluster-aks") < 40
+                assert len(made) == count + 1 and len(set(made.values())) == 1, "each as often as any other"
+                assert max(made.values()) <= 4 + 14, "Flux's books, and one list a kind in them"
+    for name in ("podinfo-e00-0-aks", "asocluster-aks"):
+        assert len({made[name] for made in first}) == 1, f"{name} is asked as often in a larger fleet, and again"
 
 
 def _with(kube: Kube, user: dict[str, str]) -> Kube:
