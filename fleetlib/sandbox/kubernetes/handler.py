@@ -260,6 +260,13 @@ def _delete_each(request: Request, resource: Resource, key: str, options: Object
     return record.value
 
 
+_ASKED = {
+    "token": ("TokenRequest", subresources.token), "binding": ("Binding", subresources.bind),
+    "eviction": ("Eviction", subresources.evict),
+}  # fmt: skip
+"""Subresources that something is posted to: its kind, and what answers."""
+
+
 async def _subresource(request: Request, resource: Resource, wanted: Target) -> None:
     method, name, namespace, part = request.method, wanted.name, wanted.namespace, wanted.subresource
     if part == "status" and method in ("GET", "PUT", "PATCH"):
@@ -268,34 +275,10 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
         await _send(request, 200, await subresources.scale(request, resource, namespace, name))
     elif part == "log" and method == "GET":
         await subresources.log(request, resource, namespace, name)
-    elif part == "token" and method == "POST":
-        await _send(
-            request,
-            201,
-            dump(
-                subresources.token(request, namespace, name, await writing.subresource_body(request, resource, "TokenRequest"))
-            ),
-        )
-    elif part == "binding" and method == "POST":
-        await _send(
-            request,
-            201,
-            dump_status(
-                subresources.bind(
-                    request, resource, namespace, name, await writing.subresource_body(request, resource, "Binding")
-                )
-            ),
-        )
-    elif part == "eviction" and method == "POST":
-        await _send(
-            request,
-            201,
-            dump_status(
-                subresources.evict(
-                    request, resource, namespace, name, await writing.subresource_body(request, resource, "Eviction")
-                )
-            ),
-        )
+    elif part in _ASKED and method == "POST":
+        kind, answer = _ASKED[part]
+        body = await writing.subresource_body(request, resource, kind)
+        await _send(request, 201, dump(answer(request, resource, namespace, name, body)))
     elif part == "finalize" and method == "PUT":
         await _send(request, 200, subresources.finalize(request, resource, name, await request.document("Namespace")))
     elif resource.custom is not None:

@@ -122,7 +122,7 @@ def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes
 # --- service accounts ------------------------------------------------------------------------------------------------
 
 
-def token(request: Request, namespace: str, name: str, body: Object) -> Object:
+def token(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
     """Answer a TokenRequest."""
     cluster, spec = request.cluster, body.get("spec") or {}
     account = cluster.objects.read(f"//serviceaccounts/{namespace}/{name}")

@@ -30,6 +30,12 @@ MAX_MESSAGE = 32_768
 _WEIGHTS = {STALLED: 0, RECONCILING: 1, READY: 2}
 
 
+def images(controller: str) -> tuple[str, ...]:
+    """The repositories that a controller's image is published in: Flux's own, and those that AKS's extension takes it from."""
+    registries = ("ghcr.io/fluxcd", "docker.io/fluxcd", "mcr.microsoft.com/oss/v2/fluxcd", "mcr.microsoft.com/oss/fluxcd")
+    return tuple(f"{registry}/{controller}" for registry in registries)
+
+
 # --- logs ------------------------------------------------------------------------------------------------------------
 
 

@@ -38,10 +38,7 @@ RELEASED, REMEDIATED, TESTED = "Released", "Remediated", "TestSuccess"
 _PROGRESS = "reconciliation in progress"
 
 
-@image(
-    "ghcr.io/fluxcd/helm-controller", "docker.io/fluxcd/helm-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/helm-controller", "mcr.microsoft.com/oss/fluxcd/helm-controller",
-)  # fmt: skip
+@image(*flux.images("helm-controller"))
 async def program(pod: Pod) -> None:
     """Run until the Pod goes."""
     informers = Informers(pod.kube, pod.clock, flux.plain_log(pod.clock, pod.log))

@@ -56,10 +56,7 @@ _OLD_ANNOTATIONS = (
 _NEVER_PRUNED = {f"{GROUP}/prune": "disabled", f"{GROUP}/reconcile": "disabled"}
 
 
-@image(
-    "ghcr.io/fluxcd/kustomize-controller", "docker.io/fluxcd/kustomize-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/kustomize-controller", "mcr.microsoft.com/oss/fluxcd/kustomize-controller",
-)  # fmt: skip
+@image(*flux.images("kustomize-controller"))
 async def program(pod: Pod) -> None:
     """Run until the Pod goes."""
     informers = Informers(pod.kube, pod.clock, flux.plain_log(pod.clock, pod.log))

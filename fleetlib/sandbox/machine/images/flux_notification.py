@@ -21,10 +21,7 @@ _REFUSAL = (
 )
 
 
-@image(
-    "ghcr.io/fluxcd/notification-controller", "docker.io/fluxcd/notification-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/notification-controller", "mcr.microsoft.com/oss/fluxcd/notification-controller",
-)  # fmt: skip
+@image(*flux.images("notification-controller"))
 async def notification(pod: Pod) -> None:
     """Run until the Pod goes; refuse Receivers."""
     informers = Informers(pod.kube, pod.clock, pod.log)
@@ -51,11 +48,7 @@ async def notification(pod: Pod) -> None:
         await informers.stop()
 
 
-@image(
-    "ghcr.io/fluxcd/image-reflector-controller", "ghcr.io/fluxcd/image-automation-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/image-reflector-controller", "mcr.microsoft.com/oss/fluxcd/image-reflector-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/image-automation-controller", "mcr.microsoft.com/oss/fluxcd/image-automation-controller",
-)  # fmt: skip
+@image(*flux.images("image-reflector-controller"), *flux.images("image-automation-controller"))
 async def idle(pod: Pod) -> None:
     """Run until the Pod goes, and do nothing: there are no image kinds in the sandbox."""
     pod.log("the sandbox serves no image kinds: nothing to do")

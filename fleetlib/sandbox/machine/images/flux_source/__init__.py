@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fleetlib.sandbox.machine.controller import Controller, Informers
+from fleetlib.sandbox.machine.images import flux_common as flux
 from fleetlib.sandbox.machine.images.artifacts import Storage, serving
 from fleetlib.sandbox.machine.images.flux_source import bucket, git_repository, helm_chart, helm_repository, oci_repository
 from fleetlib.sandbox.machine.images.flux_source.engine import API_VERSION, Engine, SourceError
@@ -21,11 +22,7 @@ BACKOFF = (0.75, 900.0)
 """Seconds: the controller's --min-retry-delay and --max-retry-delay."""
 
 
-@image(
-    "ghcr.io/fluxcd/source-controller",
-    "mcr.microsoft.com/oss/fluxcd/source-controller",
-    "mcr.microsoft.com/oss/v2/fluxcd/source-controller",
-)
+@image(*flux.images("source-controller"))
 async def source_controller(pod: Pod) -> None:
     """Run until the Pod goes."""
     storage = Storage()
