@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ BUILT_IN = frozenset({
     "source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io",
 })  # fmt: skip
 """Groups whose resources are named regularly after their kinds; of others the cluster is asked. Source: Kubernetes, API conventions."""
+
+SOURCES = "source.toolkit.fluxcd.io"
 
 RELEASES = "owner=helm,status=deployed"
 """The labels of what Helm stores of releases, one revision each. Source: Helm, storage driver `secrets`."""
@@ -65,10 +67,28 @@ class Applied:
     unread: dict[str, FleetError] = field(default_factory=dict)
 
 
-def read(kube: Kube, *, without: Collection[str] = (), releases_without: Collection[str] = ()) -> Applied:
-    """One cluster's. Left out: kinds that are compared elsewhere, and releases of nothing but those. Raises `FleetError`."""
+AGENT: Object = {"kind": "fluxconfig-agent", "metadata": {}}
+"""In the place of what applies the objects that stand for Azure's Flux configurations."""
+
+
+def of_configuration(name: str, properties: Mapping[str, Any]) -> Iterator[Key]:
+    """The objects that Azure's agent makes of a Flux configuration in ARM. Source: Azure, "GitOps Flux v2 configurations"."""
+    namespace, source = properties.get("namespace") or "default", properties.get("sourceKind")
+    if source in FLUX:
+        yield Key(SOURCES, source, namespace, name)
+    for kustomization in properties.get("kustomizations") or {}:
+        yield Key("kustomize.toolkit.fluxcd.io", "Kustomization", namespace, f"{name}-{kustomization}")
+
+
+def read(
+    kube: Kube, by_agent: Iterable[Key] = (), *, without: Collection[str] = (), releases_without: Collection[str] = ()
+) -> Applied:
+    """One cluster's; `by_agent` is Azure's own book. Left out: kinds that are compared elsewhere, and releases of nothing but those.
+
+    Raises `FleetError`.
+    """
     lists = {kind: kube.items(*FLUX[kind], timeout=CLUSTER_TIMEOUT) for kind in ("Kustomization", "HelmRelease")}
-    found = Applied()
+    found = Applied({key: Wanted(FLUX[key.kind][0], AGENT) for key in by_agent})
     for kustomization in lists["Kustomization"]:
         found.wanted.update(_inventory({**kustomization, "kind": "Kustomization"}))
     stored = _stored(kube, found)
@@ -76,7 +96,7 @@ def read(kube: Kube, *, without: Collection[str] = (), releases_without: Collect
         if last_release(release).get("name") not in releases_without:
             found.wanted.update(_released({**release, "kind": "HelmRelease"}, stored))
     found.wanted = {key: wanted for key, wanted in found.wanted.items() if key.kind not in without}
-    for kind in _sources(lists["Kustomization"]):
+    for kind in _sources(lists["Kustomization"], found.wanted) - lists.keys():
         lists[kind] = kube.items(*FLUX[kind], timeout=CLUSTER_TIMEOUT)
     for kind, objects in lists.items():
         _keep(found, FLUX[kind][0].partition("/")[0], kind, objects)
@@ -84,9 +104,12 @@ def read(kube: Kube, *, without: Collection[str] = (), releases_without: Collect
     return found
 
 
-def _sources(kustomizations: Objects) -> list[str]:
-    """The kinds of sources that Kustomizations have: Azure's agent makes them, and no inventory names them."""
-    return sorted({item["spec"]["sourceRef"]["kind"] for item in kustomizations} & FLUX.keys())
+def _sources(kustomizations: Objects, wanted: Collection[Key]) -> set[str]:
+    """The kinds of sources that Kustomizations have: no inventory names those that Azure's agent makes."""
+    kinds = {item["spec"]["sourceRef"]["kind"] for item in kustomizations} | {
+        key.kind for key in wanted if key.group == SOURCES
+    }
+    return kinds & FLUX.keys()
 
 
 def _list(kube: Kube, found: Applied, known: Collection[str]) -> None:

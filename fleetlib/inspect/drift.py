@@ -234,7 +234,10 @@ def _applied(reading: Reading) -> dict[str, Inside | FleetError]:
     releases = [environment.release for environment in reading.git.environments.values()]
 
     def ask(name: str, kube: Kube) -> Inside:
-        found = applied.read(kube, without=ASO_KINDS, releases_without=releases) if name == hub else applied.read(kube)
+        configurations = reading.graph.configurations.get(name.lower()) or ()
+        made = [key for item in configurations for key in applied.of_configuration(item["name"], item["properties"])]
+        more: dict[str, Any] = {"without": ASO_KINDS, "releases_without": releases} if name == hub else {}
+        found = applied.read(kube, made, **more)
         return list(inside_drift.differences(name, found)), found.unread
 
     return reading.each(ask, hub=True)

@@ -1,7 +1,7 @@
 """Where a cluster is not as Flux has applied it: objects that are gone, and fields that somebody else has written.
 
 Whoever changes a field owns it from then on, and Flux does not: so the API server itself remembers what a hand has changed, by whom and
-when. A field that Flux owns, alone or with others, has the value that Flux applied. May import `applied`, `managed_fields`, `managers`.
+when. A field that Flux owns, alone or with others, has the value that Flux applied. May import `applied`, `exemptions`, `managed_fields`, `managers`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleetlib.inspect import managers
-from fleetlib.inspect.applied import Applied, Key, Wanted
+from fleetlib.inspect.applied import AGENT, Applied, Key, Wanted
+from fleetlib.inspect.exemptions import exempt
 from fleetlib.inspect.managed_fields import Raw, leaves, lookup, shown
 from fleetlib.inspect.rows import Row
 from fleetlib.kube import Object
@@ -25,7 +26,7 @@ TEXTS: tuple[Raw, ...] = (LABELS, ANNOTATIONS, ("f:data",), ("f:binaryData",))
 APPLIERS = {"Kustomization": "kustomize.toolkit.fluxcd.io", "HelmRelease": "helm.toolkit.fluxcd.io"}
 """Who applies, and the prefix of the labels by which it marks what it does. A release's come first: a Kustomization applies releases."""
 
-AGENT = "fluxconfig-agent"
+BY_AGENT = "Azure's agent puts it right when the Flux configuration is next reconciled"
 LEFT_ALONE = {
     "kustomize.toolkit.fluxcd.io/reconcile": ("disabled",),
     "kustomize.toolkit.fluxcd.io/ssa": ("Ignore", "IfNotPresent", "Merge"),
@@ -42,8 +43,33 @@ def differences(cluster: str, applied: Applied) -> Iterator[Row]:
         if obj is not None:
             for row in _fields(key, obj, wanted or _applier(obj, applied)):
                 yield start | row
+            if wanted is None and _by_hand(key, obj, applied):
+                yield start | _orphan(key, obj)
         elif wanted is not None and not _leaves(wanted):
             yield start | {"kind": "missing", "fix": missing_fix(wanted.applier)}
+
+
+def _by_hand(key: Key, obj: Object, applied: Applied) -> bool:
+    """Whether a tool has made an object in one of Flux's own namespaces. Programs make objects of their own all the time: those are none."""
+    metadata = obj["metadata"]
+    makers = [
+        str(entry.get("manager")) for entry in metadata.get("managedFields") or () if entry.get("subresource") != "status"
+    ]
+    return (
+        Key("", "Namespace", "", key.namespace) in applied.wanted and not metadata.get("ownerReferences")
+        and any(map(managers.is_tool, makers)) and not any(maker in managers.APPLIERS for maker in makers)
+    )  # fmt: skip
+
+
+def _orphan(key: Key, obj: Object) -> Row:
+    first = min(
+        (e for e in obj["metadata"]["managedFields"] if managers.is_tool(str(e.get("manager")))),
+        key=lambda e: str(e.get("time")),
+    )
+    return {
+        "kind": "orphan", "by": managers.called(first["manager"]), "since": first.get("time"),
+        "fix": f"declare it in Git, or delete it: kubectl delete {key.kind.lower()} {key.name} -n {key.namespace}",
+    }  # fmt: skip
 
 
 def _leaves(wanted: Wanted) -> bool:
@@ -61,8 +87,8 @@ def _applier(obj: Object, applied: Applied) -> Wanted | None:
             key = Key(prefix, kind, labels.get(f"{prefix}/namespace", ""), labels[f"{prefix}/name"])
             found = applied.objects.get(key)
             return Wanted("", {**found, "kind": kind}) if found else None
-    if any(entry.get("manager") == AGENT for entry in obj["metadata"].get("managedFields") or ()):
-        return Wanted("", {"kind": AGENT, "metadata": {}})
+    if any(entry.get("manager") == AGENT["kind"] for entry in obj["metadata"].get("managedFields") or ()):
+        return Wanted("", AGENT)
     return None
 
 
@@ -86,7 +112,7 @@ def _fields(key: Key, obj: Object, wanted: Wanted | None) -> Iterator[Row]:
         for path in () if managers.applies(entry) else _paths(entry):
             if path not in owned:
                 told.add(path)
-                if not managers.may_own(entry, shown(path)):
+                if not managers.may_own(entry, shown(path)) and not exempt(wanted.applier, key, obj, path):
                     yield from _field(path, obj, wanted, entry, said)
     if wanted.manifest is not None:
         yield from _unowned(obj, wanted, owned, told, said)
@@ -145,16 +171,16 @@ def text(value: Any) -> str:
 
 def missing_fix(applier: Object) -> str:
     """What makes a deleted object anew."""
+    if applier is AGENT:
+        return BY_AGENT
     return _suspended(applier) or _anew(applier, "makes it anew")
 
 
 def field_fix(wanted: Wanted, obj: Object, manager: str) -> str:
     """What puts a field right, if anything does by itself."""
     applier = wanted.applier
-    if applier["kind"] == AGENT:
-        return (
-            "Azure's agent puts it back when the Flux configuration is next reconciled; declare it there if it is meant to stay"
-        )
+    if applier is AGENT:
+        return f"{BY_AGENT}; declare it there if it is meant to stay"
     kept = _left_alone(obj)
     if kept:
         return f"Flux leaves this object alone, as it is marked {kept}: take the mark away, or put the field right"

@@ -80,9 +80,14 @@ def _matches(pattern: Path, path: Path) -> bool:
     return len(path) >= len(pattern) and all(step in ("*", there) for step, there in zip(pattern, path, strict=False))
 
 
+def is_tool(manager: str) -> bool:
+    """Whether the name is that of a tool that somebody works with."""
+    return manager in TOOLS or manager.startswith("kubectl-")
+
+
 def called(manager: str) -> str:
     """How a row names a manager: tools and what is in the tables by their names, all else `unknown program NAME`."""
-    known = manager in TOOLS or manager.startswith("kubectl-") or manager in APPLIERS or manager in _names(CONTROLLERS)
+    known = is_tool(manager) or manager in APPLIERS or manager in _names(CONTROLLERS)
     return manager if known else f"unknown program {manager or '(without a name)'}"
 
 

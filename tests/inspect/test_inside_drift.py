@@ -61,6 +61,7 @@ class Cluster:
         }  # fmt: skip
         self.manifest: list[Document] = []
         self.refused = False
+        self.by_agent: list[applied.Key] = []
         self.custom: dict[str, dict[str, tuple[str, bool]]] = {}
 
     def by_kustomize(self, kind: str, name: str, namespace: str, **more: Any) -> Document:
@@ -106,7 +107,7 @@ class Cluster:
         return self.custom.get(api_version, {})
 
     def drift(self) -> list[Row]:
-        return list(inside_drift.differences("one-aks", applied.read(cast(Kube, self))))
+        return list(inside_drift.differences("one-aks", applied.read(cast(Kube, self), self.by_agent)))
 
     def told(self) -> list[tuple[Any, ...]]:
         return [
@@ -336,6 +337,74 @@ def test_azures_own_kustomization_suspended_in_the_cluster() -> None:
     takes(cluster.kustomization, "flux", suspend=True)
     assert cluster.told() == [("Kustomization/flux/apps", "changed", "spec.suspend", None, "true", "flux")]
     assert "Azure's agent" in cluster.drift()[0]["fix"]
+
+
+def test_what_azures_agent_made_and_somebody_deleted() -> None:
+    cluster = Cluster()
+    configuration = {"namespace": "flux", "sourceKind": "GitRepository", "kustomizations": {"apps": {}, "infra": {}}}
+    cluster.by_agent = list(applied.of_configuration("fleet", configuration))
+    cluster.kustomization["metadata"]["name"] = "fleet-apps"
+    assert [row[:2] for row in cluster.told()] == [
+        ("Kustomization/flux/fleet-infra", "missing"),
+        ("GitRepository/flux/fleet", "missing"),
+    ]
+    assert {row["fix"] for row in cluster.drift()} == {inside_drift.BY_AGENT}
+    assert list(applied.of_configuration("fleet", {"sourceKind": "AzureBlob"})) == [], "a kind that this table does not know"
+
+
+def test_made_by_hand_where_flux_made_the_namespace() -> None:
+    cluster = Cluster()
+    cluster.by_kustomize("Namespace", "web", "")
+    cluster.by_kustomize("ConfigMap", "settings", "web", data={})
+
+    def own(name: str, manager: str, namespace: str = "web", **metadata: Any) -> None:
+        cluster.objects.append(made("ConfigMap", name, namespace, manager, {}, data={"a": "1"}))
+        cluster.objects[-1]["metadata"].update(metadata)
+
+    own("mine", "kubectl-create")
+    own("elsewhere", "kubectl-create", "other")
+    own("operators", "some-operator")
+    own("kube-root-ca.crt", "kube-controller-manager")
+    own("owned", "kubectl-create", ownerReferences=[{"kind": "Thing"}])
+    assert cluster.told() == [("ConfigMap/web/mine", "orphan", None, None, None, "kubectl-create")]
+    assert "kubectl delete configmap mine -n web" in cluster.drift()[0]["fix"] and cluster.drift()[0]["since"] == SINCE
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"paths": ["/spec/replicas"]}, []), ({"paths": ["/spec"], "target": {"kind": "Deployment", "name": "we."}}, []),
+        ({"paths": ["/spec/replicas"], "target": {"kind": "StatefulSet"}}, ["spec.replicas"]), ({"paths": ["/spec/rep"]}, ["spec.replicas"]),
+        ({"paths": ["/spec/replicas"], "target": {"labelSelector": "a=b"}}, ["spec.replicas"]), ({"paths": []}, ["spec.replicas"]),
+    ],
+)  # fmt: skip
+def test_what_git_leaves_to_others_is_no_drift(rule: Document, told: list[str]) -> None:
+    cluster = Cluster()
+    cluster.release["spec"] = {"driftDetection": {"mode": "enabled", "ignore": [rule]}}
+    takes(deployment(cluster), "kubectl-edit", replicas=3)
+    assert [row[2] for row in cluster.told()] == told
+    cluster = Cluster()
+    cluster.kustomization["spec"]["ignore"] = [rule]
+    takes(
+        cluster.by_kustomize("Deployment", "web", "web", api_version="apps/v1", spec={"replicas": 1}),
+        "kubectl-edit",
+        replicas=3,
+    )
+    assert [row[2] for row in cluster.told()] == told
+
+
+def test_an_item_of_a_list_left_to_others_by_its_place() -> None:
+    cluster = Cluster()
+    cluster.release["spec"] = {"driftDetection": {"mode": "enabled", "ignore": [{"paths": ["/webhooks/1/failure~1Policy"]}]}}
+    hooks = [{"name": "a", "failure/Policy": "Fail"}, {"name": "b", "failure/Policy": "Fail"}]
+    obj = cluster.by_helm(
+        "ValidatingWebhookConfiguration", "w", "", api_version="admissionregistration.k8s.io/v1", webhooks=hooks
+    )
+    owned = {f'k:{{"name":"{name}"}}': {"f:failure/Policy": {}} for name in "ab"}
+    obj["webhooks"] = [{**hook, "failure/Policy": "Ignore"} for hook in hooks]
+    obj["metadata"]["managedFields"] = [*obj["metadata"]["managedFields"], owns("kubectl-edit", {"f:webhooks": owned})]
+    del obj["metadata"]["managedFields"][0]["fieldsV1"]["f:webhooks"]
+    assert [row[2:5] for row in cluster.told()] == [("webhooks.a.failure/Policy", "Fail", "Ignore")]
 
 
 def test_copies_of_labels_are_not_fluxs() -> None:

@@ -111,11 +111,13 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
     kubectl("label", "namespace/podinfo", "team=a", "--field-manager=node-fetch")
     kubectl("annotate", "service/podinfo", "-n", "podinfo", "note=mine")
     kubectl("delete", "ingress/podinfo", "-n", "podinfo")
-    kubectl("create", "configmap", "own", "-n", "podinfo", "--from-literal=a=b")  # no concern of Flux's
+    kubectl("create", "configmap", "own", "-n", "podinfo", "--from-literal=a=b")
+    kubectl("create", "configmap", "own", "-n", "default", "--from-literal=a=b")  # no concern of Flux's
     found = tables.drift()
     redis = next(row for row in told(found) if row[2] == "data.redis.conf")
     assert redis[3] and redis[4:] == ["(none)", None], "nobody owns what is not there"
     assert [row for row in told(found) if row != redis] == [
+        ["ConfigMap/podinfo/own", "orphan", None, None, None, "kubectl-create"],
         ["ConfigMap/redis/redis-configuration", "changed", "data.more.conf", "(none)", "x", "kubectl-patch"],
         ["Namespace/podinfo", "changed", "metadata.labels.team", None, "a", "unknown program node-fetch"],
         ["Service/podinfo/podinfo", "changed", "metadata.annotations.note", "(none)", "mine", "kubectl-annotate"],
