@@ -74,11 +74,11 @@ def test_bad_usage_exits_2_and_starts_nothing(
 
 
 def test_a_pair_wins_over_the_file(tmp_path: Path) -> None:
-    from fleetlib.cli import _values
+    from fleetlib.cli.command import values_of
 
     file = tmp_path / "p.yaml"
     file.write_text("prod_cluster_count: 4\n")
-    assert _values(file, (("prod_cluster_count", "7"),)) == {"prod_cluster_count": 7}
+    assert values_of(file, (("prod_cluster_count", "7"),)) == {"prod_cluster_count": 7}
 
 
 @given(
