@@ -72,8 +72,9 @@ Finding = dict[str, Any]
 
 
 def about(finding: Finding) -> str:
-    """What a finding is about: `cluster: object`."""
-    return ": ".join(str(finding[name]) for name in ("cluster", "object") if finding[name])
+    """What a finding is about: `cluster: object`; the object alone if it begins with the cluster's name."""
+    cluster, obj = finding["cluster"] or "", finding["object"] or ""
+    return obj if obj.startswith(cluster) and obj else ": ".join(filter(None, (cluster, obj)))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def test_a_fault_that_many_clusters_share_is_one_finding(tmp_path: Path) -> None
         documents.configurations[name][0]["properties"]["complianceState"] = "Non-Compliant"
     made = gather.of_fleet(some_reports.fleet(documents))
     (finding,) = made.findings
-    assert about(finding) == "podinfo-dev-0-aks: podinfo-dev-0-aks/cluster-config"
+    assert about(finding) == "podinfo-dev-0-aks/cluster-config"
     assert "and 26 more" in finding["meaning"] and made.bad
     report.write(made, tmp_path)
     failed = [name for name, case in _cases(tmp_path).items() if case.find("failure") is not None]
