@@ -18,7 +18,7 @@ from fleetlib.inspect import layers, versions
 from fleetlib.inspect.columns import LAYERS
 from fleetlib.inspect.layers import BROKEN, PROGRESSING, Cluster, State
 from fleetlib.inspect.reading import FLUX, Item, Reading
-from fleetlib.inspect.rows import SEVERITY, Row, limit, parsed, pools_of
+from fleetlib.inspect.rows import SEVERITY, Row, limit, pools_of
 from fleetlib.kube import Object
 
 SHARED = ("source", "kustomization", "release")
@@ -78,7 +78,7 @@ def _of_the_join(reading: Reading) -> Iterator[Finding]:
             held.setdefault((first.layer, first.target), []).append(cluster.name)
     shared = {(s.layer, s.target): s for c in clusters for s in c.states if s.layer in SHARED and not s.well}
     states = [*shared.values(), *(s for s in _flux_objects(reading) if (s.layer, s.target) not in shared)]
-    causes = [state for state in states if not _waits(state)] or states
+    causes = [state for state in states if not layers.waits(state.reason, state.message)] or states
     for state in causes:
         if _worth_telling(reading, state):
             names = tuple(held.get((state.layer, state.target), ()))
@@ -99,17 +99,12 @@ def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Find
         yield replace(_finding(reading, name, state, ()), same=tuple(other for other, _ in others))
 
 
-def _waits(state: State) -> bool:
-    """Whether the state is the consequence of another object's."""
-    return state.reason in ("DependencyNotReady", "ArtifactNotFound")
-
-
 def _flux_objects(reading: Reading) -> Iterator[State]:
     """Every Flux object of the control plane that is not well, cert-manager's and ASO's releases among them."""
     for kind in FLUX:
         layer = {"Kustomization": "kustomization", "HelmRelease": "release"}.get(kind, "source")
         for name, obj in reading.named(kind).items():
-            state = layers.flux_state(layer, obj, f"{kind}/{name}")
+            state = layers.flux_state(reading, layer, obj, f"{kind}/{name}")
             if not state.well:
                 yield state
 
@@ -121,7 +116,7 @@ def _worth_telling(reading: Reading, state: State) -> bool:
     if state.status != PROGRESSING:
         return True
     usual = timedelta(minutes=USUAL[state.layer]) * reading.session.cloud.pace
-    return state.since is not None and reading.at - parsed(state.since) > usual
+    return state.since is not None and reading.at - layers.parsed(state.since) > usual
 
 
 def _with_azures_word(states: list[State]) -> State:

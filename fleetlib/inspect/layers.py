@@ -6,7 +6,8 @@ Everything here reads a `Reading` and asks nobody. May import `reading`, `column
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from fleetlib import diagnosis
@@ -116,7 +117,7 @@ class _Shared:
             yield _unread("source", reading, "hub")
             return
         repository = reading.named("GitRepository").get(name)
-        state = flux_state("source", repository, f"GitRepository/{name}")
+        state = flux_state(reading, "source", repository, f"GitRepository/{name}")
         behind = state.well and reading.git.head and reading.git.head not in revision(repository)
         yield (
             State(
@@ -127,13 +128,13 @@ class _Shared:
             else state
         )  # fmt: skip
         for chart, obj in reading.named("OCIRepository").items():
-            yield flux_state("source", obj, f"OCIRepository/{chart}")
+            yield flux_state(reading, "source", obj, f"OCIRepository/{chart}")
 
     def _kustomization(self, reading: Reading, name: str) -> State:
         if "hub" in reading.unread:
             return _unread("kustomization", reading, "hub")
         obj = reading.named("Kustomization").get(name)
-        state, have = flux_state("kustomization", obj, f"Kustomization/{name}"), revision(obj)
+        state, have = flux_state(reading, "kustomization", obj, f"Kustomization/{name}"), revision(obj)
         wanted = revision(reading.named("GitRepository").get(reading.session.parameters.flux_configuration))
         if state.well and wanted and have != wanted:
             message = f"it has applied {short(have)}, the source has {short(wanted)}"
@@ -148,7 +149,7 @@ def _states(reading: Reading, shared: _Shared, name: str) -> Iterator[State]:
         yield from shared.source
         yield shared.kustomization
         if "hub" not in reading.unread:
-            yield flux_state("release", shared.releases.get(environment.name), f"HelmRelease/{environment.name}")
+            yield flux_state(reading, "release", shared.releases.get(environment.name), f"HelmRelease/{environment.name}")
     yield from _aso(reading, shared, name)
     yield _arm(reading, name)
     yield from _inside_azure(reading, name)
@@ -196,7 +197,7 @@ def _inside_azure(reading: Reading, name: str) -> Iterator[State]:
         yield arm_state("extension", extension, f"{name}/flux")
     configurations: list[Item | None] = [*reading.graph.configurations.get(name.lower(), [])]
     for configuration in configurations or [None]:
-        yield compliance_state(configuration, name)
+        yield compliance_state(reading, configuration, name)
 
 
 def is_flux(extension: Item) -> bool:
@@ -228,8 +229,11 @@ def ready(obj: Object) -> dict[str, Any]:
     return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
 
-def flux_state(layer: str, obj: Object | None, target: str) -> State:
-    """A Flux object on its own. Source: Flux's API conventions: Ready False is an error, Unknown work in progress."""
+def flux_state(reading: Reading, layer: str, obj: Object | None, target: str) -> State:
+    """A Flux object on its own. Source: Flux's API conventions: Ready False is an error, Unknown work in progress.
+
+    What only waits for another object is work in progress for a while (`WAIT`), as after every restart of the controllers.
+    """
     if obj is None:
         return State(layer, BROKEN, "Missing", f"the control plane has no {target.replace('/', ' ')}", target=target)
     if obj["spec"].get("suspend"):
@@ -239,8 +243,32 @@ def flux_state(layer: str, obj: Object | None, target: str) -> State:
     if found.get("status") == "True" and current(obj):
         return State(layer, OK, reason, message, since, target)
     if found.get("status") == "False":
-        return State(layer, BROKEN, reason, message, since, target)
+        return _for_a_while(reading, State(layer, BROKEN, reason, message, since, target))
     return State(layer, PROGRESSING, reason or "Pending", message, since, target)
+
+
+WAIT = timedelta(minutes=2)
+"""In the cloud's own time: four rounds of the controllers, which look at a dependency again every 30 seconds (--requeue-dependency)."""
+
+
+def waits(reason: str, message: str) -> bool:
+    """Whether a Flux object is not ready because of another one. Source: kustomize-controller 1.6, helm-controller 1.3."""
+    return reason in ("DependencyNotReady", "SourceNotReady") or (
+        reason == "ArtifactFailed" and "artifact not found" in message.lower()
+    )
+
+
+def _for_a_while(reading: Reading, state: State) -> State:
+    final = state.cause is not None and state.cause.final
+    if final or state.since is None or not waits(state.reason, state.message):
+        return state
+    lasted = reading.at - parsed(state.since)
+    return replace(state, status=PROGRESSING) if lasted < WAIT * reading.session.cloud.pace else state
+
+
+def parsed(text: str) -> datetime:
+    """A Kubernetes or ARM time."""
+    return datetime.fromisoformat(text)
 
 
 def aso_state(obj: Object | None, target: str) -> State:
@@ -290,7 +318,7 @@ COMPLIANCE = {
 """ARM's compliance states of a Flux configuration. Source: Microsoft.KubernetesConfiguration/fluxConfigurations."""
 
 
-def compliance_state(item: Item | None, cluster: str) -> State:
+def compliance_state(reading: Reading, item: Item | None, cluster: str) -> State:
     """A Flux configuration, by its compliance; the message is of the first object in it that is not well."""
     if item is None:
         return State("flux", BROKEN, "Missing", "the cluster has no Flux configuration", target=cluster)
@@ -302,7 +330,7 @@ def compliance_state(item: Item | None, cluster: str) -> State:
     worst = {} if status == OK else failing(properties.get("statuses") or [])
     message = worst.get("message") or str(properties.get("errorMessage") or "")
     since = worst.get("lastTransitionTime") or _latest(properties.get("statuses") or [])
-    return State("flux", status, worst.get("reason") or state, message, since, target)
+    return _for_a_while(reading, State("flux", status, worst.get("reason") or state, message, since, target))
 
 
 def failing(statuses: Items) -> Item:
@@ -314,7 +342,7 @@ def failing(statuses: Items) -> Item:
         for condition in status.get("statusConditions") or []
         if condition.get("type") == "Ready" and condition.get("status") != "True"
     ]
-    return next((c for c in found if c.get("reason") != "DependencyNotReady"), found[0] if found else {})
+    return next((c for c in found if not waits(c.get("reason") or "", c.get("message") or "")), found[0] if found else {})
 
 
 def _latest(statuses: Items) -> str | None:

@@ -6,7 +6,6 @@ What only the clusters themselves know is in `inside_rows`. May import `layers`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 from fleetlib.inspect import layers
@@ -164,11 +163,13 @@ def releases(reading: Reading, deep: bool) -> Iterator[Row]:
     yield from _flux_rows(reading, deep, ("HelmRelease",), release_row)
 
 
-def _flux_rows(reading: Reading, deep: bool, kinds: tuple[str, ...], row: Callable[[str, Object], Row]) -> Iterator[Row]:
+def _flux_rows(
+    reading: Reading, deep: bool, kinds: tuple[str, ...], row: Callable[[Reading, str, Object], Row]
+) -> Iterator[Row]:
     hub = reading.session.parameters.controlplane_cluster
     for kind in kinds:
         for obj in reading.hub[kind]:
-            yield {"cluster": hub, **_place(obj), **row(kind, obj)}
+            yield {"cluster": hub, **_place(obj), **row(reading, kind, obj)}
     if deep:
         for name, inside in reading.inside(kinds).items():
             if inside.error:
@@ -176,7 +177,12 @@ def _flux_rows(reading: Reading, deep: bool, kinds: tuple[str, ...], row: Callab
                 continue
             for kind in kinds:
                 for obj in inside.objects[kind]:
-                    yield {"cluster": name, "environment": reading.environment_of(name), **_place(obj), **row(kind, obj)}
+                    yield {
+                        "cluster": name,
+                        "environment": reading.environment_of(name),
+                        **_place(obj),
+                        **row(reading, kind, obj),
+                    }
         return
     names = {name.lower(): name for name in reading.arm.fleet}
     for cluster, items in reading.graph.configurations.items():
@@ -209,7 +215,7 @@ def _told(status: Item, kinds: tuple[str, ...]) -> Row:
     return row
 
 
-def source_row(kind: str, obj: Object) -> Row:
+def source_row(reading: Reading, kind: str, obj: Object) -> Row:
     spec = obj["spec"]
     ref = spec.get("ref") or {}
     wanted = next(
@@ -217,22 +223,22 @@ def source_row(kind: str, obj: Object) -> Row:
     )
     return {
         "kind": kind, "url": spec.get("url") or spec.get("bucketName"), "ref": wanted, "revision": layers.revision(obj) or None,
-        "suspended": bool(spec.get("suspend")), "interval": spec.get("interval"), **state_columns(layers.flux_state("source", obj, "")),
+        "suspended": bool(spec.get("suspend")), "interval": spec.get("interval"), **state_columns(layers.flux_state(reading, "source", obj, "")),
     }  # fmt: skip
 
 
-def kustomization_row(_: str, obj: Object) -> Row:
+def kustomization_row(reading: Reading, _: str, obj: Object) -> Row:
     spec, status = obj["spec"], obj.get("status") or {}
     entries = (status.get("inventory") or {}).get("entries")
     return {
         "source": f"{spec['sourceRef']['kind']}/{spec['sourceRef']['name']}", "path": spec.get("path"),
         "depends_on": _dependencies(spec), "revision": status.get("lastAppliedRevision"), "attempted": status.get("lastAttemptedRevision"),
         "objects": len(entries) if entries is not None else None, "suspended": bool(spec.get("suspend")), "prune": bool(spec.get("prune")),
-        **state_columns(layers.flux_state("kustomization", obj, "")),
+        **state_columns(layers.flux_state(reading, "kustomization", obj, "")),
     }  # fmt: skip
 
 
-def release_row(_: str, obj: Object) -> Row:
+def release_row(reading: Reading, _: str, obj: Object) -> Row:
     spec, status = obj["spec"], obj.get("status") or {}
     last = (status.get("history") or [{}])[0]
     wanted = (spec.get("chart") or {}).get("spec", {}).get("chart") or (spec.get("chartRef") or {}).get("name")
@@ -240,7 +246,7 @@ def release_row(_: str, obj: Object) -> Row:
         "release": f"{last['namespace']}/{last['name']}" if last.get("name") else None, "chart": last.get("chartName") or wanted,
         "version": last.get("chartVersion"), "revision": last.get("version"), "state": last.get("status"),
         "failures": status.get("failures"), "suspended": bool(spec.get("suspend")), "depends_on": _dependencies(spec),
-        **state_columns(layers.flux_state("release", obj, "")),
+        **state_columns(layers.flux_state(reading, "release", obj, "")),
     }  # fmt: skip
 
 
@@ -279,13 +285,8 @@ def _operation(reading: Reading, kind: str, layer: str, obj: Object) -> Row:
     deleting = obj["metadata"].get("deletionTimestamp")
     started = deleting or obj["metadata"]["creationTimestamp"]
     ended = state.since if state.well else None
-    seconds = (parsed(ended) if ended else reading.at) - parsed(started)
+    seconds = (layers.parsed(ended) if ended else reading.at) - layers.parsed(started)
     return {
         "cluster": name, "layer": layer, "environment": reading.environment_of(name), "object": state.target, "started": started,
         "ended": ended, "seconds": seconds.total_seconds(), "state": state.reason, "status": state.status, "message": state.message or None,
     }  # fmt: skip
-
-
-def parsed(text: str) -> datetime:
-    """A Kubernetes or ARM time."""
-    return datetime.fromisoformat(text)

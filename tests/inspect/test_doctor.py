@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -102,6 +103,16 @@ def test_a_shared_fault_is_told_once_with_the_clusters_it_holds_back(patient: Pa
     assert (found.cluster, found.object) == ("asocluster-aks", "HelmRelease/podinfoprod")
     assert "It holds back podinfo-prod-0-aks, podinfo-prod-1-aks." in found.meaning
     assert "KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n cluster-config describe helmrelease podinfoprod" in found.look
+
+
+def test_what_waits_since_a_moment_is_no_finding(patient: Patient) -> None:
+    """As after every restart of the controllers."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    message = "dependency 'cluster-config/cluster-config-infra' is not ready"
+    fault("Kustomization", "cluster-config-clusters", reason="DependencyNotReady", message=message, lastTransitionTime=now)(
+        patient
+    )
+    assert len(patient.findings()) == 0
 
 
 def test_what_only_waits_for_a_cause_is_not_told_beside_it(patient: Patient) -> None:

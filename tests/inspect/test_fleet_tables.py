@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -253,3 +254,33 @@ def test_operations_last_until_ready() -> None:
 def test_pools_have_the_limits_of_their_autoscalers() -> None:
     frame = Documents().fleet().pools()
     assert len(frame) == 4 and frame.loc[(PROD, "system")][["count", "min", "max", "autoscaling"]].tolist() == [1, 1, 3, True]
+
+
+WAITS = {
+    "a dependency": ("Kustomization", "cluster-config-clusters", "DependencyNotReady", "dependency 'cluster-config/x' is not ready"),
+    "the source's artifact": ("Kustomization", "cluster-config-clusters", "ArtifactFailed", "Source artifact not found, retrying in 30s"),
+    "the chart": ("HelmRelease", "podinfoprod", "SourceNotReady", "HelmChart 'cluster-config/x' is not ready: latest generation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("age", "status"), [(10, "progressing"), (600, "broken")])
+@pytest.mark.parametrize("name", WAITS)
+def test_what_waits_for_another_object_is_in_progress_for_a_while(name: str, age: int, status: str) -> None:
+    kind, obj, reason, message = WAITS[name]
+    documents = Documents()
+    since = (datetime.now(UTC) - timedelta(seconds=age)).isoformat(timespec="seconds")
+    fault(kind, obj, reason=reason, message=message, lastTransitionTime=since)(documents)
+    fleet = documents.fleet()
+    assert fleet.clusters().loc[PROD, "status"] == status
+    table = fleet.kustomizations() if kind == "Kustomization" else fleet.releases()
+    assert table.query("name == @obj").status.tolist() == [status]
+
+
+def test_a_dependency_that_does_not_exist_is_not_waited_for() -> None:
+    documents = Documents()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    message = (
+        "unable to get 'cert-manager/cert-manager' dependency: helmreleases.helm.toolkit.fluxcd.io \"cert-manager\" not found"
+    )
+    fault("HelmRelease", "podinfoprod", reason="DependencyNotReady", message=message, lastTransitionTime=now)(documents)
+    assert documents.fleet().clusters().loc[PROD, "status"] == "broken"
