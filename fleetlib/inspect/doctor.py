@@ -292,10 +292,8 @@ def _quota(reading: Reading) -> Iterator[Finding]:
     for location in sorted({item["location"] for item in items.values()}):
         read = partial(_region, location)
         sizes, usages = reading.also(f"quota of {location}", read, _NO_REGION)
-        growth = _growth([item for item in items.values() if item["location"] == location], sizes)
-        known = {name.lower(): usage for name, usage in usages.items()}
-        for family, cores in {**growth, "cores": sum(growth.values())}.items():
-            used, most = known.get(family.lower(), (0, 0))
+        growth = _growth(item for item in items.values() if item["location"] == location)
+        for family, cores, used, most in compute.quotas(growth, sizes, usages):
             if most and used + cores > most:
                 yield Finding(
                     "unknown", "arm", location, f"quota {family}", "QuotaTooSmallToGrow",
@@ -305,14 +303,12 @@ def _quota(reading: Reading) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _growth(items: list[Item], sizes: dict[str, Any]) -> dict[str, int]:
-    """vCPUs by VM family that the pools may still take: up to their limits, and one node of surge each."""
+def _growth(items: Iterable[Item]) -> dict[str, int]:
+    """Nodes by VM size that the pools may still take: up to their limits, and one of surge each."""
     found: dict[str, int] = {}
     for pool in (pool for item in items for pool in pools_of(item)):
-        size = sizes.get(str(pool.get("vmSize")).lower())
-        if size:
-            nodes = limit(pool) - int(pool.get("count") or 0) + 1
-            found[size["family"]] = found.get(size["family"], 0) + nodes * size["vcpus"]
+        size = str(pool.get("vmSize"))
+        found[size] = found.get(size, 0) + limit(pool) - int(pool.get("count") or 0) + 1
     return found
 
 

@@ -114,10 +114,9 @@ class Prerequisites(Stage):
                 f"{name} is available in {self.parameters.location}", kept, evidence, "choose a size the region offers"
             )
 
-    def demand(self) -> dict[str, int]:
-        """vCPUs wanted at most, by VM family: every cluster at its largest, and one node of surge each during upgrades."""
+    def largest(self) -> dict[str, int]:
+        """Nodes by VM size: every cluster at its largest, and one node of surge each during upgrades."""
         p = self.parameters
-        offered = compute.sizes(self.session.azure, p.location)
         clusters = (
             p.staging_cluster_count
             + max(p.prod_cluster_count, p.prod_cluster_count_scaled)
@@ -126,19 +125,20 @@ class Prerequisites(Stage):
         )
         nodes = {p.controlplane_vm_size: p.controlplane_node_count + 1}
         nodes[p.cluster_vm_size] = nodes.get(p.cluster_vm_size, 0) + clusters * (p.cluster_max_nodes + 1)
-        demand: dict[str, int] = {}
-        for name, count in nodes.items():
-            size = offered.get(name.lower())
-            if size:
-                demand[size["family"]] = demand.get(size["family"], 0) + count * size["vcpus"]
-        return demand
+        return nodes
+
+    def quotas(self) -> list[compute.Quota]:
+        """What the fleet at its largest wants of each quota."""
+        azure, location = self.session.azure, self.parameters.location
+        return list(compute.quotas(self.largest(), compute.sizes(azure, location), compute.usages(azure, location)))
+
+    def demand(self) -> dict[str, int]:
+        """vCPUs wanted at most, by VM family."""
+        return {name: wanted for name, wanted, *_ in self.quotas() if name != "cores"}
 
     def quota(self) -> Iterable[Check]:
-        """Family and regional quota for what is not there yet; a fleet that exists already counts as used."""
-        usages = {name.lower(): usage for name, usage in compute.usages(self.session.azure, self.parameters.location).items()}
-        demand = self.demand()
-        for name, wanted in {**demand, "cores": sum(demand.values())}.items():
-            used, limit = usages.get(name.lower(), (0, 0))
+        """Family and regional quota for the fleet at its largest; a fleet that exists already counts as used."""
+        for name, wanted, _, limit in self.quotas():
             label = "the region's vCPUs" if name == "cores" else name
             fix = f"ask for a quota of {wanted} vCPUs, or lower the counts, cluster_max_nodes or the VM size"
             yield promise(f"{label} suffice for the fleet at its largest", wanted <= limit, f"{wanted} wanted of {limit}", fix)
