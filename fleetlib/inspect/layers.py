@@ -47,6 +47,17 @@ class State:
 NEXT = {
     ("git", ""): "declare it (clusterCount in flux/clusters), or delete it: what Git does not declare nobody looks after",
     ("git", UNKNOWN): "the repository could not be read: see the error above the table",
+    ("git", PROGRESSING): "Azure deletes it: wait, then look again",
+    ("source", STOPPED): "when commits shall arrive again: take `suspend` out where it was set (in Git, or flux resume source)",
+    (
+        "kustomization",
+        STOPPED,
+    ): "when commits shall be applied again: take `suspend` out where it was set (in Git, or flux resume kustomization)",
+    (
+        "release",
+        STOPPED,
+    ): "when its changes shall arrive again: take `suspend` out where it was set (in Git, or flux resume helmrelease)",
+    ("flux", UNKNOWN): "look at the agent: kubectl -n flux-system get pods; without a node that runs it, nothing is reported",
     ("source", PROGRESSING): "Flux looks at Git every minute: wait, or annotate the source (flux reconcile source git)",
     ("source", ""): "look at the source on the control plane: fleet sources",
     ("kustomization", PROGRESSING): "Flux applies it now: wait, then look again",

@@ -11,8 +11,8 @@ from test_fleet_tables import CASES, PROD, fault
 
 from fleetlib.change import Check
 from fleetlib.inspect import show
-from fleetlib.inspect.doctor import RULES
 from fleetlib.inspect.roles import Roles
+from fleetlib.inspect.rules import RULES
 from fleetlib.inspect.versions import Offer
 
 SIZES = {"standard_d2as_v6": {"name": "Standard_D2as_v6", "family": "standardDasv6Family", "vcpus": 2, "available": True}}

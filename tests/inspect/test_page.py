@@ -1,23 +1,33 @@
-"""docs/inspect.md says what the tables hold."""
+"""docs/inspect.md says what the tables hold, docs/doctor.md what the doctor knows."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-from fleetlib.inspect.columns import TABLES
+from fleetlib.inspect import doctor, layers
+from fleetlib.inspect.columns import LAYERS, TABLES
 from fleetlib.inspect.fleet import MAKERS, Fleet
+from fleetlib.inspect.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_has_the_tables_as_they_are() -> None:
+def test_the_pages_have_the_tables_as_they_are() -> None:
     spec = importlib.util.spec_from_file_location("tables_page", ROOT / "tools" / "tables_page.py")
     assert spec is not None and spec.loader is not None
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
-    text = maker.PAGE.read_text()
-    assert maker.page(text) == text, "run tools/tables_page.py"
+    for name in maker.PAGES:
+        text = (ROOT / "docs" / name).read_text()
+        assert maker.page(name, text) == text, "run tools/tables_page.py"
+
+
+def test_whoever_is_told_what_is_wrong_is_told_what_to_do() -> None:
+    """A suspended or unknown thing is not advised as a broken one is."""
+    assert {key for key in doctor.MEANING if key[1]} - set(layers.NEXT) == set()
+    assert {layer for layer, _ in doctor.MEANING} == set(doctor.LOOK) == set(LAYERS)
+    assert all(rule.fix and rule.meaning for rule in RULES.values())
 
 
 def test_every_table_has_a_method_with_a_docstring_and_an_example() -> None:
