@@ -21,6 +21,14 @@ class Cause:
 
 
 CAUSES = (
+    Cause(r"\b(ErrImagePull|ImagePullBackOff|InvalidImageName)\b", "a node cannot fetch a container's image",
+          "correct the image's name or tag in Git; a private registry must be attached to the cluster (az aks update --attach-acr)", final=False),
+    Cause(r"\bCrashLoopBackOff\b", "a container starts and ends again and again",
+          "read its last words (kubectl logs --previous), correct what they complain of in Git, and commit", final=False),
+    Cause(r"\bCreateContainerConfigError\b", "a container needs a Secret or ConfigMap, or a key in one, that is not there",
+          "the message names it: add it where the workload comes from", final=False),
+    Cause(r"\bUnschedulable\b|nodes are available: ", "no node has room for a Pod, or none that it may run on",
+          "if the pool has not reached its limit (fleet pools), the autoscaler adds a node; else raise nodeCount.max, or lower what the Pod requests", final=False),
     Cause(r"AADSTS700211|AADSTS70021\b", "Entra trusts no federated credential with this token's issuer",
           "the federated credential's issuer must be the cluster's current OIDC issuer: run 02_create_aso_identity again"),
     Cause(r"AADSTS700213", "the federated credential is for another service account (subject)",

@@ -71,15 +71,17 @@ for _name in COMMANDS:
 @OUTPUT
 @WATCH
 @INTERVAL
-def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: float) -> None:
+@click.option("--deep", is_flag=True, help="Ask each cluster, too: what should run there, and does not.")
+def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: float, deep: bool) -> None:
     """What is wrong, in words: what it means, how to look closer, what mends it. Exit status 1 if anything is broken."""
     from fleetlib.inspect import show
 
     fleet = _fleet(file, pairs)
     if watch:
-        keep_watching(fleet, fleet.doctor, output, wide=False, interval=interval)
-    frame = fleet.doctor()
-    click.echo(show.findings(frame, colour=colours()) if output == "table" else rendered(frame, output, wide=True))
+        keep_watching(fleet, lambda: fleet.doctor(deep=deep), output, wide=False, interval=interval)
+    frame = fleet.doctor(deep=deep)
+    more = "" if deep or len(frame) or output != "table" else " (--deep asks each cluster, too)"
+    click.echo(show.findings(frame, colour=colours()) + more if output == "table" else rendered(frame, output, wide=True))
     complain(frame)
     if frame.attrs["unread"] or frame.status.isin(["broken", "unreachable"]).any():
         sys.exit(1)

@@ -44,14 +44,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `index` are columns too. `brief`: those that a terminal and a notebook show; JSON and CSV have all."""
+    """One table. `index` are columns too. `brief`: those that a terminal and a notebook show; JSON and CSV have all.
+
+    `empty`: what it means, where that is good news, that there is no row.
+    """
 
     name: str
     title: str
     index: tuple[Column, ...]
     columns: tuple[Column, ...]
     brief: tuple[str, ...]
-    deep: bool = False
+    empty: str = ""
 
     @property
     def all(self) -> tuple[Column, ...]:
@@ -156,7 +159,7 @@ _TABLES = (
             number("memory", "allocatable memory, GiB"), count("pods", "allocatable pods"), flag("cordoned", "whether it takes no new Pods"),
             time("created", "when it joined"), ERROR,
         ),
-        ("environment", "pool", "status", "version", "image", "vm_size", "cpu", "memory", "reason", "error"), deep=True,
+        ("environment", "pool", "status", "version", "image", "vm_size", "cpu", "memory", "reason", "error"),
     ),
     Table(
         "workloads", "Deployments, StatefulSets and DaemonSets, as each cluster sees them.",
@@ -165,7 +168,7 @@ _TABLES = (
             ENVIRONMENT, count("desired", "Pods wanted"), count("ready", "Pods ready"), *STATE, text("images", "images, comma-separated"),
             text("applied_by", "the Flux kustomization or Helm release that applies it, namespace/name"), time("created", "when it was created"), ERROR,
         ),
-        ("environment", "desired", "ready", "status", "images", "applied_by", "reason", "error"), deep=True,
+        ("environment", "desired", "ready", "status", "images", "applied_by", "reason", "error"),
     ),
     Table(
         "sources", "Flux's sources: Git, OCI, Helm and bucket.",
@@ -258,7 +261,7 @@ _TABLES = (
             kind("reason", "reason or code, verbatim"), text("message", "the other side's words, verbatim"), time("since", "since when"),
             text("meaning", "what it means"), text("look", "commands to look closer, one a line"), text("fix", "what to do"),
         ),
-        ("status", "layer", "cluster", "object", "reason", "meaning", "fix"),
+        ("status", "layer", "cluster", "object", "reason", "meaning", "fix"), empty="nothing is wrong",
     ),
     Table(
         "drift", "Where what is declared and what there is differ, field by field.", (count("difference", "1, 2, ..."),),
@@ -269,7 +272,7 @@ _TABLES = (
             text("by", "who wrote it, where that is recorded: in Kubernetes the field's manager, in Azure the last to write anything of the whole resource"),
             time("since", "when that was written, where it is recorded"), text("fix", "what to do"),
         ),
-        ("cluster", "layer", "object", "kind", "field", "declared", "actual", "by"),
+        ("cluster", "layer", "object", "kind", "field", "declared", "actual", "by"), empty="nothing differs",
     ),
 )  # fmt: skip
 

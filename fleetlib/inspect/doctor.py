@@ -1,7 +1,7 @@
 """What is wrong with the fleet, each thing once, in words: what it means, how to look closer, what mends it.
 
 Two sources: the join (`layers`), whose states are the other sides' own words, and the `rules` for what nobody's status says.
-docs/doctor.md is made from the tables here and there. May import `layers`, `rows`, `rules`.
+docs/doctor.md is made from the tables here and there. May import `layers`, `rows`, `inside_rows`, `rules`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from fleetlib.inspect import layers
+from fleetlib.inspect import inside_rows, layers
 from fleetlib.inspect.columns import LAYERS
 from fleetlib.inspect.finding import Finding
 from fleetlib.inspect.layers import BROKEN, PROGRESSING, Cluster, State
@@ -27,9 +27,9 @@ USUAL = {
 """Minutes that work in progress usually takes, in the cloud's own time; what lasts longer is a finding."""
 
 
-def findings(reading: Reading) -> Iterator[Row]:
-    """All findings, worst first; within one status in the order in which a change travels."""
-    found = [*_of_the_join(reading), *(item for rule in RULES.values() for item in rule.findings(reading))]
+def findings(reading: Reading, deep: bool = False) -> Iterator[Row]:
+    """All findings, worst first; within one status in the order in which a change travels. `deep`: each cluster's workloads, too."""
+    found = [*_of_the_join(reading, deep), *(item for rule in RULES.values() for item in rule.findings(reading))]
     found.sort(key=lambda item: (SEVERITY[item.status], LAYERS.index(item.layer), item.cluster, item.object))
     for number, item in enumerate(dict.fromkeys(found), 1):
         yield item.row(number)
@@ -38,9 +38,9 @@ def findings(reading: Reading) -> Iterator[Row]:
 # --- from the join ----------------------------------------------------------------------------------------------------
 
 
-def _of_the_join(reading: Reading) -> Iterator[Finding]:
+def _of_the_join(reading: Reading, deep: bool) -> Iterator[Finding]:
     hub = reading.session.parameters.controlplane_cluster
-    clusters = layers.clusters(reading)
+    clusters = [cluster for cluster, _ in inside_rows.with_workloads(reading)] if deep else layers.clusters(reading)
     held: dict[tuple[str, str], list[str]] = {}
     for cluster in clusters:
         first = cluster.first

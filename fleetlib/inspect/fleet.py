@@ -173,12 +173,14 @@ class Fleet:
         """
         return self._table("roles", "arm")
 
-    def doctor(self) -> View:
+    def doctor(self, *, deep: bool = False) -> View:
         """What is wrong, worst first, each thing once: its meaning, commands to look closer, and the fix. Empty: all is well.
+
+        `deep`: also what does not run inside the clusters, each of which is asked.
 
         >>> fleet.doctor()[["object", "meaning", "fix"]]
         """
-        return self._table("findings", "git", "hub", "arm", "graph")
+        return self._table("findings", "git", "hub", "arm", "graph", deep=deep)
 
     def drift(self, *, deep: bool = True) -> View:
         """Where what is declared and what there is differ, field by field, in both directions. `deep`: also inside the clusters.

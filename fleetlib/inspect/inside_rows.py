@@ -99,7 +99,7 @@ def _workload(kind: str, obj: Object) -> Row:
     images = [c["image"] for c in obj["spec"]["template"]["spec"]["containers"]]
     return {
         "namespace": metadata["namespace"], "workload": metadata["name"], "desired": desired, "ready": ready,
-        **state_columns(_workload_state(obj, desired, ready)), "images": ", ".join(images), "applied_by": owner,
+        **state_columns(_workload_state({**obj, "kind": kind}, desired, ready)), "images": ", ".join(images), "applied_by": owner,
         "created": metadata["creationTimestamp"],
     }  # fmt: skip
 
@@ -119,31 +119,53 @@ def counts(kind: str, obj: Object) -> tuple[int, int]:
 
 def _workload_state(obj: Object, desired: int, ready: int) -> State:
     conditions = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or []}
-    stuck = conditions.get("Progressing", {})
+    stuck, available = conditions.get("Progressing", {}), conditions.get("Available", {})
     if stuck.get("status") == "False" or conditions.get("ReplicaFailure", {}).get("status") == "True":
-        bad = conditions.get("ReplicaFailure") or stuck
-        return State("workloads", BROKEN, bad.get("reason", ""), bad.get("message", ""), bad.get("lastTransitionTime"))
-    available = conditions.get("Available", {})
-    if ready >= desired:
-        return State(
-            "workloads", OK, available.get("reason", ""), available.get("message", ""), available.get("lastTransitionTime")
-        )
-    message = available.get("message") or f"{ready} of {desired} Pods are ready"
-    return State(
-        "workloads", PROGRESSING, available.get("reason") or "PodsNotReady", message, available.get("lastTransitionTime")
+        return _in_words_of(BROKEN, conditions.get("ReplicaFailure") or stuck)
+    updated = _updated(obj, desired)
+    if ready >= desired and updated >= desired:
+        return _in_words_of(OK, available)
+    words = available if available.get("status") == "False" else stuck
+    missing = (
+        f"{ready} of {desired} Pods are ready" if ready < desired else f"{updated} of {desired} Pods are of the new version"
     )
+    found = _in_words_of(PROGRESSING, words)
+    return replace(found, reason=found.reason or "PodsNotReady", message=found.message or missing)
+
+
+def _in_words_of(status: str, condition: Object) -> State:
+    since = condition.get("lastTransitionTime")
+    return State("workloads", status, condition.get("reason", ""), condition.get("message", ""), since)
+
+
+def _updated(obj: Object, desired: int) -> int:
+    """Pods of the newest version, where a rollout goes on by itself."""
+    status = obj.get("status") or {}
+    if obj["kind"] == "StatefulSet" or "observedGeneration" not in status:
+        return desired
+    return int(status.get("updatedNumberScheduled" if obj["kind"] == "DaemonSet" else "updatedReplicas") or 0)
 
 
 def clusters(reading: Reading, deep: bool) -> Iterator[Row]:
     """The clusters' table; `deep` with a last layer, the workloads as each cluster sees them."""
-    inside = reading.inside(WORKLOADS) if deep else {}
+    found = with_workloads(reading) if deep else ((cluster, {}) for cluster in layers.clusters(reading))
+    for cluster, numbers in found:
+        yield cluster_row(reading, cluster) | numbers
+
+
+def with_workloads(reading: Reading) -> Iterator[tuple[Cluster, Row]]:
+    """Each cluster with a last layer, the worst of its workloads; and how many it has. One that is not asked has neither."""
+    found = {name: _all_workloads(name, asked) for name, asked in reading.inside(WORKLOADS).items()}
+    ill = [name for name, (state, _) in found.items() if not state.well and state.status != UNREACHABLE]
+    pods = reading.inside(("Pod",), only=ill)
     for cluster in layers.clusters(reading):
-        asked = inside.get(cluster.name)
-        if asked is None:
-            yield cluster_row(reading, cluster)
+        if cluster.name not in found:
+            yield cluster, {}
             continue
-        state, numbers = _all_workloads(cluster.name, asked)
-        yield cluster_row(reading, Cluster(cluster.name, (*cluster.states, state))) | numbers
+        state, numbers = found[cluster.name]
+        if cluster.name in pods:
+            state = _as_its_pods_say(state, pods[cluster.name])
+        yield Cluster(cluster.name, (*cluster.states, state)), numbers
 
 
 def _all_workloads(cluster: str, inside: Inside) -> tuple[State, Row]:
@@ -156,9 +178,36 @@ def _all_workloads(cluster: str, inside: Inside) -> tuple[State, Row]:
             want, there = counts(kind, obj)
             ready += there >= want
             where = f"{cluster}: {kind}/{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            states.append(replace(_workload_state(obj, want, there), target=where))
+            states.append(replace(_workload_state({**obj, "kind": kind}, want, there), target=where))
     worst = min(states, key=lambda state: SEVERITY[state.status], default=State("workloads", OK, target=cluster))
     return worst, {"workloads": len(states), "workloads_ready": ready}
+
+
+STUCK = frozenset({
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff", "CreateContainerConfigError",
+    "CreateContainerError", "RunContainerError",
+})  # fmt: skip
+"""Reasons for which a container waits, of which time does not cure. Source: kubelet, `container/sync_result.go` and `images/types.go`."""
+
+
+def _as_its_pods_say(state: State, inside: Inside) -> State:
+    """A workload's conditions say that Pods are missing; its Pods say why."""
+    _, namespace, name = state.target.rsplit("/", 2)
+    for pod in inside.objects.get("Pod", ()):
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        if metadata["namespace"] != namespace or not metadata["name"].startswith(f"{name}-"):
+            continue
+        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in STUCK:
+                since = metadata.get("creationTimestamp")
+                return replace(
+                    state, status=BROKEN, reason=waiting["reason"], message=waiting.get("message") or "", since=since
+                )
+        for condition in status.get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return replace(state, reason=condition.get("reason") or "", message=condition.get("message") or "")
+    return state
 
 
 def events(reading: Reading, deep: bool) -> Iterator[Row]:

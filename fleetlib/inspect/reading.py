@@ -59,6 +59,7 @@ FLUX = {
 INSIDE = {
     **FLUX,
     "Node": ("v1", "nodes"),
+    "Pod": ("v1", "pods"),
     "Event": ("v1", "events"),
     "Deployment": ("apps/v1", "deployments"),
     "StatefulSet": ("apps/v1", "statefulsets"),
@@ -259,9 +260,14 @@ class Reading:
         """All workload clusters that Git, ASO or Azure knows."""
         return sorted({*self.git.clusters, *self.named("ManagedCluster"), *self.arm.fleet}, key=natural)
 
-    def inside(self, kinds: Collection[str], *, fleet: bool = True, hub: bool = False) -> dict[str, Inside]:
-        """What each cluster that runs says of itself, asked at the same time, each with its own time limit and its own error."""
-        names = self._asked_names(fleet, hub)
+    def inside(
+        self, kinds: Collection[str], *, fleet: bool = True, hub: bool = False, only: Collection[str] | None = None
+    ) -> dict[str, Inside]:
+        """What each cluster that runs says of itself, asked at the same time, each with its own time limit and its own error.
+
+        `only`: of the clusters with these names.
+        """
+        names = [name for name in self._asked_names(fleet, hub) if only is None or name in only]
         with ThreadPoolExecutor(WORKERS) as pool:
             found = pool.map(lambda name: self._ask(name, kinds), names)
         return dict(zip(names, found, strict=True))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fleetlib.inspect import frames
-from fleetlib.inspect.columns import TIME
+from fleetlib.inspect.columns import TABLES, TIME
 
 ANSI = {"broken": "31;1", "unreachable": "31;1", "progressing": "34", "stopped": "2", "unknown": "2", "ok": "32"}
 """Status -> colour of a terminal; the words say the same without colours."""
@@ -23,7 +23,7 @@ def text(frame: Any, *, width: int | None = None, wide: bool = False, colour: bo
     shown = frames.worst_first(frame) if frame.attrs.get("table") != "events" else frame
     shown = (shown if wide else frames.brief(shown)).reset_index()
     if shown.empty:
-        return "none"
+        return TABLES[frame.attrs["table"]].empty or "none"
     written = frames.text if wide else lambda value: frames.short(frames.text(value))
     cells = [[str(name), *map(written, shown[name])] for name in shown.columns]
     widths = [max(map(len, column)) for column in cells]
@@ -70,11 +70,12 @@ def _fit(widths: list[int], total: int) -> list[int]:
 def findings(frame: Any, *, colour: bool = False) -> str:
     """`doctor`'s findings in words."""
     if frame.empty:
-        return "nothing is wrong"
+        return TABLES["findings"].empty
     parts = []
     for row in records(frame):
         sign = frames.COLOURS[row["status"]][1]
-        head = f"{sign} {row['object']} on {row['cluster']}: {row['status']}"
+        where = "" if row["object"].startswith(row["cluster"]) else f" on {row['cluster']}"
+        head = f"{sign} {row['object']}{where}: {row['status']}"
         said = ": ".join(part for part in (row["reason"], row["message"]) if part)
         since = f", since {row['since'][:19].replace('T', ' ')} UTC" if row["since"] else ""
         lines = [_coloured(head, row["status"]) if colour else head, f"  {row['meaning']}"]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from fleet_documents import Documents, condition
-from test_fleet_tables import CASES, PROD, fault
+from test_fleet_tables import CASES, PROD, fault, pod, waiting, workload
 
 from fleetlib.change import Check
 from fleetlib.inspect import show
+from fleetlib.inspect.reading import Inside
 from fleetlib.inspect.roles import Roles
 from fleetlib.inspect.rules import RULES
 from fleetlib.inspect.versions import Offer
@@ -43,7 +44,7 @@ class Patient(Documents):
         }
         self.budget = {"reads": 249, "writes": 199}
 
-    def findings(self) -> Any:
+    def findings(self, *, deep: bool = False) -> Any:
         fleet = self.fleet()
         reading = fleet._reading
         assert reading is not None
@@ -51,7 +52,7 @@ class Patient(Documents):
         reading._inside["asocluster-aks"].objects["Deployment"] = []
         reading.session.azure.__dict__["subscription_id"] = "1f0c3c2e-5d1b-4a27-8f7a-0e9b6a4d2c10"
         reading.session.azure.budget.update(self.budget)
-        return fleet.doctor()
+        return fleet.doctor(deep=deep)
 
 
 def definition(*stored: str) -> dict[str, Any]:
@@ -63,8 +64,6 @@ def definition(*stored: str) -> dict[str, Any]:
 
 @pytest.fixture
 def patient() -> Patient:
-    from fleetlib.inspect.reading import Inside
-
     found = Patient()
     found.inside["asocluster-aks"] = Inside()
     return found
@@ -113,6 +112,26 @@ def test_what_waits_since_a_moment_is_no_finding(patient: Patient) -> None:
         patient
     )
     assert len(patient.findings()) == 0
+
+
+def test_deep_tells_what_does_not_run_in_the_clusters_in_its_pods_words(patient: Patient) -> None:
+    good = {"Deployment": [workload("podinfo", 2, 2)], "StatefulSet": [], "DaemonSet": []}
+    message = 'Back-off pulling image "podinfo:9.9.9"'
+    bad = {
+        **good,
+        "Deployment": [workload("podinfo", 2, 1)],
+        "Pod": [pod("podinfo-5x-7", **waiting("ImagePullBackOff", message))],
+    }
+    patient.inside |= {"podinfo-prod-0-aks": Inside(bad), PROD: Inside(bad), "podinfo-staging-0-aks": Inside(good)}
+    assert len(patient.findings()) == 0
+    (found,) = [row for _, row in patient.findings(deep=True).iterrows()]
+    assert (found.status, found.layer, found.object) == (
+        "broken",
+        "workloads",
+        "podinfo-prod-0-aks: Deployment/podinfo/podinfo",
+    )
+    assert (found.reason, found.message) == ("ImagePullBackOff", message)
+    assert f"The same on {PROD}." in found.meaning and "correct the image's name or tag in Git" in found.fix
 
 
 def test_what_only_waits_for_a_cause_is_not_told_beside_it(patient: Patient) -> None:

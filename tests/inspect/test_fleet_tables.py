@@ -284,3 +284,51 @@ def test_a_dependency_that_does_not_exist_is_not_waited_for() -> None:
     )
     fault("HelmRelease", "podinfoprod", reason="DependencyNotReady", message=message, lastTransitionTime=now)(documents)
     assert documents.fleet().clusters().loc[PROD, "status"] == "broken"
+
+
+def pod(name: str, **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "podinfo", "creationTimestamp": SINCE}, "status": status}
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "podinfod", "state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+BACK_OFF = 'Back-off pulling image "podinfo:9.9.9"'
+NO_ROOM = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/1 nodes are available: 1 Insufficient cpu.",
+}
+
+PODS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "an image that is not there": (pod("podinfo-5xnrw-72dj4", **waiting("ImagePullBackOff", BACK_OFF)), "broken", "ImagePullBackOff", BACK_OFF),
+    "no room": (pod("podinfo-5xnrw-72dj4", conditions=[NO_ROOM]), "progressing", "Unschedulable", NO_ROOM["message"]),
+    "it starts": (pod("podinfo-5xnrw-72dj4", **waiting("ContainerCreating", "")), "progressing", "MinimumReplicas", "1 ready"),
+    "another's": (pod("redis-0", **waiting("CrashLoopBackOff", "")), "progressing", "MinimumReplicas", "1 ready"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_workloads_pods_say_why_it_is_not_ready(name: str) -> None:
+    found, *expected = PODS[name]
+    documents = Documents()
+    _inside(documents)
+    documents.inside[PROD].objects["Pod"] = [found]
+    row = documents.fleet().clusters(deep=True).loc[PROD]
+    assert row[["status", "reason", "message"]].tolist() == expected
+
+
+def test_a_rollout_that_is_not_over_is_in_progress_although_the_old_pods_are_ready() -> None:
+    documents = Documents()
+    _inside(documents)
+    deployment = documents.inside["podinfo-staging-0-aks"].objects["Deployment"][0]
+    deployment["status"] |= {"observedGeneration": 2, "updatedReplicas": 1}
+    documents.inside["podinfo-staging-0-aks"].objects["Pod"] = []
+    row = documents.fleet().clusters(deep=True).loc["podinfo-staging-0-aks"]
+    assert row[["status", "reason", "message"]].tolist() == [
+        "progressing",
+        "PodsNotReady",
+        "1 of 2 Pods are of the new version",
+    ]
