@@ -48,12 +48,37 @@ def _of_the_join(reading: Reading, deep: bool) -> Iterator[Finding]:
             held.setdefault((first.layer, first.target), []).append(cluster.name)
     shared = {(s.layer, s.target): s for c in clusters for s in c.states if s.layer in SHARED and not s.well}
     states = [*shared.values(), *(s for s in _flux_objects(reading) if (s.layer, s.target) not in shared)]
-    causes = [state for state in states if not layers.waits(state.reason, state.message)] or states
+    causes = [state for state in states if not _waits(state)] or states
     for state in causes:
         if _worth_telling(reading, state):
             names = tuple(held.get((state.layer, state.target), ()))
             yield _finding(reading, hub, state, names)
+    yield from _of_the_control_plane(reading)
     yield from _of_the_clusters(reading, clusters)
+
+
+CONTROL_PLANE = {
+    ("arm", "Missing"): ("there is no control plane: nothing keeps the fleet as Git says", "run 01_create_control_plane, then 02 to 04 again"),
+    ("arm", "Stopped"): (
+        "the control plane is stopped: the clusters go on, but no commit reaches them and nobody mends them", "start it: az aks start",
+    ),
+    ("arm", ""): ("the control plane is not as it should be in Azure", "look at its activity log in Azure, then run 01_create_control_plane again"),
+    ("extension", ""): ("the control plane has no working Flux: commits do not arrive", "run 03_bootstrap_flux again"),
+}  # fmt: skip
+"""(layer, reason) -> what a fault of the control plane's own cluster means, and its mend; a reason of "" is for all others."""
+
+
+def _of_the_control_plane(reading: Reading) -> Iterator[Finding]:
+    """Its cluster and its extension in Azure: the first that is not well."""
+    hub = reading.session.parameters.controlplane_cluster
+    states = [] if "arm" in reading.unread else [layers.arm_state("arm", reading.arm.control_plane.get(hub), hub)]
+    if "graph" not in reading.unread:
+        known = (e for e in reading.graph.extensions.get(hub.lower(), []) if layers.is_flux(e))
+        states.append(layers.arm_state("extension", next(known, None), f"{hub}/flux"))
+    first = next((state for state in states if not state.well), None)
+    if first and _worth_telling(reading, first):
+        meaning, fix = CONTROL_PLANE.get((first.layer, first.reason)) or CONTROL_PLANE[(first.layer, "")]
+        yield replace(_finding(reading, hub, first, ()), meaning=_sentence(meaning), fix=fix)
 
 
 def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Finding]:
@@ -67,6 +92,11 @@ def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Find
             alike.setdefault(fault, []).append((cluster.name, state))
     for (name, state), *others in alike.values():
         yield replace(_finding(reading, name, state, ()), same=tuple(other for other, _ in others))
+
+
+def _waits(state: State) -> bool:
+    """Whether the state is the consequence of another object's; one that does not exist has no state to be told."""
+    return layers.waits(state.reason, state.message) and not (state.cause and state.cause.final)
 
 
 def _flux_objects(reading: Reading) -> Iterator[State]:
@@ -100,7 +130,7 @@ def _with_azures_word(states: list[State]) -> State:
 
 
 def _finding(reading: Reading, cluster: str, state: State, held: tuple[str, ...]) -> Finding:
-    meaning = state.cause.meaning if state.cause else MEANING.get((state.layer, state.status)) or MEANING[(state.layer, "")]
+    meaning = state.cause.meaning if state.cause else layers.fitting(MEANING, state)
     if state.status == PROGRESSING:
         meaning += f": for longer than the usual {USUAL[state.layer]} minutes"
     return Finding(
@@ -128,9 +158,14 @@ MEANING = {
     ("aso", ""): "Azure Service Operator cannot make Azure be as the object says",
     ("aso", PROGRESSING): "Azure Service Operator is still waiting for Azure",
     ("arm", ""): "the cluster is not as it should be in Azure itself",
+    ("arm", "Missing"): "somebody has deleted the cluster in Azure itself: Git and ASO still have it",
     ("arm", PROGRESSING): "Azure is still at work on the cluster",
     ("arm", "stopped"): "the cluster is stopped: nothing runs on it, and nothing reaches it",
-    ("extension", ""): "the cluster has no working Flux: the extension microsoft.flux is missing or failed",
+    ("extension", ""): "the cluster has no working Flux: the extension microsoft.flux has failed",
+    (
+        "extension",
+        "Missing",
+    ): "somebody has deleted the extension microsoft.flux in Azure itself: nothing is brought to the cluster any more",
     ("extension", PROGRESSING): "Azure is still installing Flux on the cluster",
     ("flux", ""): "Flux on the cluster cannot apply what its repository says",
     ("flux", PROGRESSING): "Flux on the cluster is still applying its repository",
@@ -139,7 +174,7 @@ MEANING = {
     ("workloads", ""): "what should run on the cluster does not run",
     ("workloads", "unreachable"): "the cluster's API does not answer",
 }
-"""(layer, status) -> what it means when no known cause fits; a status of "" is for all others."""
+"""(layer, reason or status) -> what it means when no known cause fits; "" is for all others."""
 
 LOOK = {
     "git": ("az aks show -g {group} -n {cluster}", "git -C <the fleet's repository> log -3 -- flux/clusters"),

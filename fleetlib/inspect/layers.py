@@ -5,7 +5,7 @@ Everything here reads a `Reading` and asks nobody. May import `reading`, `column
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +41,13 @@ class State:
         """What to do: the mend of a known cause, else where to look."""
         if self.well:
             return ""
-        return self.cause.fix if self.cause else NEXT.get((self.layer, self.status), "") or NEXT.get((self.layer, ""), "")
+        return self.cause.fix if self.cause else fitting(NEXT, self)
+
+
+def fitting(table: Mapping[tuple[str, str], str], state: State) -> str:
+    """The words of a table by (layer, reason or status) that fit best: the reason's, the status', or the layer's for all others."""
+    keys = ((state.layer, key) for key in (state.reason, state.status, ""))
+    return next((table[key] for key in keys if key in table), "")
 
 
 NEXT = {
@@ -66,11 +72,24 @@ NEXT = {
     ("release", ""): "look at the release on the control plane: fleet releases",
     ("aso", PROGRESSING): "ASO and Azure are at work: wait, then look again",
     ("aso", ""): "look at the object on the control plane: kubectl describe, and at ASO's log",
+    ("aso", "Missing"): "Flux puts it back when it next looks at the release: flux reconcile helmrelease, to have that now",
+    (
+        "arm",
+        "Missing",
+    ): "delete its ManagedCluster object on the control plane, and Flux makes both anew (ASO alone does so at its next "
+    "resync); or lower clusterCount in Git, if it shall be gone",
     ("arm", PROGRESSING): "Azure is at work: wait, then look again",
     ("arm", STOPPED): "it was stopped: az aks start, when it is wanted again",
     ("arm", ""): "look at the cluster's activity log in Azure; ASO tries again by itself, az aks update at once",
     ("extension", PROGRESSING): "Azure installs Flux on it: wait, then look again",
-    ("extension", ""): "look at the extension: az k8s-extension show; delete the Extension object, and Flux makes it anew",
+    (
+        "extension",
+        "Missing",
+    ): "delete the Extension object on the control plane, and Flux makes both anew (ASO alone does so at its next resync)",
+    (
+        "extension",
+        "",
+    ): "look at the extension: az k8s-extension show; if it stays so, delete the Extension object, and Flux makes it anew",
     ("flux", PROGRESSING): "Flux on the cluster applies it: wait, then look again",
     ("flux", STOPPED): "the configuration is suspended: set `suspend: false` where it was suspended",
     ("flux", ""): "look at the configuration: az k8s-configuration flux show; the message names the object",
@@ -80,7 +99,7 @@ NEXT = {
     ): "is the cluster running, and does your network reach its API? then: fleet kubeconfig, kubectl get nodes",
     ("workloads", ""): "look inside: fleet workloads, then kubectl describe the Pods",
 }
-"""(layer, status) -> what to do when no known cause fits; a status of "" is for all others."""
+"""(layer, reason or status) -> what to do when no known cause fits; "" is for all others."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +290,7 @@ def waits(reason: str, message: str) -> bool:
 
 def _for_a_while(reading: Reading, state: State) -> State:
     final = state.cause is not None and state.cause.final
-    if final or state.since is None or not waits(state.reason, state.message):
+    if state.status != BROKEN or final or state.since is None or not waits(state.reason, state.message):
         return state
     lasted = reading.at - parsed(state.since)
     return replace(state, status=PROGRESSING) if lasted < WAIT * reading.session.cloud.pace else state
@@ -342,6 +361,14 @@ def compliance_state(reading: Reading, item: Item | None, cluster: str) -> State
     message = worst.get("message") or str(properties.get("errorMessage") or "")
     since = worst.get("lastTransitionTime") or _latest(properties.get("statuses") or [])
     return _for_a_while(reading, State("flux", status, worst.get("reason") or state, message, since, target))
+
+
+def told_state(reading: Reading, status: Item) -> State:
+    """An object inside a cluster, as a Flux configuration in Azure tells it."""
+    condition: Item = next((c for c in status.get("statusConditions") or [] if c.get("type") == "Ready"), {})
+    found = COMPLIANCE.get(str(status.get("complianceState") or "Unknown"), UNKNOWN)
+    reason, message = condition.get("reason") or "", condition.get("message") or ""
+    return _for_a_while(reading, State("flux", found, reason, message, condition.get("lastTransitionTime")))
 
 
 def failing(statuses: Items) -> Item:

@@ -188,7 +188,11 @@ def _flux_rows(
     for cluster, items in reading.graph.configurations.items():
         for status in (status for item in items for status in item["properties"].get("statuses") or []):
             if status["kind"] in kinds and cluster in names:
-                yield {"cluster": names[cluster], "environment": reading.environment_of(names[cluster]), **_told(status, kinds)}
+                yield {
+                    "cluster": names[cluster],
+                    "environment": reading.environment_of(names[cluster]),
+                    **_told(reading, status, kinds),
+                }
 
 
 def unreachable(reading: Reading, cluster: str, error: str) -> Row:
@@ -200,12 +204,12 @@ def _place(obj: Object) -> Row:
     return {"namespace": obj["metadata"]["namespace"], "name": obj["metadata"]["name"]}
 
 
-def _told(status: Item, kinds: tuple[str, ...]) -> Row:
+def _told(reading: Reading, status: Item, kinds: tuple[str, ...]) -> Row:
     """What a Flux configuration in Azure says of an object inside its cluster."""
-    condition: Item = next((c for c in status.get("statusConditions") or [] if c.get("type") == "Ready"), {})
+    state = layers.told_state(reading, status)
     row: Row = {
-        "namespace": status["namespace"], "name": status["name"], "status": layers.COMPLIANCE.get(status.get("complianceState") or "", "unknown"),
-        "reason": condition.get("reason"), "message": condition.get("message"), "since": condition.get("lastTransitionTime"),
+        "namespace": status["namespace"], "name": status["name"], "status": state.status, "reason": state.reason or None,
+        "message": state.message or None, "since": state.since,
     }  # fmt: skip
     if kinds == SOURCES:
         row["kind"] = status["kind"]

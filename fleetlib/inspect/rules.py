@@ -127,15 +127,17 @@ def _unsupported(reading: Reading) -> Iterator[Finding]:
 
 
 def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
-    for name, item in reading.arm.fleet.items():
+    p = reading.session.parameters
+    sides = ((p.controlplane_group, "notebook 01", reading.arm.control_plane), (p.fleet_group, "ASO", reading.arm.fleet))
+    for group, who, name, item in ((group, who, *pair) for group, who, items in sides for pair in items.items()):
         channel = (item["properties"].get("autoUpgradeProfile") or {}).get("upgradeChannel")
-        environment = reading.git.clusters.get(name)
-        pinned = environment.values.get("kubernetesVersion") if environment else None
-        if pinned and _fights(str(channel or "none"), str(pinned)):
+        pinned = versions.wanted(reading, name)
+        if pinned and _fights(str(channel or "none"), pinned):
             yield Finding(
                 "unknown", "arm", name, f"ManagedCluster/{name}", "AutoUpgradeAndPin",
                 f"upgradeChannel is {channel}, kubernetesVersion is pinned to {pinned}",
-                look=(f"az aks show -g {reading.session.parameters.fleet_group} -n {name} --query autoUpgradeProfile",),
+                f"Azure upgrades the cluster, then {who} asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
+                look=(f"az aks show -g {group} -n {name} --query autoUpgradeProfile",),
             )  # fmt: skip
 
 
@@ -199,6 +201,38 @@ def _extension_upgraded(reading: Reading) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+HANDS_OFF = {
+    "serviceoperator.azure.com/reconcile-policy": ("skip", "ASO neither writes nor deletes its resource in Azure"),
+    "kustomize.toolkit.fluxcd.io/reconcile": ("disabled", "Flux does not bring what Git says of it"),
+}
+"""Annotation -> the value with which its controller leaves an object alone, and what follows."""
+
+LEFT_TO = {
+    "Kustomization": "kustomization",
+    "HelmRelease": "release",
+    "ManagedCluster": "aso",
+    "Extension": "aso",
+    "FluxConfiguration": "aso",
+}
+"""Kinds that nobody leaves alone on purpose -> their layer. The fleet's ResourceGroup is left alone by the runbook itself."""
+
+
+def _left_alone(reading: Reading) -> Iterator[Finding]:
+    """Objects whose controller has been told to leave them alone: they are Ready, and nothing that is committed reaches them."""
+    p = reading.session.parameters
+    objects = ((kind, *pair) for kind in LEFT_TO for pair in reading.named(kind).items())
+    for kind, name, obj in objects:
+        marks = obj["metadata"].get("annotations") or {}
+        for mark, (value, follows) in HANDS_OFF.items():
+            if str(marks.get(mark, "")).lower() == value:
+                space = p.cluster_namespace if LEFT_TO[kind] == "aso" else p.flux_namespace
+                yield Finding(
+                    "stopped", LEFT_TO[kind], p.controlplane_cluster, f"{kind}/{name}", "LeftAlone", f"{mark}: {value}",
+                    f"The object says that it is to be left alone: {follows}.",
+                    look=(f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n {space} get {kind.lower()} {name} -o yaml", "fleet drift --shallow"),
+                )  # fmt: skip
+
+
 RULES = {
     "identity": Rule(
         "ASO's identity and the trust in its service account",
@@ -226,7 +260,7 @@ RULES = {
         "set kubernetesVersion in the environment's release, one minor version at a time, and commit", _unsupported,
     ),
     "channel-and-pin": Rule(
-        "Auto-upgrade together with a pinned version", "ASO and Azure fight over the version",
+        "Auto-upgrade together with a pinned version, on the control plane too", "ASO, or notebook 01, and Azure fight over the version",
         "Azure upgrades the cluster, then ASO asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
         "have one of the two: `az aks update --auto-upgrade-channel none`, or an empty kubernetesVersion", _channel_and_pin,
     ),
@@ -244,6 +278,11 @@ RULES = {
         "Flux fails where its extension is newer", "an upgrade by Azure broke the agent",
         "Azure has upgraded the extension here, and Flux fails since: the upgrade may be the cause.",
         "pin it (autoUpgradeMinorVersion: false and a version in the chart), and let a canary environment go first", _extension_upgraded,
+    ),
+    "left-alone": Rule(
+        "An object that tells ASO or Flux to leave it alone", "it is Ready, and no commit reaches it any more",
+        "The object says that it is to be left alone.",
+        "take the annotation off (kubectl annotate ... NAME-), in Git if it is declared there; `fleet drift` shows what has changed meanwhile", _left_alone,
     ),
 }  # fmt: skip
 """Name -> what is looked for besides the states."""

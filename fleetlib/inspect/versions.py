@@ -83,13 +83,13 @@ def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
     runs = str(properties.get("currentKubernetesVersion") or properties.get("kubernetesVersion") or "")
     plan = properties.get("supportPlan") or OFFICIAL
     known = offers(reading, item["location"])
-    wanted = _wanted(reading, name)
+    asked = wanted(reading, name)
     newest = next((offer.version for offer in reversed(known) if plan in offer.plans and not offer.preview), None)
     judged = _judged(known, runs, plan, item["location"])
     yield {
         "component": "kubernetes",
         "version": runs,
-        "declared": wanted,
+        "declared": asked,
         "offered": newest,
         "behind": _behind(runs, newest),
         **judged,
@@ -99,12 +99,12 @@ def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
         behind = _behind(version, runs)
         note = f"its control plane runs {runs}: upgrade the pool as well" if behind else None
         yield {
-            "component": f"pool/{pool['name']}", "version": version, "declared": wanted, "offered": runs, "behind": behind,
+            "component": f"pool/{pool['name']}", "version": version, "declared": asked, "offered": runs, "behind": behind,
             **(judged if version == runs else _judged(known, version, plan, item["location"])), **({"note": note} if note else {}),
         }  # fmt: skip
 
 
-def _wanted(reading: Reading, name: str) -> str | None:
+def wanted(reading: Reading, name: str) -> str | None:
     """The version asked for: by the release's values, or by the parameter for the control plane; none is the region's default."""
     environment = reading.git.clusters.get(name)
     p = reading.session.parameters

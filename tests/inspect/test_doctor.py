@@ -198,6 +198,10 @@ def _upgraded(patient: Patient) -> None:
     patient.extensions[PROD][0]["properties"]["currentVersion"] = "1.20.0"
 
 
+def _left_alone(patient: Patient) -> None:
+    patient.object("ManagedCluster", PROD)["metadata"]["annotations"] = {"serviceoperator.azure.com/reconcile-policy": "skip"}
+
+
 BY_RULE = {
     "identity": (_trust, "PromiseNotKept", "is https://old, the cluster's tokens say https://new"),
     "role": (_no_role, "RoleAssignmentMissing", "notebook 04"),
@@ -208,6 +212,7 @@ BY_RULE = {
     "budget": (_budget, "WritesNearlyUsedUp", "3 writes are left"),
     "stored-versions": (_stored, "StoredVersions", "has v1api20210501 besides v1api20240901"),
     "extension-upgraded": (_upgraded, "NewerThanTheOthers", "microsoft.flux is 1.20.0 here, 1.19.5 where"),
+    "left-alone": (_left_alone, "LeftAlone", "reconcile-policy: skip"),
 }
 
 
@@ -226,6 +231,31 @@ def test_a_channel_fights_only_the_pin_that_it_would_leave(patient: Patient, cha
     patient.environments["podinfo-prod"].values["kubernetesVersion"] = pinned
     patient.clusters[PROD]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": channel}
     assert patient.findings().reason.tolist() == ["AutoUpgradeAndPin"] * fights
+
+
+def test_the_control_planes_own_pin_is_fought_over_too(patient: Patient) -> None:
+    patient.parameters = patient.parameters.model_copy(update={"kubernetes_version": "1.35.8"})
+    patient.control_plane["asocluster-aks"]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": "patch"}
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert (found.reason, found.cluster) == ("AutoUpgradeAndPin", "asocluster-aks") and "notebook 01" in found.meaning
+    assert "-g controlplane-rg" in found.look
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected", "fix"),
+    [
+        (lambda p: p.control_plane["asocluster-aks"]["properties"]["powerState"].update(code="Stopped"), ("arm", "stopped", "Stopped"), "az aks start"),
+        (lambda p: p.control_plane["asocluster-aks"]["properties"].update(provisioningState="Failed"), ("arm", "broken", "Failed"), "activity log"),
+        (lambda p: p.control_plane.clear(), ("arm", "broken", "Missing"), "01_create_control_plane"),
+        (lambda p: p.extensions.pop("asocluster-aks"), ("extension", "broken", "Missing"), "03_bootstrap_flux"),
+    ],
+    ids=["stopped", "failed", "deleted", "without Flux"],
+)  # fmt: skip
+def test_the_control_planes_own_cluster(patient: Patient, spoil: Any, expected: tuple[str, ...], fix: str) -> None:
+    spoil(patient)
+    (found,) = [row for _, row in patient.findings().iterrows()]
+    assert (found.layer, found.status, found.reason, found.cluster) == (*expected, "asocluster-aks")
+    assert fix in found.fix and "control plane" in found.meaning and "-g controlplane-rg" in found.look
 
 
 def test_an_upgrade_of_aso_that_the_api_server_refuses_is_explained(patient: Patient) -> None:

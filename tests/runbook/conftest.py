@@ -83,6 +83,20 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
     patch.undo()
 
 
+@pytest.fixture(scope="module")
+def shared(snapshots: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A whole fleet that a module's tests share: each leaves it as it was."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    shutil.copytree(snapshots("06"), home, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLEET_HOME", str(home))
+        lifecycle.up(home / "sandbox", project=ROOT)
+        try:
+            yield Fleet(home, connect(Parameters.check(SETTINGS)))
+        finally:
+            lifecycle.down(home / "sandbox")
+
+
 @pytest.fixture
 def fleet(
     snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

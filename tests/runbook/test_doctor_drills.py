@@ -1,0 +1,150 @@
+"""Break a fleet that runs, one thing at a time and as people do (kubectl, Azure's SDK, Git), and ask the doctor.
+
+Each drill says what the doctor must find: the layer, the object, the other side's words and the fix. Then it is mended as the doctor says,
+and the doctor must be silent. All drills share one fleet, which is therefore well before and after each of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fleetlib.azure.roles import find
+from fleetlib.inspect.fleet import Fleet as Tables
+from fleetlib.stages.aso_identity import ROLE, AsoIdentity
+from fleetlib.stages.prepare_fleet import PrepareFleet
+from fleetlib.stages.rollout import GIT_REPOSITORY, HELM_RELEASE, MANAGED_CLUSTER, reconcile_now
+
+pytestmark = pytest.mark.xdist_group("runbook")
+
+PROD, STAGING, HUB = "podinfo-prod-0-aks", "podinfo-staging-0-aks", "asocluster-aks"
+FLEET, CONTROL_PLANE = "myfleet-rg", "controlplane-rg"
+LIMIT = 30.0
+"""Seconds a fault, or its mend, may take to be seen."""
+
+
+class Ward:
+    """The fleet, and what people do to it."""
+
+    def __init__(self, home: Any) -> None:
+        self.session = home.session
+        self.tables = Tables(home.session)
+        self.p = home.session.parameters
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Commit one replacement, and ask Flux to look now."""
+        git = self.session.repository
+        git.sync()
+        text = git.read(path)
+        assert text is not None and old in text, f"{path} has no {old!r}"
+        git.commit({path: text.replace(old, new)}, f"{old} becomes {new}")
+        self.fetch()
+
+    def fetch(self) -> None:
+        reconcile_now(self.session.hub, GIT_REPOSITORY, self.p.flux_configuration, self.p.flux_namespace)
+
+    def until(self, seen: Callable[[pd.DataFrame], bool], what: str) -> pd.DataFrame:
+        """The doctor's findings as soon as they are as expected."""
+        end = time.monotonic() + LIMIT
+        while True:
+            frame = self.tables.doctor()
+            if seen(frame):
+                return frame
+            assert time.monotonic() < end, f"{what}; the doctor says:\n{frame.T.to_string()}\n{frame.attrs['unread']}"
+
+
+@pytest.fixture(scope="module")
+def ward(shared: Any) -> Ward:
+    return Ward(shared)
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What is done, what mends it, and what the doctor must say meanwhile: each text is part of what stands in that column."""
+
+    spoil: Callable[[Ward], object]
+    mend: Callable[[Ward], object]
+    layer: str
+    object: str
+    reason: str
+    message: str
+    fix: str
+    status: str = "broken"
+    cluster: str = HUB
+
+
+def delete_credential(w: Ward) -> None:
+    w.session.azure.identities.federated_identity_credentials.delete(
+        CONTROL_PLANE, w.p.aso_identity, w.p.aso_federated_credential
+    )
+
+
+def delete_role(w: Ward) -> None:
+    stage = PrepareFleet(w.session)
+    found = find(w.session.azure, stage._scope(), stage._principal(), ROLE)
+    assert found is not None
+    w.session.azure.authorization.role_assignments.delete_by_id(found["id"])
+
+
+def suspend(on: bool) -> Callable[[Ward], None]:
+    return lambda w: w.session.hub.merge(*HELM_RELEASE, "podinfoprod", w.p.flux_namespace, {"spec": {"suspend": on}}) and None
+
+
+def annotate(value: str | None) -> Callable[[Ward], None]:
+    marks = {"metadata": {"annotations": {"serviceoperator.azure.com/reconcile-policy": value}}}
+    return lambda w: w.session.hub.merge(*MANAGED_CLUSTER, PROD, w.p.cluster_namespace, marks) and None
+
+
+def tag(old: str, new: str) -> Callable[[Ward], None]:
+    return lambda w: w.edit("flux/clusters/charts.yaml", f"tag: {old}", f"tag: {new}")
+
+
+def stop(w: Ward) -> None:
+    w.session.azure.containers.managed_clusters.begin_stop(FLEET, STAGING).result()
+
+
+def start(w: Ward) -> None:
+    w.session.azure.containers.managed_clusters.begin_start(FLEET, STAGING).result()
+
+
+DRILLS: dict[str, Drill] = {
+    "credential deleted": Drill(
+        delete_credential, lambda w: AsoIdentity(w.session).apply_all(),
+        "aso", "identity aso-controlplane-identity", "PromiseNotKept", "", "run 02_create_aso_identity again",
+    ),
+    "role removed": Drill(
+        delete_role, lambda w: PrepareFleet(w.session).apply("role"),
+        "aso", "role Contributor on myfleet-rg", "RoleAssignmentMissing", "ASO's identity has no Contributor", "run notebook 04 again",
+    ),
+    "release suspended": Drill(
+        suspend(True), suspend(False), "release", "HelmRelease/podinfoprod", "Suspended", "", "flux resume", "stopped",
+    ),
+    "object left alone": Drill(
+        annotate("skip"), annotate(None), "aso", f"ManagedCluster/{PROD}", "LeftAlone", "reconcile-policy: skip", "take the annotation off", "stopped",
+    ),
+    "chart tag absent": Drill(
+        tag("0.1.0", "9.9.9"), tag("9.9.9", "0.1.0"),
+        "source", "OCIRepository/aso-cluster-charts", "OCIArtifactPullFailed", "MANIFEST_UNKNOWN", "05_publish_cluster_chart",
+    ),
+    "cluster stopped": Drill(stop, start, "arm", STAGING, "Stopped", "", "az aks start", "stopped", STAGING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_the_doctor_names_it_and_is_silent_when_it_is_mended(ward: Ward, name: str) -> None:
+    drill = DRILLS[name]
+    try:
+        drill.spoil(ward)
+        frame = ward.until(lambda frame: ((frame.reason == drill.reason) & (frame.status == drill.status)).any(), drill.reason)
+        found = frame[frame.reason == drill.reason].iloc[0]
+        assert (found.cluster, found.layer, found.object) == (drill.cluster, drill.layer, drill.object), frame.T.to_string()
+        assert drill.message in (found.message or ""), found.message
+        assert drill.fix in found.fix, found.fix
+    finally:
+        drill.mend(ward)
+        ward.until(lambda frame: frame.empty, "silent after the mend")
