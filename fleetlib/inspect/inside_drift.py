@@ -102,20 +102,25 @@ def _fields(key: Key, obj: Object, wanted: Wanted | None) -> Iterator[Row]:
     owned = {
         path[:depth]
         for entry in entries
-        if managers.applies(entry)
+        if _declares(entry, wanted)
         for path in _paths(entry)
         for depth in range(1, len(path) + 1)
     }
     said = _secretly if (key.group, key.kind) == ("", "Secret") else _openly
     told: set[Raw] = set()
     for entry in sorted(entries, key=lambda entry: str(entry.get("time") or "")):
-        for path in () if managers.applies(entry) else _paths(entry):
+        for path in () if _declares(entry, wanted) else _paths(entry):
             if path not in owned:
                 told.add(path)
                 if not managers.may_own(entry, shown(path)) and not exempt(wanted.applier, key, obj, path):
                     yield from _field(path, obj, wanted, entry, said)
     if wanted.manifest is not None:
         yield from _unowned(obj, wanted, owned, told, said)
+
+
+def _declares(entry: Mapping[str, Any], wanted: Wanted) -> bool:
+    """Whether an entry is of whom the object is from. Azure does not say how its agent calls itself: there, whoever is no tool of people."""
+    return managers.applies(entry) or (wanted.applier is AGENT and not managers.is_tool(str(entry.get("manager") or "")))
 
 
 def _paths(entry: Mapping[str, Any]) -> Iterator[Raw]:

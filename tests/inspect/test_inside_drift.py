@@ -339,6 +339,18 @@ def test_azures_own_kustomization_suspended_in_the_cluster() -> None:
     assert "Azure's agent" in cluster.drift()[0]["fix"]
 
 
+def test_azures_agent_may_call_itself_as_it_likes() -> None:
+    """What it made is known from ARM; of its objects only what tools of people own is told."""
+    cluster = Cluster()
+    configuration = {"namespace": "flux", "sourceKind": "GitRepository", "kustomizations": {"apps": {}}}
+    cluster.by_agent = [key for key in applied.of_configuration("fleet", configuration) if key.kind == "Kustomization"]
+    cluster.kustomization["metadata"]["name"] = "fleet-apps"
+    takes(cluster.kustomization, "some-name-of-azures", prune=False)
+    assert cluster.told() == []
+    takes(cluster.kustomization, "kubectl-edit", suspend=True)
+    assert [row[2] for row in cluster.told()] == ["spec.suspend"]
+
+
 def test_what_azures_agent_made_and_somebody_deleted() -> None:
     cluster = Cluster()
     configuration = {"namespace": "flux", "sourceKind": "GitRepository", "kustomizations": {"apps": {}, "infra": {}}}
