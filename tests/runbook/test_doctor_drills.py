@@ -112,6 +112,14 @@ def start(w: Ward) -> None:
     w.session.azure.containers.managed_clusters.begin_start(FLEET, STAGING).result()
 
 
+def power(on: bool) -> Callable[[Ward], object]:
+    def switch(w: Ward) -> None:
+        clusters = w.session.azure.containers.managed_clusters
+        (clusters.begin_start if on else clusters.begin_stop)(CONTROL_PLANE, HUB).result(timeout=LIMIT)
+
+    return switch
+
+
 DRILLS: dict[str, Drill] = {
     "credential deleted": Drill(
         delete_credential, lambda w: AsoIdentity(w.session).apply_all(),
@@ -131,6 +139,7 @@ DRILLS: dict[str, Drill] = {
         tag("0.1.0", "9.9.9"), tag("9.9.9", "0.1.0"),
         "source", "OCIRepository/aso-cluster-charts", "OCIArtifactPullFailed", "MANIFEST_UNKNOWN", "05_publish_cluster_chart",
     ),
+    "control plane stopped": Drill(power(False), power(True), "arm", HUB, "Stopped", "", "az aks start", "stopped"),
     "cluster stopped": Drill(stop, start, "arm", STAGING, "Stopped", "", "az aks start", "stopped", STAGING),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Leader election by a Lease, as controller-runtime does it: of several ASO Pods one works, the others stand by.
 
 The Lease is renewed rarely: a standby takes over at once when the leader stops, and after `DURATION` when it vanished. May
-import `machine.client`, `sandbox.clock`.
+import `machine.client`, `sandbox.clock`, `sandbox.wire`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from fleetlib.sandbox.clock import Clock, rfc3339_micro
 from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object
+from fleetlib.sandbox.wire import Unreachable
 
 NAME = "controllers-leader-election-azinfra-generated"
 LEASE = ("coordination.k8s.io/v1", "Lease")
@@ -61,6 +62,13 @@ class Leader:
         return True
 
     async def _release(self) -> None:
+        """A cluster that stops does not answer any more: then the lease runs out. Nothing may be raised: it would hide why it ends."""
+        try:
+            await self._give_back()
+        except (ApiError, Unreachable) as error:
+            self._log(f"failed to release lock: {error}")
+
+    async def _give_back(self) -> None:
         lease = await self._kube.find(*LEASE, NAME, self._namespace)
         if lease is not None and lease.get("spec", {}).get("holderIdentity") == self._identity:
             lease["spec"] = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
