@@ -175,7 +175,7 @@ def _html(frame: Any, table: Table) -> str:
         for why in frame.attrs.get("unread", {}).values()
     )
     if frame.empty:
-        words = f"✓ {table.empty}" if table.empty else "none"
+        words = "none" if frame.attrs.get("unread") or not table.empty else f"✓ {table.empty}"
         return f"<b>{words}</b><div style='font-size:85%;opacity:.75'>{escape(' · '.join(said(frame, SHOWN)))}</div>{unread}"
     return (
         f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"

@@ -23,7 +23,7 @@ def text(frame: Any, *, width: int | None = None, wide: bool = False, colour: bo
     shown = frames.worst_first(frame) if frame.attrs.get("table") != "events" else frame
     shown = (shown if wide else frames.brief(shown)).reset_index()
     if shown.empty:
-        return TABLES[frame.attrs["table"]].empty or "none"
+        return good_news(frame) or "none"
     written = frames.text if wide else lambda value: frames.short(frames.text(value))
     cells = [[str(name), *map(written, shown[name])] for name in shown.columns]
     widths = [max(map(len, column)) for column in cells]
@@ -67,10 +67,16 @@ def _fit(widths: list[int], total: int) -> list[int]:
     return widths
 
 
+def good_news(frame: Any) -> str:
+    """What it means that the table has no row; empty if that is nothing to be glad of."""
+    words = TABLES[frame.attrs["table"]].empty
+    return f"{words} in what could be read" if words and frame.attrs["unread"] else words
+
+
 def findings(frame: Any, *, colour: bool = False) -> str:
     """`doctor`'s findings in words."""
     if frame.empty:
-        return TABLES["findings"].empty
+        return good_news(frame)
     parts = []
     for row in records(frame):
         sign = frames.COLOURS[row["status"]][1]

@@ -203,5 +203,5 @@ def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> No
     command = [sys.executable, "-m", "fleetlib.cli", "drift"]
     settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
     done = subprocess.run([*command, *settings], env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 1 and done.stdout.strip() == "none"
+    assert done.returncode == 1 and done.stdout.strip() == "nothing differs in what could be read"
     assert f"{STAGING} is stopped" in done.stderr and f"{PROD} could not be compared" in done.stderr
