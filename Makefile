@@ -14,14 +14,14 @@ GO_TESTS := tests/clients/test_helm.py tests/clients/test_helm_registry.py tests
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock fleetlib/pyproject.toml azuresandbox/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@echo "installing into $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@$(BIN)/python -m compileall -q fleetlib  # imports are most of a short run
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable fleetlib --editable azuresandbox
+	@$(BIN)/python -m compileall -q fleetlib azuresandbox  # imports are most of a short run
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Run every stage on the sandbox, print the fleet, write a report
@@ -51,7 +51,7 @@ test-clients: $(CLIENTS)/.installed go-clients ## Run the real Azure CLI, helm a
 check: $(STAMP) ## Lint, types, import directions, notebook hygiene
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check . 
-	$(BIN)/mypy fleetlib
+	$(BIN)/mypy fleetlib azuresandbox
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_notebooks.py
 
@@ -64,8 +64,8 @@ bench: $(STAMP) ## Measure, side by side with peers
 outputs: $(STAMP) ## Execute the notebooks on a fresh sandbox and store their outputs
 	$(BIN)/python tools/store_outputs.py
 
-lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml --output-file requirements.lock
+lock: $(STAMP) ## Renew requirements.lock from the three pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev fleetlib/pyproject.toml azuresandbox/pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes tests/clients_az/requirements.in --output-file $(CLIENTS_LOCK)
 
 clean: ## Remove the virtual environment, the sandbox and all runs

@@ -51,8 +51,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
     """Median seconds to ready: the sandbox with an empty state, and a hello-world over TLS."""
-    from fleetlib.sandbox import lifecycle, pki
-    from fleetlib.sandbox.server import free_port
+    from azuresandbox import lifecycle, pki
+    from azuresandbox.server import free_port
 
     pems = pki.authority(folder).issue("hello", hosts=("127.0.0.1",))
     certificate, key = folder / "hello.pem", folder / "hello.key"
@@ -103,7 +103,7 @@ def _empty(folder: Path, count: int) -> None:
 
 def store(folder: Path, count: int) -> dict[str, float]:
     """Puts a second, and milliseconds to list `count` objects of 3 kB."""
-    from fleetlib.sandbox.store import Store
+    from azuresandbox.store import Store
 
     store = Store(folder / f"store-{count}.db")
     value = json.dumps({"spec": "x" * 3000}).encode()

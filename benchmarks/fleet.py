@@ -104,7 +104,7 @@ def _judge(board: Board, count: int, bare: Figures, network: Figures) -> None:
 
 
 def _read(folder: Path, reader: str, *arguments: str) -> Figures:
-    from fleetlib.session import connect
+    from fleetlib.clients.session import connect
 
     with simulated.home(folder):
         session = connect(simulated.PARAMETERS)
@@ -112,8 +112,8 @@ def _read(folder: Path, reader: str, *arguments: str) -> Figures:
 
 
 def _ours(session: Any, folder: Path) -> Figures:
+    from azuresandbox.admin import peak_mb
     from fleetlib.inspect.fleet import Fleet
-    from fleetlib.sandbox.admin import peak_mb
 
     found = Fleet(session)
     first = _seconds(lambda: _checked(found.clusters()))
@@ -124,9 +124,15 @@ def _ours(session: Any, folder: Path) -> Figures:
     deep_mb = peak_mb()
     drift = _seconds(lambda: _left_alone(found.drift()))
     return {
-        "first": first, "view": view, "view_mb": view_mb, "deep_first": deep_first, "deep": deep, "deep_mb": deep_mb,
-        "drift": drift, "drift_mb": peak_mb(),
-    }  # fmt: skip
+        "first": first,
+        "view": view,
+        "view_mb": view_mb,
+        "deep_first": deep_first,
+        "deep": deep,
+        "deep_mb": deep_mb,
+        "drift": drift,
+        "drift_mb": peak_mb(),
+    }
 
 
 def _left_alone(drift: Any) -> None:

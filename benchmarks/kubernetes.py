@@ -10,7 +10,6 @@ import http.client
 import json
 import ssl
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,10 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.board import Board
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "conformance"))
-
-import servers
+from tests.conformance import servers
 
 FEW, MANY, SECONDS, WATCHERS, EVENTS = 1_000, 10_000, 2.0, 100, 50
 GROUP = "/apis/containerservice.azure.com/v1api20240901"
@@ -58,13 +54,25 @@ class Address:
 def managed_cluster(name: str) -> dict[str, Any]:
     """What the chart makes of one cluster."""
     pool = {
-        "name": "system", "mode": "System", "enableAutoScaling": True, "minCount": 1, "maxCount": 3, "vmSize": "Standard_D4s_v5",
-        "osType": "Linux", "osSKU": "AzureLinux", "orchestratorVersion": "1.33.2",
-    }  # fmt: skip
+        "name": "system",
+        "mode": "System",
+        "enableAutoScaling": True,
+        "minCount": 1,
+        "maxCount": 3,
+        "vmSize": "Standard_D4s_v5",
+        "osType": "Linux",
+        "osSKU": "AzureLinux",
+        "orchestratorVersion": "1.33.2",
+    }
     spec = {
-        "owner": {"name": "fleet"}, "location": "westeurope", "dnsPrefix": name, "kubernetesVersion": "1.33.2",
-        "identity": {"type": "SystemAssigned"}, "agentPoolProfiles": [pool], "tags": {"environment": "staging"},
-    }  # fmt: skip
+        "owner": {"name": "fleet"},
+        "location": "westeurope",
+        "dnsPrefix": name,
+        "kubernetesVersion": "1.33.2",
+        "identity": {"type": "SystemAssigned"},
+        "agentPoolProfiles": [pool],
+        "tags": {"environment": "staging"},
+    }
     metadata = {"name": name, "labels": {"environment": "staging"}}
     return {"apiVersion": GROUP.removeprefix("/apis/"), "kind": "ManagedCluster", "metadata": metadata, "spec": spec}
 
@@ -175,7 +183,8 @@ def memory(pids: tuple[int, ...]) -> float:
 
 def measure(start: Callable[[Path], Any], folder: Path) -> dict[str, float]:
     """All figures of one server."""
-    from fleetlib.sandbox.machine.images import aso_crds, aso_kinds
+    from azuresandbox.machine.images.aso import crds as aso_crds
+    from azuresandbox.machine.images.aso import kinds as aso_kinds
 
     began = time.perf_counter()
     with start(folder) as server:

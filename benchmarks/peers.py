@@ -19,7 +19,7 @@ from azure.mgmt.kubernetesconfiguration.extensions import KubernetesConfiguratio
 from azure.mgmt.kubernetesconfiguration.fluxconfigurations import KubernetesConfigurationFluxConfigurationsMgmtClient
 from kubernetes import client, config
 
-from fleetlib.session import Session
+from fleetlib.clients.session import Session
 
 AKS = ("Microsoft.ContainerService", "managedClusters")
 ASO = (
@@ -53,11 +53,13 @@ class Script:
         """One cluster's row."""
         cluster = self._aks.get(self._group, name)
         row = {
-            "name": name, "version": cluster.current_kubernetes_version, "provisioning": cluster.provisioning_state,
+            "name": name,
+            "version": cluster.current_kubernetes_version,
+            "provisioning": cluster.provisioning_state,
             "extensions": [one.provisioning_state for one in self._extensions.list(self._group, *AKS, name)],
             "compliance": [one.compliance_state for one in self._flux.list(self._group, *AKS, name)],
             "aso": [self._ready(group, version, plural, of.format(name)) for group, version, plural, of in ASO],
-        }  # fmt: skip
+        }
         return row | self._workloads(name) if deep else row
 
     def _ready(self, group: str, version: str, plural: str, name: str) -> str:
@@ -90,7 +92,7 @@ def script_seconds(session: Session, names: list[str], deep: bool) -> float:
 
 def kubeconfigs(session: Session, names: Iterable[str], folder: Path) -> list[Path]:
     """The files that a person with many clusters has."""
-    from fleetlib.azure import managed_clusters
+    from fleetlib.clients.azure import managed_clusters
 
     folder.mkdir(mode=0o700, exist_ok=True)
     paths = []

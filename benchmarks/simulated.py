@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from azuresandbox import lifecycle, pki
+from azuresandbox.kubernetes.life.provision import ADMIN
+from azuresandbox.kubernetes.state.cluster import certificate_mark
 from fleetlib import environments
+from fleetlib.clients.session import Session, connect
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle, pki
-from fleetlib.sandbox.kubernetes.cluster import certificate_mark
-from fleetlib.sandbox.kubernetes.provision import ADMIN
-from fleetlib.session import Session, connect
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux
 from fleetlib.stages.control_plane import ControlPlane
@@ -36,8 +36,14 @@ from fleetlib.stages.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 STAGES: tuple[type[Stage], ...] = (
-    Prerequisites, ControlPlane, AsoIdentity, BootstrapFlux, PrepareFleet, PublishChart, DeployWorkloads,
-)  # fmt: skip
+    Prerequisites,
+    ControlPlane,
+    AsoIdentity,
+    BootstrapFlux,
+    PrepareFleet,
+    PublishChart,
+    DeployWorkloads,
+)
 PARAMETERS = Parameters.check({"staging_cluster_count": 1, "prod_cluster_count": 0})
 FIRST, RELEASE = "podinfo-staging-0", "podinfo-staging"
 BROKEN = 50
@@ -80,7 +86,7 @@ def build_first(folder: Path) -> None:
 def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
     """The state of a folder, served by a sandbox that answers and runs nothing; a session on it. `latency`: seconds a request."""
     state = folder / "sandbox"
-    command = [sys.executable, "-m", "fleetlib.sandbox.server", "--state", str(state), "--asleep", f"--latency={latency}"]
+    command = [sys.executable, "-m", "azuresandbox.server", "--state", str(state), "--asleep", f"--latency={latency}"]
     with (
         home(folder),
         (state / "bench.log").open("w") as errors,

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from fleetlib.clients.gitops import Repository, set_value
 from fleetlib.errors import FinalError
-from fleetlib.gitops import Repository, set_value
 from fleetlib.parameters import MAX_CLUSTERS
 
 FOLDER = "flux/clusters"

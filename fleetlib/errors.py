@@ -50,10 +50,19 @@ class TimeoutExpired(RetryableError):
     """What was waited for did not come in time; `said` is the last state seen."""
 
 
-RETRYABLE_CODES = frozenset({
-    "TooManyRequests", "OperationNotAllowed", "AnotherOperationInProgress", "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity",
-    "PrincipalNotFound", "InternalServerError", "ServiceUnavailable", "GatewayTimeout", "RetryableError",
-})  # fmt: skip
+RETRYABLE_CODES = frozenset(
+    {
+        "TooManyRequests",
+        "OperationNotAllowed",
+        "AnotherOperationInProgress",
+        "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity",
+        "PrincipalNotFound",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "GatewayTimeout",
+        "RetryableError",
+    }
+)
 """ARM error codes after which the same request may succeed later."""
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fleetlib.sandbox import lifecycle
+from azuresandbox import lifecycle
 
 
 @pytest.fixture(scope="session")

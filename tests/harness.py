@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetlib.sandbox import directory, pki, server
-from fleetlib.sandbox.clock import Clock, VirtualClock
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, Sandbox
-from fleetlib.sandbox.faults import Faults
-from fleetlib.sandbox.http import send_json
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Wire
+from azuresandbox import directory, pki, server
+from azuresandbox.clock import Clock, VirtualClock
+from azuresandbox.context import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, Sandbox
+from azuresandbox.faults import Faults
+from azuresandbox.http import send_json
+from azuresandbox.store import Store
+from azuresandbox.wire import Wire
 
 OPERATOR_SECRET = "not-a-secret-of-any-real-tenant"
 BASE = "https://127.0.0.1:8443"
@@ -67,7 +67,7 @@ class World:
             OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, OPERATOR_NAME, secret_hash=directory.hash_secret(OPERATOR_SECRET)
         )
         directory.put_principal(memory, operator)
-        modules: dict[str, Any] = {name: importlib.import_module(f"fleetlib.sandbox.{name}") for name in parts}
+        modules: dict[str, Any] = {name: importlib.import_module(f"azuresandbox.{name}") for name in parts}
         apps = {name: module.app(sandbox) for name, module in modules.items() if hasattr(module, "app")}
 
         async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""Write `fleetlib/sandbox/arm/data/models.json`: the properties of the models that ARM's bodies may have.
+"""Write `azuresandbox/arm/data/models.json`: the properties of the models that ARM's bodies may have.
 
     python tools/arm_models.py
 
@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[1] / "fleetlib" / "sandbox" / "arm" / "data" / "models.json"
+TARGET = Path(__file__).parents[1] / "azuresandbox" / "arm" / "data" / "models.json"
 
 ROOTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "containerservice": (
@@ -28,19 +28,40 @@ ROOTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "extensions": ("azure.mgmt.kubernetesconfiguration.extensions.models", ("Extension", "PatchExtension")),
     "flux": (
-        "azure.mgmt.kubernetesconfiguration.fluxconfigurations.models", ("FluxConfiguration", "FluxConfigurationPatch"),
+        "azure.mgmt.kubernetesconfiguration.fluxconfigurations.models",
+        ("FluxConfiguration", "FluxConfigurationPatch"),
     ),
     "msi": ("azure.mgmt.msi.v2024_11_30.models", ("Identity", "IdentityUpdate", "FederatedIdentityCredential")),
     "authorization": ("azure.mgmt.authorization.v2022_04_01.models", ("RoleAssignmentCreateParameters",)),
-    "resources": ("azure.mgmt.resource.resources.models", ("ResourceGroup", "ResourceGroupPatchable", "TagsResource", "TagsPatchResource")),
-}  # fmt: skip
+    "resources": (
+        "azure.mgmt.resource.resources.models",
+        ("ResourceGroup", "ResourceGroupPatchable", "TagsResource", "TagsPatchResource"),
+    ),
+}
 """Prefix of the keys -> the module of the models, and the bodies; what they refer to follows."""
 
-MSREST = {"str": "string", "int": "int", "long": "int", "float": "number", "bool": "bool", "object": "any", "iso-8601": "string",
-          "duration": "string", "bytearray": "string", "date": "string"}  # fmt: skip
+MSREST = {
+    "str": "string",
+    "int": "int",
+    "long": "int",
+    "float": "number",
+    "bool": "bool",
+    "object": "any",
+    "iso-8601": "string",
+    "duration": "string",
+    "bytearray": "string",
+    "date": "string",
+}
 PLAIN: dict[Any, str] = {
-    str: "string", int: "int", float: "number", bool: "bool", bytes: "string", datetime: "string", date: "string", Any: "any",
-}  # fmt: skip
+    str: "string",
+    int: "int",
+    float: "number",
+    bool: "bool",
+    bytes: "string",
+    datetime: "string",
+    date: "string",
+    Any: "any",
+}
 
 
 def collect() -> dict[str, dict[str, str]]:

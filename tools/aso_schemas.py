@@ -1,4 +1,4 @@
-"""Write `fleetlib/sandbox/machine/images/aso_data/schemas.json`: the `spec` of each ASO kind as a structural schema.
+"""Write `azuresandbox/machine/images/aso/data/schemas.json`: the `spec` of each ASO kind as a structural schema.
 
     python tools/aso_schemas.py
 
@@ -23,10 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fleetlib.sandbox.machine.images import aso_kinds
-from fleetlib.sandbox.machine.images.aso_kinds import Kind
+from azuresandbox.machine.images.aso import kinds as aso_kinds
+from azuresandbox.machine.images.aso.kinds import Kind
 
-TARGET = Path(__file__).parents[1] / "fleetlib" / "sandbox" / "machine" / "images" / "aso_data" / "schemas.json"
+TARGET = Path(__file__).parents[1] / "azuresandbox" / "machine" / "images" / "aso" / "data" / "schemas.json"
 
 MODELS: dict[str, tuple[str, str]] = {
     "ResourceGroup": ("azure.mgmt.resource.resources.models", "ResourceGroup"),
@@ -42,8 +42,14 @@ MODELS: dict[str, tuple[str, str]] = {
 Schema = dict[str, Any]
 STRING, INTEGER, NUMBER, BOOLEAN = ({"type": kind} for kind in ("string", "integer", "number", "boolean"))
 PLAIN: dict[Any, Schema] = {
-    str: STRING, int: INTEGER, float: NUMBER, bool: BOOLEAN, bytes: STRING, datetime: STRING, date: STRING,
-}  # fmt: skip
+    str: STRING,
+    int: INTEGER,
+    float: NUMBER,
+    bool: BOOLEAN,
+    bytes: STRING,
+    datetime: STRING,
+    date: STRING,
+}
 MSREST = {"str": STRING, "int": INTEGER, "long": INTEGER, "float": NUMBER, "bool": BOOLEAN, "iso-8601": STRING}
 OPEN: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
@@ -57,13 +63,24 @@ KEYED: Schema = {"type": "object", "properties": {"key": STRING, "name": STRING}
 EXPRESSIONS: Schema = {
     "type": "array",
     "items": {
-        "type": "object", "properties": {"key": STRING, "name": STRING, "value": STRING}, "required": ["name", "value"],
+        "type": "object",
+        "properties": {"key": STRING, "name": STRING, "value": STRING},
+        "required": ["name", "value"],
     },
-}  # fmt: skip
+}
 HIDDEN = {
-    "id", "name", "type", "systemData", "eTag", "etag", "provisioningState", "status", "statuses", "managementDetails",
+    "id",
+    "name",
+    "type",
+    "systemData",
+    "eTag",
+    "etag",
+    "provisioningState",
+    "status",
+    "statuses",
+    "managementDetails",
     "additionalDetails",
-}  # fmt: skip
+}
 SERVER_SIDE = {"scope", "createdOn", "createdBy", "updatedOn", "updatedBy"}
 
 

@@ -55,11 +55,17 @@ def link(source: str, repository: str, version: str) -> str:
 def rows() -> list[Row]:
     """All rows, in the order of the file."""
     return [
-        Row(part["controller"], row["about"], row["what"], row["source"],
-            link(row["source"], part["repository"], part["version"]), tuple(row["tests"]))
+        Row(
+            part["controller"],
+            row["about"],
+            row["what"],
+            row["source"],
+            link(row["source"], part["repository"], part["version"]),
+            tuple(row["tests"]),
+        )
         for part in yaml.safe_load(DATA.read_text())
         for row in part["rows"]
-    ]  # fmt: skip
+    ]
 
 
 def page() -> str:

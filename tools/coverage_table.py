@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetlib.sandbox import lifecycle
-from fleetlib.sandbox.lifecycle import Endpoint
+from azuresandbox import lifecycle
+from azuresandbox.lifecycle import Endpoint
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "sandbox.md"
-TYPES = ROOT / "fleetlib" / "sandbox" / "arm" / "data" / "types.json"
+TYPES = ROOT / "azuresandbox" / "arm" / "data" / "types.json"
 """The resource types that the operations are about, so that the sandbox can refuse by name what it does not have."""
 
 BEGIN, END = "<!-- coverage: begin (tools/coverage_table.py) -->", "<!-- coverage: end -->"
@@ -47,19 +47,36 @@ CLIENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 """Title, package of the client's operations, and the groups that the table names; () for all of them."""
 
-ABSENT = frozenset((
-    "InvalidResourceType", "InvalidResourceNamespace", "MethodNotAllowed", "NoRegisteredProviderFound", "InvalidApiVersionParameter",
-    "InternalServerError", "NotFound",
-))  # fmt: skip
+ABSENT = frozenset(
+    (
+        "InvalidResourceType",
+        "InvalidResourceNamespace",
+        "MethodNotAllowed",
+        "NoRegisteredProviderFound",
+        "InvalidApiVersionParameter",
+        "InternalServerError",
+        "NotFound",
+    )
+)
 """Codes that say that an operation of Azure's is not there: none may be the answer."""
 
 GROUP, CLUSTER, POOL, IDENTITY = "rg", "one", "pool", "who"
 NAMES = {
-    "resourceGroupName": GROUP, "sourceResourceGroupName": GROUP, "agentPoolName": POOL, "location": "eastus2",
-    "clusterRp": "Microsoft.ContainerService", "clusterResourceName": "managedClusters", "clusterName": CLUSTER, "roleName": "clusterUser",
-    "resourceProviderNamespace": "Microsoft.ManagedIdentity", "resourceType": "userAssignedIdentities", "parentResourcePath": "",
-    "federatedIdentityCredentialResourceName": "fic", "extensionName": "flux", "fluxConfigurationName": "config",
-}  # fmt: skip
+    "resourceGroupName": GROUP,
+    "sourceResourceGroupName": GROUP,
+    "agentPoolName": POOL,
+    "location": "eastus2",
+    "clusterRp": "Microsoft.ContainerService",
+    "clusterResourceName": "managedClusters",
+    "clusterName": CLUSTER,
+    "roleName": "clusterUser",
+    "resourceProviderNamespace": "Microsoft.ManagedIdentity",
+    "resourceType": "userAssignedIdentities",
+    "parentResourcePath": "",
+    "federatedIdentityCredentialResourceName": "fic",
+    "extensionName": "flux",
+    "fluxConfigurationName": "config",
+}
 """What stands for a placeholder; others get a GUID that nothing has."""
 
 NOTHING = "00000000-0000-4000-8000-000000000000"
@@ -168,8 +185,12 @@ class Sandbox:
         self._where = where
         self._context = ssl.create_default_context(cafile=str(where.ca_file))
         self._subscription = f"/subscriptions/{where.subscription_id}"
-        form = {"grant_type": "client_credentials", "client_id": where.client_id, "client_secret": where.client_secret,
-                "scope": f"{where.base}/.default"}  # fmt: skip
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": where.client_id,
+            "client_secret": where.client_secret,
+            "scope": f"{where.base}/.default",
+        }
         data = urllib.parse.urlencode(form).encode()
         token = self._open(urllib.request.Request(f"{where.base}/{where.tenant_id}/oauth2/v2.0/token", data))[1]
         self._headers = {"authorization": f"Bearer {json.loads(token)['access_token']}", "content-type": "application/json"}
@@ -205,13 +226,15 @@ class Sandbox:
         }
         trust = {"properties": {"issuer": "https://example.org", "subject": "a", "audiences": ["b"]}}
         for method, path, version, body in (
-            *(("POST", f"{self._subscription}/providers/Microsoft.{name}/register", "2021-04-01", None)
-              for name in ("ContainerService", "ManagedIdentity", "Compute", "KubernetesConfiguration")),
+            *(
+                ("POST", f"{self._subscription}/providers/Microsoft.{name}/register", "2021-04-01", None)
+                for name in ("ContainerService", "ManagedIdentity", "Compute", "KubernetesConfiguration")
+            ),
             ("PUT", group, "2021-04-01", place),
             ("PUT", identity, "2024-11-30", place),
             ("PUT", f"{identity}/federatedIdentityCredentials/fic", "2024-11-30", trust),
             ("PUT", f"{group}/providers/Microsoft.ContainerService/managedClusters/{CLUSTER}", "2026-08-01", cluster),
-        ):  # fmt: skip
+        ):
             answer = self.send(method, path, version, body)
             assert answer.status < 300, (path, answer)
 

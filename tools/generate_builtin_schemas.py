@@ -1,4 +1,4 @@
-"""Writes fleetlib/sandbox/kubernetes/builtin_schemas.json.gz: the schemas of the built-in kinds.
+"""Writes azuresandbox/kubernetes/model/builtin_schemas.json.gz: the schemas of the built-in kinds.
 
 Which fields there are, of which type, how lists merge and what is written of empty values (`x-zero`, `x-omits`) comes from the Go types of Kubernetes (`make -C tools/conformance`, then
 `tools/conformance/bin/conformance facts > facts.json`); which are required, and their descriptions, from the models of the
@@ -15,20 +15,32 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parent.parent / "fleetlib/sandbox/kubernetes/builtin_schemas.json.gz"
+TARGET = Path(__file__).parent.parent / "azuresandbox/kubernetes/model/builtin_schemas.json.gz"
 VERSIONS = re.compile(r"\.(v1|autoscaling\.v2)\.\w+$")
 ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
 SPECIAL: dict[str, dict[str, Any]] = {
-    "Quantity": {"x-kubernetes-int-or-string": True, "x-quantity": True}, "IntOrString": {"x-kubernetes-int-or-string": True},
-    "Time": {"type": "string", "format": "date-time", "nullable": True}, "MicroTime": {"type": "string", "format": "date-time", "nullable": True},
-    "RawExtension": {"type": "object", **ANYTHING}, "FieldsV1": {"type": "object", **ANYTHING}, "JSON": ANYTHING,
-    "JSONSchemaPropsOrBool": ANYTHING, "JSONSchemaPropsOrArray": ANYTHING, "JSONSchemaPropsOrStringArray": ANYTHING,
-    "CustomResourceSubresourceStatus": {"type": "object"}, "Duration": {"type": "string"},
-}  # fmt: skip
+    "Quantity": {"x-kubernetes-int-or-string": True, "x-quantity": True},
+    "IntOrString": {"x-kubernetes-int-or-string": True},
+    "Time": {"type": "string", "format": "date-time", "nullable": True},
+    "MicroTime": {"type": "string", "format": "date-time", "nullable": True},
+    "RawExtension": {"type": "object", **ANYTHING},
+    "FieldsV1": {"type": "object", **ANYTHING},
+    "JSON": ANYTHING,
+    "JSONSchemaPropsOrBool": ANYTHING,
+    "JSONSchemaPropsOrArray": ANYTHING,
+    "JSONSchemaPropsOrStringArray": ANYTHING,
+    "CustomResourceSubresourceStatus": {"type": "object"},
+    "Duration": {"type": "string"},
+}
 SCALARS: dict[str, dict[str, Any]] = {
-    "string": {"type": "string"}, "bool": {"type": "boolean"}, "int32": {"type": "integer", "format": "int32"},
-    "int64": {"type": "integer", "format": "int64"}, "float64": {"type": "number"}, "uint8": {"type": "integer"}, "": ANYTHING,
-}  # fmt: skip
+    "string": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "integer", "format": "int64"},
+    "float64": {"type": "number"},
+    "uint8": {"type": "integer"},
+    "": ANYTHING,
+}
 
 
 def schema(go_type: str, known: set[str]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def kubeconfig(name: str | None, hub: bool, admin: bool, file: Path | None, pair
     """Write a cluster's kubeconfig (0600) and print its path: KUBECONFIG=$(fleet kubeconfig --hub) kubectl get nodes."""
     import yaml
 
-    from fleetlib.azure import managed_clusters
-    from fleetlib.session import connect
+    from fleetlib.clients.azure import managed_clusters
+    from fleetlib.clients.session import connect
 
     if hub == bool(name):
         raise ParameterError("name a workload cluster, or say --hub")

@@ -45,14 +45,12 @@ class _Group(click.Group):
     """Turns a `FleetError` into its text and the right exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from fleetlib.sandbox.lifecycle import SandboxError
-
         try:
             return super().invoke(ctx)
         except ParameterError as error:
             click.echo(str(error), err=True)
             sys.exit(2)
-        except (FleetError, SandboxError) as error:
+        except FleetError as error:
             click.echo(str(error), err=True)
             sys.exit(1)
 

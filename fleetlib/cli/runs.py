@@ -10,7 +10,7 @@ import click
 
 from fleetlib.cli.command import FILE, PAIRS, Pairs, main, values_of
 from fleetlib.cli.printing import rendered
-from fleetlib.cloud import project_root
+from fleetlib.clients.cloud import project_root
 from fleetlib.errors import FinalError
 from fleetlib.parameters import Parameters
 
@@ -51,7 +51,7 @@ def run_stages(
     junit_file: Path | None,
 ) -> None:
     """Run stages (all but the tear-down, if none is named) as notebooks, and write a report: HTML, JSON, JUnit."""
-    from fleetlib import run
+    from fleetlib.execution import run
 
     values = values_of(file, pairs)
     Parameters.check(values, str(file or "-p"))
@@ -74,8 +74,8 @@ def run_stages(
         click.echo("\nstopped in the middle of a stage: go on with the same command and --resume", err=True)
         sys.exit(130)
     from fleetlib import report  # what reads the fleet is imported when there is one
+    from fleetlib.clients.session import connect
     from fleetlib.report import gather
-    from fleetlib.session import connect
 
     written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)), [project_root() / "reports"])
     path = report.write(written, done.folder)
@@ -114,16 +114,20 @@ def _copies(folder: Path, json_file: Path | None, junit_file: Path | None) -> No
 @JSON_FILE
 @JUNIT_FILE
 def write_report(
-    file: Path | None, pairs: Pairs, folder: Path | None, into: Path | None, json_file: Path | None,
+    file: Path | None,
+    pairs: Pairs,
+    folder: Path | None,
+    into: Path | None,
+    json_file: Path | None,
     junit_file: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Write a report on the fleet as it is now: HTML, JSON, JUnit. Exit status 1 if something is broken, or cannot be read."""
     from fleetlib import report
+    from fleetlib.clients.session import connect
+    from fleetlib.execution.run import Run
     from fleetlib.inspect.fleet import Fleet
     from fleetlib.report import gather
     from fleetlib.report.model import FAULTS, about
-    from fleetlib.run import Run
-    from fleetlib.session import connect
 
     earlier = [into or project_root() / "reports", project_root() / "runs"]
     if folder is not None:
@@ -154,8 +158,8 @@ def publish(chart: Path | None, file: Path | None, pairs: Pairs) -> None:
     """
     import tempfile
 
-    from fleetlib import gitops
-    from fleetlib.session import connect
+    from fleetlib.clients import gitops
+    from fleetlib.clients.session import connect
 
     session = connect(Parameters.check(values_of(file, pairs)))
     source = gitops.Chart(chart or project_root() / "charts" / "podinfocluster")

@@ -1,4 +1,4 @@
-"""`fleet sandbox ...`: the embedded Azure from outside. May import the sandbox's `lifecycle` and `shell`."""
+"""`fleet sandbox ...`: start, stop, look at and break the sandbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from fleetlib.cli.command import main
-from fleetlib.cloud import fleet_home, project_root
+from fleetlib.clients import sandbox as seam
+from fleetlib.clients.cloud import fleet_home, project_root
 from fleetlib.errors import ParameterError
 
 
@@ -23,42 +24,34 @@ def _state() -> Path:
 
 
 @sandbox.command()
-@click.option("--clock", type=click.Choice(["instant", "demo", "realistic"]), default="instant", show_default=True)
+@click.option("--clock", type=click.Choice(seam.CLOCKS), default="instant", show_default=True)
 def up(clock: str) -> None:
     """Start it, or say that it runs."""
-    from fleetlib.sandbox import lifecycle
-
-    before = lifecycle.running(_state())
-    where = lifecycle.up(_state(), clock, project_root())
+    before = seam.runs(_state())
+    where = seam.up(_state(), clock, project_root())
     click.echo(f"{'already runs' if before else 'started'}: {where.base}")
 
 
 @sandbox.command()
 def down() -> None:
     """Stop it; everything is kept."""
-    from fleetlib.sandbox import lifecycle
-
-    click.echo("stopped" if lifecycle.down(_state()) else "it was not running")
+    click.echo("stopped" if seam.down(_state()) else "it was not running")
 
 
 @sandbox.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(yes: bool) -> None:
     """Stop it and forget everything in it."""
-    from fleetlib.sandbox import lifecycle
-
     if not yes:
         click.confirm("Delete every resource, cluster and repository of the sandbox?", abort=True)
-    lifecycle.reset(_state())
+    seam.reset(_state())
     click.echo("the sandbox is empty")
 
 
 @sandbox.command()
 def status() -> None:
     """What runs in it, as JSON."""
-    from fleetlib.sandbox import lifecycle
-
-    click.echo(json.dumps(lifecycle.ask(_state(), "GET", "/sandbox/status"), indent=1))
+    click.echo(json.dumps(seam.ask(_state(), "GET", "/sandbox/status"), indent=1))
 
 
 @sandbox.command()
@@ -74,9 +67,7 @@ def logs(lines: int) -> None:
 @sandbox.command()
 def env() -> None:
     """Shell lines that make az, SDKs, kubectl and curl use it: eval "$(fleet sandbox env)". No secret is among them."""
-    from fleetlib.sandbox import lifecycle, shell
-
-    for line in shell.lines(_state(), lifecycle.endpoint(_state()), os.environ):
+    for line in seam.shell_lines(_state(), os.environ):
         click.echo(line)
 
 
@@ -85,14 +76,12 @@ def env() -> None:
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 def mirror(url: str, path: Path | None) -> None:
     """Serve the local Git repository at PATH as the public URL; or, without PATH, stand in for the registry oci://..."""
-    from fleetlib.sandbox import lifecycle
-
     if not url.startswith(("https://", "oci://")):
         raise ParameterError("only https:// (Git) and oci:// (a registry) can be mirrored", target=url)
     if url.startswith("oci://") == (path is not None):
         raise ParameterError("a Git URL (https://) needs the folder of a clone; a registry (oci://) takes none", target=url)
     body = {"url": url} | ({"path": str(path.absolute())} if path else {})
-    lifecycle.ask(_state(), "POST", "/sandbox/mirrors", body)
+    seam.ask(_state(), "POST", "/sandbox/mirrors", body)
     click.echo(f"{url} is served from {f'a copy of {path}' if path else 'here: push to it what it shall have'}")
 
 
@@ -104,16 +93,11 @@ def mirror(url: str, path: Path | None) -> None:
 @click.option("--disarm", is_flag=True, help="Disarm NAME, or all faults.")
 def fault(name: str | None, target: str, times: int, detail: str, disarm: bool) -> None:
     """Arm a named fault, or list them."""
-    from fleetlib.sandbox import lifecycle
-
     if disarm:
-        answer = lifecycle.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
+        answer = seam.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
     elif name:
         body = {"name": name, "target": target, "times": times, "detail": detail}
-        try:
-            answer = lifecycle.ask(_state(), "POST", "/sandbox/faults", body)
-        except lifecycle.Refused as error:
-            raise click.UsageError(str(error)) from None
+        answer = seam.ask(_state(), "POST", "/sandbox/faults", body)
     else:
-        answer = lifecycle.ask(_state(), "GET", "/sandbox/faults")
+        answer = seam.ask(_state(), "GET", "/sandbox/faults")
     click.echo(json.dumps(answer, indent=1))

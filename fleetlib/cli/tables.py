@@ -14,29 +14,48 @@ from fleetlib.inspect.columns import TABLES
 from fleetlib.parameters import Parameters
 
 DEEP = {
-    "clusters": "Ask each cluster too: its workloads.", "sources": "Ask each cluster itself: all details.",
-    "kustomizations": "Ask each cluster itself: all details.", "releases": "Ask each cluster itself: all details.",
-    "events": "Those of each cluster too.", "versions": "Ask each cluster for its Flux, not the control plane alone.",
-}  # fmt: skip
+    "clusters": "Ask each cluster too: its workloads.",
+    "sources": "Ask each cluster itself: all details.",
+    "kustomizations": "Ask each cluster itself: all details.",
+    "releases": "Ask each cluster itself: all details.",
+    "events": "Those of each cluster too.",
+    "versions": "Ask each cluster for its Flux, not the control plane alone.",
+}
 """The tables that have more to say when every cluster is asked, and what."""
 
 COMMANDS = (
-    "clusters", "environments", "pools", "nodes", "workloads", "sources", "kustomizations", "releases", "extensions", "events",
-    "operations", "versions", "costs", "roles",
-)  # fmt: skip
+    "clusters",
+    "environments",
+    "pools",
+    "nodes",
+    "workloads",
+    "sources",
+    "kustomizations",
+    "releases",
+    "extensions",
+    "events",
+    "operations",
+    "versions",
+    "costs",
+    "roles",
+)
 """The tables that are commands of their own name."""
 
 
 WIDE = click.option("--wide", is_flag=True, help="All columns, nothing cut.")
 WATCH = click.option("-w", "--watch", is_flag=True, help="Show it again as it changes, until Ctrl-C.")
 INTERVAL = click.option(
-    "--interval", type=click.FloatRange(min=1), default=15.0, show_default=True, help="With --watch: seconds until Azure is asked again."
-)  # fmt: skip
+    "--interval",
+    type=click.FloatRange(min=1),
+    default=15.0,
+    show_default=True,
+    help="With --watch: seconds until Azure is asked again.",
+)
 
 
 def _fleet(file: Path | None, pairs: Pairs) -> Any:
+    from fleetlib.clients.session import connect
     from fleetlib.inspect.fleet import Fleet
-    from fleetlib.session import connect
 
     return Fleet(connect(Parameters.check(values_of(file, pairs), str(file or "-p"))))
 
@@ -95,9 +114,7 @@ def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: fl
 @WATCH
 @INTERVAL
 @click.option("--shallow", is_flag=True, help="Do not ask each cluster for changes made by hand.")
-def compare(
-    file: Path | None, pairs: Pairs, output: str, wide: bool, watch: bool, interval: float, shallow: bool
-) -> None:  # fmt: skip
+def compare(file: Path | None, pairs: Pairs, output: str, wide: bool, watch: bool, interval: float, shallow: bool) -> None:
     """Where what is declared and what there is differ, field by field, in both directions. Exit status 1 if there is any."""
     fleet = _fleet(file, pairs)
     if watch:

@@ -14,15 +14,29 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from fleetlib.clients.kube import Kube, Object, Objects
 from fleetlib.errors import FleetError
 from fleetlib.inspect.reading import CLUSTER_TIMEOUT, FLUX
-from fleetlib.kube import Kube, Object, Objects
 
-BUILT_IN = frozenset({
-    "", "apps", "batch", "autoscaling", "policy", "networking.k8s.io", "rbac.authorization.k8s.io", "apiextensions.k8s.io",
-    "admissionregistration.k8s.io", "storage.k8s.io", "scheduling.k8s.io", "apiregistration.k8s.io",
-    "source.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io",
-})  # fmt: skip
+BUILT_IN = frozenset(
+    {
+        "",
+        "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "networking.k8s.io",
+        "rbac.authorization.k8s.io",
+        "apiextensions.k8s.io",
+        "admissionregistration.k8s.io",
+        "storage.k8s.io",
+        "scheduling.k8s.io",
+        "apiregistration.k8s.io",
+        "source.toolkit.fluxcd.io",
+        "kustomize.toolkit.fluxcd.io",
+        "helm.toolkit.fluxcd.io",
+    }
+)
 """Groups whose resources are named regularly after their kinds; of others the cluster is asked. Source: Kubernetes, API conventions."""
 
 SOURCES = "source.toolkit.fluxcd.io"
@@ -197,11 +211,26 @@ def _released(release: Object, stored: Mapping[tuple[str, str], Object]) -> Iter
         yield Key(group, obj["kind"], place, metadata["name"]), Wanted(obj["apiVersion"], release, obj)
 
 
-CLUSTER_WIDE = frozenset({
-    "Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "IngressClass", "StorageClass", "PriorityClass", "PersistentVolume",
-    "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "APIService",
-    "RuntimeClass", "CSIDriver", "VolumeAttributesClass",
-})  # fmt: skip
+CLUSTER_WIDE = frozenset(
+    {
+        "Namespace",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "IngressClass",
+        "StorageClass",
+        "PriorityClass",
+        "PersistentVolume",
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "APIService",
+        "RuntimeClass",
+        "CSIDriver",
+        "VolumeAttributesClass",
+    }
+)
 """Built-in kinds that are in no namespace: a manifest does not say so."""
 
 

@@ -61,5 +61,8 @@ def _money(price: Price | None, units: int, most: int, note: str, stopped: bool)
         return row
     hour = 0.0 if stopped else price.hour * units
     return row | {
-        "hour": round(hour, 4), "month": round(hour * HOURS, 2), "month_max": round(price.hour * most * HOURS, 2), "priced": f"{price.recorded}T00:00:00Z",
-    }  # fmt: skip
+        "hour": round(hour, 4),
+        "month": round(hour * HOURS, 2),
+        "month_max": round(price.hour * most * HOURS, 2),
+        "priced": f"{price.recorded}T00:00:00Z",
+    }

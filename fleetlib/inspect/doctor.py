@@ -22,8 +22,16 @@ SHARED = ("source", "kustomization", "release")
 """The layers on the control plane that many clusters hang on: their faults are told once, for the object."""
 
 USUAL = {
-    "git": 30, "source": 5, "kustomization": 10, "release": 10, "aso": 30, "arm": 30, "extension": 20, "flux": 20, "workloads": 10,
-}  # fmt: skip
+    "git": 30,
+    "source": 5,
+    "kustomization": 10,
+    "release": 10,
+    "aso": 30,
+    "arm": 30,
+    "extension": 20,
+    "flux": 20,
+    "workloads": 10,
+}
 """Minutes that work in progress usually takes, in the cloud's own time; what lasts longer is a finding."""
 
 
@@ -58,13 +66,20 @@ def _of_the_join(reading: Reading, deep: bool) -> Iterator[Finding]:
 
 
 CONTROL_PLANE = {
-    ("arm", "Missing"): ("there is no control plane: nothing keeps the fleet as Git says", "run 01_create_control_plane, then 02 to 04 again"),
-    ("arm", "Stopped"): (
-        "the control plane is stopped: the clusters go on, but no commit reaches them and nobody mends them", "start it: az aks start",
+    ("arm", "Missing"): (
+        "there is no control plane: nothing keeps the fleet as Git says",
+        "run 01_create_control_plane, then 02 to 04 again",
     ),
-    ("arm", ""): ("the control plane is not as it should be in Azure", "look at its activity log in Azure, then run 01_create_control_plane again"),
+    ("arm", "Stopped"): (
+        "the control plane is stopped: the clusters go on, but no commit reaches them and nobody mends them",
+        "start it: az aks start",
+    ),
+    ("arm", ""): (
+        "the control plane is not as it should be in Azure",
+        "look at its activity log in Azure, then run 01_create_control_plane again",
+    ),
     ("extension", ""): ("the control plane has no working Flux: commits do not arrive", "run 03_bootstrap_flux again"),
-}  # fmt: skip
+}
 """(layer, reason) -> what a fault of the control plane's own cluster means, and its mend; a reason of "" is for all others."""
 
 
@@ -134,9 +149,18 @@ def _finding(reading: Reading, cluster: str, state: State, held: tuple[str, ...]
     if state.status == PROGRESSING:
         meaning += f": for longer than the usual {USUAL[state.layer]} minutes"
     return Finding(
-        state.status, state.layer, cluster, state.target, state.reason, state.message, _sentence(meaning), state.next_step, state.since,
-        tuple(_commands(reading, cluster, state)), held,
-    )  # fmt: skip
+        state.status,
+        state.layer,
+        cluster,
+        state.target,
+        state.reason,
+        state.message,
+        _sentence(meaning),
+        state.next_step,
+        state.since,
+        tuple(_commands(reading, cluster, state)),
+        held,
+    )
 
 
 def _sentence(text: str) -> str:
@@ -208,6 +232,12 @@ def _commands(reading: Reading, cluster: str, state: State) -> Iterator[str]:
     group = p.controlplane_group if cluster == p.controlplane_cluster else p.fleet_group
     for line in LOOK[state.layer]:
         yield line.format(
-            hub="KUBECONFIG=$(fleet kubeconfig --hub)", workload=f"KUBECONFIG=$(fleet kubeconfig {cluster})", cluster=cluster, group=group,
-            kind=kind.lower() or "managedcluster", name=name or cluster, flux=p.flux_namespace, namespace=p.cluster_namespace,
-        )  # fmt: skip
+            hub="KUBECONFIG=$(fleet kubeconfig --hub)",
+            workload=f"KUBECONFIG=$(fleet kubeconfig {cluster})",
+            cluster=cluster,
+            group=group,
+            kind=kind.lower() or "managedcluster",
+            name=name or cluster,
+            flux=p.flux_namespace,
+            namespace=p.cluster_namespace,
+        )

@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
 FILLS = {
-    "broken": "#c2410c", "unreachable": "#3d0a2b", "progressing": "#f0b04a", "stopped": "#8c8f96", "unknown": "#d9dee3", "ok": "#0a5c4a",
-}  # fmt: skip
+    "broken": "#c2410c",
+    "unreachable": "#3d0a2b",
+    "progressing": "#f0b04a",
+    "stopped": "#8c8f96",
+    "unknown": "#d9dee3",
+    "ok": "#0a5c4a",
+}
 """Status -> fill of an area. With each its own sign, `columns.SIGNS`."""
 STEPS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
 """From first to last of something ordered: samples of cividis, made for the colour-blind, ever lighter."""

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from fleetlib.clients.gitops import Chart
+from fleetlib.clients.kube import Kube, Object
 from fleetlib.errors import FleetError, RetryableError
-from fleetlib.gitops import Chart
 from fleetlib.inspect import applied, inside_drift
 from fleetlib.inspect.inside_drift import text
 from fleetlib.inspect.managers import called
 from fleetlib.inspect.reading import Item, Reading, power
 from fleetlib.inspect.rows import Row
-from fleetlib.kube import Kube, Object
 
 ASO_KINDS = ("ManagedCluster", "Extension", "FluxConfiguration")
 CHART = "charts/podinfocluster"
@@ -63,8 +63,14 @@ def _git(reading: Reading) -> Iterator[Row]:
                 fix = "declare it in Git, or delete the object: then ASO deletes what it stands for in Azure"
                 by, since = owner(obj, ("spec",))
                 yield {
-                    "cluster": _cluster(obj), "layer": "aso", "object": f"{kind}/{name}", "kind": "orphan", "by": by, "since": since, "fix": fix,
-                }  # fmt: skip
+                    "cluster": _cluster(obj),
+                    "layer": "aso",
+                    "object": f"{kind}/{name}",
+                    "kind": "orphan",
+                    "by": by,
+                    "since": since,
+                    "fix": fix,
+                }
 
 
 def _rendered(reading: Reading) -> dict[tuple[str, str], Object]:
@@ -102,8 +108,9 @@ def _azure(reading: Reading) -> Iterator[Row]:
             } | _modified(item)
     if "graph" not in reading.unread:
         for kind, layer, known in (
-            ("Extension", "extension", reading.graph.extensions), ("FluxConfiguration", "flux", reading.graph.configurations),
-        ):  # fmt: skip
+            ("Extension", "extension", reading.graph.extensions),
+            ("FluxConfiguration", "flux", reading.graph.configurations),
+        ):
             yield from _in_azure_of(reading, kind, layer, known)
 
 
@@ -123,8 +130,12 @@ def _in_azure_of(reading: Reading, kind: str, layer: str, known: Mapping[str, li
             place = f"-g {reading.session.parameters.fleet_group} -c {fleet[cluster]} -t managedClusters -n {item['name']}"
             fix = f"declare it in the chart, or delete it: {command} {place}"
             yield {
-                "cluster": fleet[cluster], "layer": layer, "object": f"{kind}/{item['name']}", "kind": "orphan", "fix": fix,
-            } | _modified(item)  # fmt: skip
+                "cluster": fleet[cluster],
+                "layer": layer,
+                "object": f"{kind}/{item['name']}",
+                "kind": "orphan",
+                "fix": fix,
+            } | _modified(item)
 
 
 def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Callable[[Item], Item]) -> Iterator[Row]:
@@ -207,9 +218,10 @@ def _inside(reading: Reading) -> Iterator[Row]:
     for name, item in reading.arm.fleet.items():
         if power(item) == "Stopped":
             unread[f"cluster {name}"] = RetryableError(
-                f"the cluster {name} is stopped: what is in it could not be compared", target=name,
+                f"the cluster {name} is stopped: what is in it could not be compared",
+                target=name,
                 fix=f"az aks start -g {group} -n {name}, then compare again",
-            )  # fmt: skip
+            )
     found: dict[str, Inside | FleetError] = reading.also("what Flux has applied", _applied, {})
     for name, told in found.items():
         if isinstance(told, FleetError):

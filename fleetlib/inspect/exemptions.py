@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fleetlib.clients.kube import Object
 from fleetlib.inspect.applied import Key
 from fleetlib.inspect.managed_fields import Raw, lookup
-from fleetlib.kube import Object
 
 
 def exempt(applier: Object, key: Key, obj: Object, path: Raw) -> bool:

@@ -28,10 +28,18 @@ class Finding:
         more = f" It holds back {_several(self.held)}." if self.held else ""
         more += f" The same on {_several(self.same)}." if self.same else ""
         return {
-            "finding": number, "status": self.status, "layer": self.layer, "cluster": self.cluster, "object": self.object,
-            "reason": self.reason or None, "message": self.message or None, "since": self.since, "meaning": self.meaning + more,
-            "look": "\n".join(self.look) or None, "fix": self.fix,
-        }  # fmt: skip
+            "finding": number,
+            "status": self.status,
+            "layer": self.layer,
+            "cluster": self.cluster,
+            "object": self.object,
+            "reason": self.reason or None,
+            "message": self.message or None,
+            "since": self.since,
+            "meaning": self.meaning + more,
+            "look": "\n".join(self.look) or None,
+            "fix": self.fix,
+        }
 
 
 def _several(names: tuple[str, ...]) -> str:

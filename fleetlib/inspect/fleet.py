@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from fleetlib.clients.session import Session, connect
 from fleetlib.inspect import costs, doctor, drift, inside_rows, roles, rows, versions
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.reading import Connected, Reading
 from fleetlib.parameters import Parameters, read_file
-from fleetlib.session import Session, connect
 
 if TYPE_CHECKING:
     from fleetlib.inspect.frames import View
 
 SIDES = {
-    "git": "the fleet's repository", "hub": "the control plane", "arm": "Azure Resource Manager", "graph": "Azure Resource Graph",
-}  # fmt: skip
+    "git": "the fleet's repository",
+    "hub": "the control plane",
+    "arm": "Azure Resource Manager",
+    "graph": "Azure Resource Graph",
+}
 
 
 @contextmanager
@@ -199,9 +202,13 @@ class Fleet:
             raise reading.unread[sides[0]]
         found = list(MAKERS[name](reading, **options))
         return frames.build(
-            TABLES[name], found, source=", ".join(SIDES[side] for side in sides), read=reading.at,
-            unread={side: str(error) for side, error in {**reading.unread, **reading.unread_for.get(name, {})}.items()}, budget=dict(reading.budget),
-        )  # fmt: skip
+            TABLES[name],
+            found,
+            source=", ".join(SIDES[side] for side in sides),
+            read=reading.at,
+            unread={side: str(error) for side, error in {**reading.unread, **reading.unread_for.get(name, {})}.items()},
+            budget=dict(reading.budget),
+        )
 
     def __repr__(self) -> str:
         return f"Fleet({self.session.cloud.name}, {self.session.parameters.fleet_group})"

@@ -17,8 +17,13 @@ import pandas
 from fleetlib.inspect.columns import KIND, SIGNS, STATUS, TABLES, TEXT, TIME, Column, Table, natural
 
 _COLOURS = {
-    "broken": "#9b1c31", "unreachable": "#9b1c31", "progressing": "#1f5f99", "stopped": "#5c5c5c", "unknown": "#5c5c5c", "ok": "#0b6e4f",
-}  # fmt: skip
+    "broken": "#9b1c31",
+    "unreachable": "#9b1c31",
+    "progressing": "#1f5f99",
+    "stopped": "#5c5c5c",
+    "unknown": "#5c5c5c",
+    "ok": "#0b6e4f",
+}
 COLOURS = {status: (colour, SIGNS[status]) for status, colour in _COLOURS.items()}
 """Status -> (colour, sign): legible on white and on dark, and told apart by the sign where colours are not."""
 
@@ -160,9 +165,10 @@ def said(frame: Any, most: int | None = None) -> list[str]:
     read, count = frame.attrs.get("read"), len(frame)
     parts = [
         f"{count} row{'s' * (count != 1)}" + (f", the first {most} shown" if most is not None and count > most else ""),
-        frame.attrs.get("source", ""), f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "",
+        frame.attrs.get("source", ""),
+        f"read {read:%Y-%m-%d %H:%M:%S} UTC" if read else "",
         *(f"{name} left: {left}" for name, left in frame.attrs.get("budget", {}).items()),
-    ]  # fmt: skip
+    ]
     return [part for part in parts if part]
 
 

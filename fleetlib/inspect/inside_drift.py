@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fleetlib.clients.kube import Object
 from fleetlib.inspect import managers
 from fleetlib.inspect.applied import AGENT, Applied, Key, Wanted
 from fleetlib.inspect.exemptions import exempt
 from fleetlib.inspect.managed_fields import Raw, leaves, lookup, shown
 from fleetlib.inspect.rows import Row
-from fleetlib.kube import Object
 
 HIDDEN = "(not shown: a Secret)"
 
@@ -56,9 +56,11 @@ def _by_hand(key: Key, obj: Object, applied: Applied) -> bool:
         str(entry.get("manager")) for entry in metadata.get("managedFields") or () if entry.get("subresource") != "status"
     ]
     return (
-        Key("", "Namespace", "", key.namespace) in applied.wanted and not metadata.get("ownerReferences")
-        and any(map(managers.is_tool, makers)) and not any(maker in managers.APPLIERS for maker in makers)
-    )  # fmt: skip
+        Key("", "Namespace", "", key.namespace) in applied.wanted
+        and not metadata.get("ownerReferences")
+        and any(map(managers.is_tool, makers))
+        and not any(maker in managers.APPLIERS for maker in makers)
+    )
 
 
 def _orphan(key: Key, obj: Object) -> Row:
@@ -67,9 +69,11 @@ def _orphan(key: Key, obj: Object) -> Row:
         key=lambda e: str(e.get("time")),
     )
     return {
-        "kind": "orphan", "by": managers.called(first["manager"]), "since": first.get("time"),
+        "kind": "orphan",
+        "by": managers.called(first["manager"]),
+        "since": first.get("time"),
         "fix": f"declare it in Git, or delete it: kubectl delete {key.kind.lower()} {key.name} -n {key.namespace}",
-    }  # fmt: skip
+    }
 
 
 def _leaves(wanted: Wanted) -> bool:
@@ -139,9 +143,14 @@ def _field(path: Raw, obj: Object, wanted: Wanted, entry: Mapping[str, Any], sai
     if wanted.manifest is None or declared is None or declared != actual:
         manager = str(entry.get("manager") or "")
         yield {
-            "kind": "changed", "field": ".".join(shown(path)), "declared": None if wanted.manifest is None else said(path, declared),
-            "actual": said(path, actual), "by": managers.called(manager), "since": entry.get("time"), "fix": field_fix(wanted, obj, manager),
-        }  # fmt: skip
+            "kind": "changed",
+            "field": ".".join(shown(path)),
+            "declared": None if wanted.manifest is None else said(path, declared),
+            "actual": said(path, actual),
+            "by": managers.called(manager),
+            "since": entry.get("time"),
+            "fix": field_fix(wanted, obj, manager),
+        }
 
 
 def _unowned(obj: Object, wanted: Wanted, owned: set[Raw], told: set[Raw], said: Any) -> Iterator[Row]:
@@ -152,9 +161,12 @@ def _unowned(obj: Object, wanted: Wanted, owned: set[Raw], told: set[Raw], said:
             known = declared is None or path in owned or path in told or name in managers.BOOKKEEPING
             if not known and obj["metadata"].get("managedFields"):
                 yield {
-                    "kind": "changed", "field": ".".join(shown(path)), "declared": said(path, declared),
-                    "actual": said(path, lookup(obj, path)), "fix": field_fix(wanted, obj, managers.UNDONE),
-                }  # fmt: skip
+                    "kind": "changed",
+                    "field": ".".join(shown(path)),
+                    "declared": said(path, declared),
+                    "actual": said(path, lookup(obj, path)),
+                    "fix": field_fix(wanted, obj, managers.UNDONE),
+                }
 
 
 def _openly(path: Raw, value: Any) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from fleetlib.clients.kube import Object
 from fleetlib.inspect import layers
 from fleetlib.inspect.layers import BROKEN, OK, PROGRESSING, UNREACHABLE, Cluster, State
 from fleetlib.inspect.reading import Inside, Reading
 from fleetlib.inspect.rows import SEVERITY, Row, cluster_row, state_columns, unreachable
-from fleetlib.kube import Object
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -30,13 +30,19 @@ def _node(obj: Object) -> Row:
     labels, status = obj["metadata"].get("labels") or {}, obj["status"]
     allocatable = status.get("allocatable") or {}
     return {
-        "node": obj["metadata"]["name"], "pool": labels.get("kubernetes.azure.com/agentpool") or labels.get("agentpool"),
-        **state_columns(_node_state(obj)), "version": status["nodeInfo"]["kubeletVersion"].removeprefix("v"),
-        "image": labels.get("kubernetes.azure.com/node-image-version"), "vm_size": labels.get("node.kubernetes.io/instance-type"),
-        "zone": labels.get("topology.kubernetes.io/zone"), "cpu": quantity(allocatable.get("cpu")),
-        "memory": _gib(allocatable.get("memory")), "pods": int(allocatable.get("pods") or 0),
-        "cordoned": bool(obj["spec"].get("unschedulable")), "created": obj["metadata"]["creationTimestamp"],
-    }  # fmt: skip
+        "node": obj["metadata"]["name"],
+        "pool": labels.get("kubernetes.azure.com/agentpool") or labels.get("agentpool"),
+        **state_columns(_node_state(obj)),
+        "version": status["nodeInfo"]["kubeletVersion"].removeprefix("v"),
+        "image": labels.get("kubernetes.azure.com/node-image-version"),
+        "vm_size": labels.get("node.kubernetes.io/instance-type"),
+        "zone": labels.get("topology.kubernetes.io/zone"),
+        "cpu": quantity(allocatable.get("cpu")),
+        "memory": _gib(allocatable.get("memory")),
+        "pods": int(allocatable.get("pods") or 0),
+        "cordoned": bool(obj["spec"].get("unschedulable")),
+        "created": obj["metadata"]["creationTimestamp"],
+    }
 
 
 def _node_state(obj: Object) -> State:
@@ -61,9 +67,21 @@ def _node_state(obj: Object) -> State:
 
 
 SUFFIXES = {
-    "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
-    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
-}  # fmt: skip
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+    "Pi": 2.0**50,
+}
 
 
 def quantity(text: str | None) -> float | None:
@@ -98,10 +116,15 @@ def _workload(kind: str, obj: Object) -> Row:
     )
     images = [c["image"] for c in obj["spec"]["template"]["spec"]["containers"]]
     return {
-        "namespace": metadata["namespace"], "workload": metadata["name"], "desired": desired, "ready": ready,
-        **state_columns(_workload_state({**obj, "kind": kind}, desired, ready)), "images": ", ".join(images), "applied_by": owner,
+        "namespace": metadata["namespace"],
+        "workload": metadata["name"],
+        "desired": desired,
+        "ready": ready,
+        **state_columns(_workload_state({**obj, "kind": kind}, desired, ready)),
+        "images": ", ".join(images),
+        "applied_by": owner,
         "created": metadata["creationTimestamp"],
-    }  # fmt: skip
+    }
 
 
 APPLIERS = ("helm.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io")
@@ -183,10 +206,18 @@ def _all_workloads(cluster: str, inside: Inside) -> tuple[State, Row]:
     return worst, {"workloads": len(states), "workloads_ready": ready}
 
 
-STUCK = frozenset({
-    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CrashLoopBackOff", "CreateContainerConfigError",
-    "CreateContainerError", "RunContainerError",
-})  # fmt: skip
+STUCK = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
 """Reasons for which a container waits, of which time does not cure. Source: kubelet, `container/sync_result.go` and `images/types.go`."""
 
 
@@ -223,8 +254,13 @@ def _event(obj: Object) -> Row:
     when = obj.get("lastTimestamp") or obj.get("eventTime") or obj.get("firstTimestamp") or obj["metadata"]["creationTimestamp"]
     series = obj.get("series") or {}
     return {
-        "time": series.get("lastObservedTime") or when, "namespace": involved.get("namespace") or obj["metadata"]["namespace"],
-        "kind": involved.get("kind"), "name": involved.get("name"), "type": obj.get("type"), "reason": obj.get("reason"),
-        "message": obj.get("message"), "count": series.get("count") or obj.get("count"),
+        "time": series.get("lastObservedTime") or when,
+        "namespace": involved.get("namespace") or obj["metadata"]["namespace"],
+        "kind": involved.get("kind"),
+        "name": involved.get("name"),
+        "type": obj.get("type"),
+        "reason": obj.get("reason"),
+        "message": obj.get("message"),
+        "count": series.get("count") or obj.get("count"),
         "reporter": (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or None,
-    }  # fmt: skip
+    }

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fleetlib import diagnosis
+from fleetlib.clients.kube import Object, current
 from fleetlib.inspect.reading import Item, Items, Reading
-from fleetlib.kube import Object, current
 
 OK, PROGRESSING, BROKEN, STOPPED, UNKNOWN, UNREACHABLE = "ok", "progressing", "broken", "stopped", "unknown", "unreachable"
 
@@ -151,12 +151,16 @@ class _Shared:
         behind = state.well and reading.git.head and reading.git.head not in revision(repository)
         yield (
             State(
-                "source", PROGRESSING, "Behind", f"the control plane has {short(revision(repository))}, Git {reading.git.head[:8]}",
-                state.since, state.target,
+                "source",
+                PROGRESSING,
+                "Behind",
+                f"the control plane has {short(revision(repository))}, Git {reading.git.head[:8]}",
+                state.since,
+                state.target,
             )
             if behind
             else state
-        )  # fmt: skip
+        )
         for chart, obj in reading.named("OCIRepository").items():
             yield flux_state(reading, "source", obj, f"OCIRepository/{chart}")
 
@@ -343,8 +347,12 @@ def arm_message(properties: Item) -> str:
 
 
 COMPLIANCE = {
-    "Compliant": OK, "Non-Compliant": BROKEN, "Pending": PROGRESSING, "Suspended": STOPPED, "Unknown": UNKNOWN,
-}  # fmt: skip
+    "Compliant": OK,
+    "Non-Compliant": BROKEN,
+    "Pending": PROGRESSING,
+    "Suspended": STOPPED,
+    "Unknown": UNKNOWN,
+}
 """ARM's compliance states of a Flux configuration. Source: Microsoft.KubernetesConfiguration/fluxConfigurations."""
 
 

@@ -34,20 +34,27 @@ CONTROLLERS: Mapping[tuple[str, str], tuple[Path, ...]] = {
         ("metadata", "annotations", "volume.beta.kubernetes.io/storage-provisioner"),
         ("metadata", "annotations", "volume.kubernetes.io/selected-node"),
         ("spec", "volumeName"),
-        ("data", "token"), ("data", "namespace"), ("data", "ca.crt"),  # of a service account's token
+        ("data", "token"),
+        ("data", "namespace"),
+        ("data", "ca.crt"),  # of a service account's token
         ("metadata", "annotations", "kubernetes.io/service-account.uid"),
     ),
     ("kube-scheduler", ""): (("metadata", "annotations", "volume.kubernetes.io/selected-node"),),
     ("clusterrole-aggregation-controller", ""): (("rules",),),
     # cert-manager's injector, under the names of its releases and of its program.
-    **{(name, ""): (
-        ("webhooks", "*", "clientConfig", "caBundle"), ("spec", "conversion"), ("spec", "caBundle"),
-    ) for name in ("cert-manager-cainjector", "cainjector")},
+    **{
+        (name, ""): (
+            ("webhooks", "*", "clientConfig", "caBundle"),
+            ("spec", "conversion"),
+            ("spec", "caBundle"),
+        )
+        for name in ("cert-manager-cainjector", "cainjector")
+    },
     # AKS keeps webhooks away from its own namespaces. Source: Azure/AKS#1771, #4002.
     ("admissionsenforcer", ""): (("webhooks", "*", "namespaceSelector"), ("webhooks", "*", "objectSelector")),
     # ASO fills in what Azure decides; its own objects are compared with Azure.
     ("azureserviceoperator", ""): (("spec",), ("metadata",)),
-}  # fmt: skip
+}
 """Programs that are no hands, each with the fields that are theirs. Anything else they own is told under their name."""
 
 TOOLS = ("kubectl", "helm", "flux", "flux-client-side-apply", "k9s", "Mozilla")
@@ -58,10 +65,15 @@ UNDONE = "kubectl"
 """Flux's kustomize-controller takes over what managers whose names begin so own, and with it removes what Git does not declare; what others
 own besides Git's fields it leaves. Source: fluxcd/kustomize-controller#982, fluxcd/pkg ssa."""
 
-BOOKKEEPING = frozenset({
-    "kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision", "reconcile.fluxcd.io/requestedAt",
-    "reconcile.fluxcd.io/forceAt", "reconcile.fluxcd.io/resetAt",
-})  # fmt: skip
+BOOKKEEPING = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deployment.kubernetes.io/revision",
+        "reconcile.fluxcd.io/requestedAt",
+        "reconcile.fluxcd.io/forceAt",
+        "reconcile.fluxcd.io/resetAt",
+    }
+)
 """Annotations by which tools talk to controllers or to themselves: they say nothing of what is declared."""
 
 

@@ -165,13 +165,15 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
         line(left, height, WIDTH - 90, height, opacity=0.4),
         text(left, height + 16, "each from its own beginning" if apart else f"{begin:%Y-%m-%d %H:%M:%S}", soft=True),
         text(WIDTH - 90, height + 16, f"+ {duration(span)}", anchor="end", soft=True),
-    ]  # fmt: skip
+    ]
     at_it = sum(not parts[-1][3] for _, _, parts in bars)
     entries = [STAGES[layer] for layer in STAGES if any(part[0] == layer and part[3] for _, _, parts in bars for part in parts)]
     shown, bottom = legend(height + 42, [*entries, *([("not finished", UNFINISHED)] if at_it else [])])
     lasted = sorted(_seconds(parts) for _, _, parts in bars)
-    alt = (f"{title} of {len(bars)} clusters, the first begun at {begin:%Y-%m-%d %H:%M:%S}; "
-           f"the median took {duration(lasted[len(lasted) // 2])}, the longest {duration(lasted[-1])}; {at_it} not finished.")  # fmt: skip
+    alt = (
+        f"{title} of {len(bars)} clusters, the first begun at {begin:%Y-%m-%d %H:%M:%S}; "
+        f"the median took {duration(lasted[len(lasted) // 2])}, the longest {duration(lasted[-1])}; {at_it} not finished."
+    )
     return plot("provisioning", title, alt, [*drawn, *shown], bottom + 12)
 
 
@@ -281,7 +283,7 @@ def compliance(history: pandas.DataFrame) -> Plot:
     parts += [
         text(left, height + 20, f"{begin:%Y-%m-%d %H:%M:%S}", soft=True),
         text(right, height + 20, f"+ {duration(span)}" if len(rows) > 1 else "one reading so far", anchor="end", soft=True),
-    ]  # fmt: skip
+    ]
     last = rows.iloc[-1]
     alt = f"{title}: from {int(rows.compliant.iloc[0])} of {int(rows.clusters.iloc[0])} clusters at {begin:%Y-%m-%d %H:%M:%S} "
     alt += f"to {int(last.compliant)} of {int(last.clusters)} after {duration(span)}, in {len(rows)} readings."
@@ -315,9 +317,11 @@ def cost(costs: pandas.DataFrame) -> Plot:
     )
     pairs = [(str(name), row.month, row.most) for name, row in sums.iterrows()]
     said = {
-        str(name): f"{row.month:,.0f}" + (f" of {row.most:,.0f}" if row.most > row.month else "") + (f", {row.unpriced:g} without price" if row.unpriced else "")
+        str(name): f"{row.month:,.0f}"
+        + (f" of {row.most:,.0f}" if row.most > row.month else "")
+        + (f", {row.unpriced:g} without price" if row.unpriced else "")
         for name, row in sums.iterrows()
-    }  # fmt: skip
+    }
     priced = rows.priced.min()
     day = f", recorded from {priced:%Y-%m-%d} on" if priced == priced else ""
     note = f"List prices{day}: nodes and AKS tiers only, for 730 hours. USD."
@@ -326,8 +330,15 @@ def cost(costs: pandas.DataFrame) -> Plot:
 
 
 def _limited(
-    name: str, title: str, unit: str, rows: list[tuple[str, float, float]], said: dict[str, str], now: str, most: str, note: str = ""
-) -> Plot | None:  # fmt: skip
+    name: str,
+    title: str,
+    unit: str,
+    rows: list[tuple[str, float, float]],
+    said: dict[str, str],
+    now: str,
+    most: str,
+    note: str = "",
+) -> Plot | None:
     """Bars inside the outlines of their limits: (label, value, limit)."""
     if not rows:
         return None
@@ -372,18 +383,27 @@ def topology(hub: str, clusters: pandas.DataFrame, sources: pandas.DataFrame | N
     parts: list[str] = []
     for number, (name, kind, status) in enumerate(feeds):
         y = middle + (number - (len(feeds) - 1) / 2) * 52
-        parts += [line(160, y, 184, middle, opacity=0.5), rect(2, y - 17, 158, 34, "currentColor", outline=True), text(10, y - 2, name[:20], bold=True),
-                  text(10, y + 12, f"{SIGNS.get(status, '?')} {FEEDS[kind]}", soft=True)]  # fmt: skip
-    parts += [rect(184, middle - 22, 128, 44, "currentColor", outline=True), text(248, middle - 3, hub[:15], anchor="middle", bold=True),
-              text(248, middle + 13, "hub: Flux, ASO", anchor="middle", soft=True)]  # fmt: skip
+        parts += [
+            line(160, y, 184, middle, opacity=0.5),
+            rect(2, y - 17, 158, 34, "currentColor", outline=True),
+            text(10, y - 2, name[:20], bold=True),
+            text(10, y + 12, f"{SIGNS.get(status, '?')} {FEEDS[kind]}", soft=True),
+        ]
+    parts += [
+        rect(184, middle - 22, 128, 44, "currentColor", outline=True),
+        text(248, middle - 3, hub[:15], anchor="middle", bold=True),
+        text(248, middle + 13, "hub: Flux, ASO", anchor="middle", soft=True),
+    ]
     y = 4.0
     for name, tall in heights.items():
         members = groups[name]
         good = sum(status == "ok" for _, status in members)
         parts += [
-            line(312, middle, 330, y + tall / 2, opacity=0.5), rect(330, y, 388, tall - 8, "currentColor", outline=True),
-            text(338, y + 16, name[:32], bold=True), text(710, y + 16, f"{good} of {len(members)} ok", anchor="end", soft=True),
-        ]  # fmt: skip
+            line(312, middle, 330, y + tall / 2, opacity=0.5),
+            rect(330, y, 388, tall - 8, "currentColor", outline=True),
+            text(338, y + 16, name[:32], bold=True),
+            text(710, y + 16, f"{good} of {len(members)} ok", anchor="end", soft=True),
+        ]
         for position, (cluster, status) in enumerate(members):
             x, top = 338 + position % columns * cell, y + 22 + position // columns * cell
             parts += [rect(x, top, 15, 15, FILLS[status], f"{cluster}: {status}"), _sign(x + 7.5, top + 11.5, status)]

@@ -16,12 +16,12 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from fleetlib import environments
-from fleetlib.azure import rest
+from fleetlib.clients.azure import rest
+from fleetlib.clients.kube import Kube, Object, Objects
+from fleetlib.clients.session import Session
 from fleetlib.environments import Environment
 from fleetlib.errors import FleetError
 from fleetlib.inspect.columns import natural
-from fleetlib.kube import Kube, Object, Objects
-from fleetlib.session import Session
 
 Item = dict[str, Any]
 Items = list[Item]

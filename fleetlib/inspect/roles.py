@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from fleetlib.azure import rest
-from fleetlib.azure.roles import caller_object_id
+from fleetlib.clients.azure import rest
+from fleetlib.clients.azure.roles import caller_object_id
 from fleetlib.inspect.layers import BROKEN, OK
 from fleetlib.inspect.reading import Item, Items, Reading
 from fleetlib.inspect.rows import Row
@@ -80,10 +80,17 @@ def roles(reading: Reading) -> Iterator[Row]:
         yield row
     for scope in missing:
         yield {
-            "assignment": "", "scope": _last(scope), "role": NEEDED, "principal": p.aso_identity, "principal_id": known.aso or None,
-            "principal_type": "ServicePrincipal", "inherited": False, "needed": True, "status": BROKEN,
+            "assignment": "",
+            "scope": _last(scope),
+            "role": NEEDED,
+            "principal": p.aso_identity,
+            "principal_id": known.aso or None,
+            "principal_type": "ServicePrincipal",
+            "inherited": False,
+            "needed": True,
+            "status": BROKEN,
             "message": f"ASO's identity has no {NEEDED} on it: run notebook {'02' if scope.endswith(p.controlplane_group) else '04'} again",
-        }  # fmt: skip
+        }
 
 
 def _row(known: Roles, groups: list[str], item: Item) -> Row:
@@ -92,10 +99,18 @@ def _row(known: Roles, groups: list[str], item: Item) -> Row:
     role = known.roles.get(properties["roleDefinitionId"].rpartition("/")[2].lower(), properties["roleDefinitionId"])
     at = scope.lower() in (group.lower() for group in groups)
     return {
-        "assignment": item["name"], "scope": _last(scope), "role": role, "principal": known.principals.get(principal.lower()),
-        "principal_id": principal, "principal_type": properties.get("principalType"), "inherited": "/resourcegroups/" not in scope.lower(),
-        "needed": at and role == NEEDED and principal.lower() == known.aso.lower(), "status": OK, "created": properties.get("createdOn"), "id": item["id"],
-    }  # fmt: skip
+        "assignment": item["name"],
+        "scope": _last(scope),
+        "role": role,
+        "principal": known.principals.get(principal.lower()),
+        "principal_id": principal,
+        "principal_type": properties.get("principalType"),
+        "inherited": "/resourcegroups/" not in scope.lower(),
+        "needed": at and role == NEEDED and principal.lower() == known.aso.lower(),
+        "status": OK,
+        "created": properties.get("createdOn"),
+        "id": item["id"],
+    }
 
 
 def _last(scope: str) -> str:

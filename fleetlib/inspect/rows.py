@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fleetlib.clients.kube import Object
 from fleetlib.inspect import layers
 from fleetlib.inspect.columns import STATUS
 from fleetlib.inspect.layers import OK, PROGRESSING, STOPPED, Cluster, State, short
 from fleetlib.inspect.reading import Item, Items, Reading
-from fleetlib.kube import Object
 
 Row = dict[str, Any]
 Rows = Iterable[Row]
@@ -32,14 +32,19 @@ def cluster_row(reading: Reading, cluster: Cluster) -> Row:
     known = "hub" not in reading.unread
     aso = cluster.layer("aso")
     return {
-        "cluster": name, "environment": reading.environment_of(name),
-        "declared": None if "git" in reading.unread else environment is not None, "git": reading.git.head[:8] or None,
+        "cluster": name,
+        "environment": reading.environment_of(name),
+        "declared": None if "git" in reading.unread else environment is not None,
+        "git": reading.git.head[:8] or None,
         "source": short(layers.revision(fleet)) if fleet else None,
-        "release": layers.ready(release).get("reason") if release else None, "chart": chart_version(release) if release else None,
+        "release": layers.ready(release).get("reason") if release else None,
+        "chart": chart_version(release) if release else None,
         "aso": None if not known else "Succeeded" if aso.well else aso.reason.replace("Missing", "missing"),
-        **state_columns(first), "first_broken_layer": first.layer or None, "next_step": first.next_step or None,
+        **state_columns(first),
+        "first_broken_layer": first.layer or None,
+        "next_step": first.next_step or None,
         **_azure(reading, name),
-    }  # fmt: skip
+    }
 
 
 def _azure(reading: Reading, name: str) -> Row:
@@ -50,12 +55,16 @@ def _azure(reading: Reading, name: str) -> Row:
         return {"provisioning": "missing", "extension": "missing", "compliance": "missing"}
     properties = item["properties"]
     return {
-        "provisioning": properties.get("provisioningState"), "power": (properties.get("powerState") or {}).get("code"),
+        "provisioning": properties.get("provisioningState"),
+        "power": (properties.get("powerState") or {}).get("code"),
         "version": properties.get("currentKubernetesVersion") or properties.get("kubernetesVersion"),
         "nodes": sum(pool.get("count") or 0 for pool in properties.get("agentPoolProfiles") or []),
-        "location": item["location"], "created": (item.get("systemData") or {}).get("createdAt"), "id": item["id"],
-        "portal": portal(reading, item["id"]), **_flux(reading, name),
-    }  # fmt: skip
+        "location": item["location"],
+        "created": (item.get("systemData") or {}).get("createdAt"),
+        "id": item["id"],
+        "portal": portal(reading, item["id"]),
+        **_flux(reading, name),
+    }
 
 
 def _flux(reading: Reading, name: str) -> Row:
@@ -66,8 +75,9 @@ def _flux(reading: Reading, name: str) -> Row:
     worst: Item = min(configurations, key=lambda p: p.get("complianceState") == "Compliant", default={})
     return {
         "extension": extension["properties"].get("provisioningState") if extension else "missing",
-        "compliance": worst.get("complianceState") or "missing", "revision": short(worst.get("sourceSyncedCommitId") or "") or None,
-    }  # fmt: skip
+        "compliance": worst.get("complianceState") or "missing",
+        "revision": short(worst.get("sourceSyncedCommitId") or "") or None,
+    }
 
 
 def portal(reading: Reading, identifier: str) -> str | None:
@@ -98,14 +108,20 @@ def _environment(reading: Reading, release: str, members: list[tuple[Cluster, Ro
     items = [reading.arm.fleet[cluster.name] for cluster, _ in members if cluster.name in reading.arm.fleet]
     worst = min((c.first for c, _ in members), key=lambda state: SEVERITY[state.status], default=State("", OK))
     return {
-        "environment": release, "declared": declared.count if declared else 0,
+        "environment": release,
+        "declared": declared.count if declared else 0,
         "succeeded": sum(row.get("provisioning") == "Succeeded" for row in rows),
-        "compliant": sum(row.get("compliance") == "Compliant" for row in rows), "broken": sum(row["status"] != OK for row in rows),
-        "nodes": sum(row.get("nodes") or 0 for row in rows), "nodes_max": sum(limit(pool) for item in items for pool in pools_of(item)),
-        "versions": _joined(row.get("version") for row in rows), "locations": _joined(row.get("location") for row in rows),
-        "chart": chart_version(obj) if obj else None, "file": declared.file if declared else None,
-        "release": layers.ready(obj).get("reason") if obj else None, **state_columns(worst),
-    }  # fmt: skip
+        "compliant": sum(row.get("compliance") == "Compliant" for row in rows),
+        "broken": sum(row["status"] != OK for row in rows),
+        "nodes": sum(row.get("nodes") or 0 for row in rows),
+        "nodes_max": sum(limit(pool) for item in items for pool in pools_of(item)),
+        "versions": _joined(row.get("version") for row in rows),
+        "locations": _joined(row.get("location") for row in rows),
+        "chart": chart_version(obj) if obj else None,
+        "file": declared.file if declared else None,
+        "release": layers.ready(obj).get("reason") if obj else None,
+        **state_columns(worst),
+    }
 
 
 SEVERITY = {name: number for number, name in enumerate(STATUS)}
@@ -141,11 +157,20 @@ def _pool(pool: Item) -> Row:
     state = str(pool.get("provisioningState") or "")
     status = STOPPED if power == "Stopped" else layers.ENDED.get(state, PROGRESSING)
     return {
-        "pool": pool["name"], "mode": pool.get("mode"), "vm_size": pool.get("vmSize"), "os": pool.get("osSKU"),
-        "version": pool.get("currentOrchestratorVersion") or pool.get("orchestratorVersion"), "image": pool.get("nodeImageVersion"),
-        "count": pool.get("count"), "min": pool.get("minCount"), "max": pool.get("maxCount"),
-        "autoscaling": bool(pool.get("enableAutoScaling")), "power": power, "provisioning": state or None, "status": status,
-    }  # fmt: skip
+        "pool": pool["name"],
+        "mode": pool.get("mode"),
+        "vm_size": pool.get("vmSize"),
+        "os": pool.get("osSKU"),
+        "version": pool.get("currentOrchestratorVersion") or pool.get("orchestratorVersion"),
+        "image": pool.get("nodeImageVersion"),
+        "count": pool.get("count"),
+        "min": pool.get("minCount"),
+        "max": pool.get("maxCount"),
+        "autoscaling": bool(pool.get("enableAutoScaling")),
+        "power": power,
+        "provisioning": state or None,
+        "status": status,
+    }
 
 
 # --- Flux: the control plane's from its own API, the clusters' from what Azure keeps of them, or from each cluster -----
@@ -208,9 +233,13 @@ def _told(reading: Reading, status: Item, kinds: tuple[str, ...]) -> Row:
     """What a Flux configuration in Azure says of an object inside its cluster."""
     state = layers.told_state(reading, status)
     row: Row = {
-        "namespace": status["namespace"], "name": status["name"], "status": state.status, "reason": state.reason or None,
-        "message": state.message or None, "since": state.since,
-    }  # fmt: skip
+        "namespace": status["namespace"],
+        "name": status["name"],
+        "status": state.status,
+        "reason": state.reason or None,
+        "message": state.message or None,
+        "since": state.since,
+    }
     if kinds == SOURCES:
         row["kind"] = status["kind"]
     if status["kind"] == "HelmRelease":
@@ -226,20 +255,30 @@ def source_row(reading: Reading, kind: str, obj: Object) -> Row:
         (f"{key} {ref[key]}" for key in ("commit", "tag", "semver", "digest", "branch", "name") if ref.get(key)), None
     )
     return {
-        "kind": kind, "url": spec.get("url") or spec.get("bucketName"), "ref": wanted, "revision": layers.revision(obj) or None,
-        "suspended": bool(spec.get("suspend")), "interval": spec.get("interval"), **state_columns(layers.flux_state(reading, "source", obj, "")),
-    }  # fmt: skip
+        "kind": kind,
+        "url": spec.get("url") or spec.get("bucketName"),
+        "ref": wanted,
+        "revision": layers.revision(obj) or None,
+        "suspended": bool(spec.get("suspend")),
+        "interval": spec.get("interval"),
+        **state_columns(layers.flux_state(reading, "source", obj, "")),
+    }
 
 
 def kustomization_row(reading: Reading, _: str, obj: Object) -> Row:
     spec, status = obj["spec"], obj.get("status") or {}
     entries = (status.get("inventory") or {}).get("entries")
     return {
-        "source": f"{spec['sourceRef']['kind']}/{spec['sourceRef']['name']}", "path": spec.get("path"),
-        "depends_on": _dependencies(spec), "revision": status.get("lastAppliedRevision"), "attempted": status.get("lastAttemptedRevision"),
-        "objects": len(entries) if entries is not None else None, "suspended": bool(spec.get("suspend")), "prune": bool(spec.get("prune")),
+        "source": f"{spec['sourceRef']['kind']}/{spec['sourceRef']['name']}",
+        "path": spec.get("path"),
+        "depends_on": _dependencies(spec),
+        "revision": status.get("lastAppliedRevision"),
+        "attempted": status.get("lastAttemptedRevision"),
+        "objects": len(entries) if entries is not None else None,
+        "suspended": bool(spec.get("suspend")),
+        "prune": bool(spec.get("prune")),
         **state_columns(layers.flux_state(reading, "kustomization", obj, "")),
-    }  # fmt: skip
+    }
 
 
 def release_row(reading: Reading, _: str, obj: Object) -> Row:
@@ -247,11 +286,16 @@ def release_row(reading: Reading, _: str, obj: Object) -> Row:
     last = (status.get("history") or [{}])[0]
     wanted = (spec.get("chart") or {}).get("spec", {}).get("chart") or (spec.get("chartRef") or {}).get("name")
     return {
-        "release": f"{last['namespace']}/{last['name']}" if last.get("name") else None, "chart": last.get("chartName") or wanted,
-        "version": last.get("chartVersion"), "revision": last.get("version"), "state": last.get("status"),
-        "failures": status.get("failures"), "suspended": bool(spec.get("suspend")), "depends_on": _dependencies(spec),
+        "release": f"{last['namespace']}/{last['name']}" if last.get("name") else None,
+        "chart": last.get("chartName") or wanted,
+        "version": last.get("chartVersion"),
+        "revision": last.get("version"),
+        "state": last.get("status"),
+        "failures": status.get("failures"),
+        "suspended": bool(spec.get("suspend")),
+        "depends_on": _dependencies(spec),
         **state_columns(layers.flux_state(reading, "release", obj, "")),
-    }  # fmt: skip
+    }
 
 
 def _dependencies(spec: Object) -> str | None:
@@ -268,12 +312,18 @@ def extensions(reading: Reading) -> Iterator[Row]:
             properties = item["properties"]
             name = names.get(cluster, cluster)
             yield {
-                "cluster": name, "environment": reading.environment_of(name), "extension": item["name"],
-                "type": properties.get("extensionType"), "version": properties.get("currentVersion") or properties.get("version"),
+                "cluster": name,
+                "environment": reading.environment_of(name),
+                "extension": item["name"],
+                "type": properties.get("extensionType"),
+                "version": properties.get("currentVersion") or properties.get("version"),
                 "pinned": None if properties.get("autoUpgradeMinorVersion") else properties.get("version"),
-                "auto_upgrade": properties.get("autoUpgradeMinorVersion"), "train": properties.get("releaseTrain"),
-                "provisioning": properties.get("provisioningState"), **state_columns(layers.arm_state("extension", item, "")), "id": item["id"],
-            }  # fmt: skip
+                "auto_upgrade": properties.get("autoUpgradeMinorVersion"),
+                "train": properties.get("releaseTrain"),
+                "provisioning": properties.get("provisioningState"),
+                **state_columns(layers.arm_state("extension", item, "")),
+                "id": item["id"],
+            }
 
 
 def operations(reading: Reading) -> Iterator[Row]:
@@ -291,6 +341,14 @@ def _operation(reading: Reading, kind: str, layer: str, obj: Object) -> Row:
     ended = state.since if state.well else None
     seconds = (layers.parsed(ended) if ended else reading.at) - layers.parsed(started)
     return {
-        "cluster": name, "layer": layer, "environment": reading.environment_of(name), "object": state.target, "started": started,
-        "ended": ended, "seconds": seconds.total_seconds(), "state": state.reason, "status": state.status, "message": state.message or None,
-    }  # fmt: skip
+        "cluster": name,
+        "layer": layer,
+        "environment": reading.environment_of(name),
+        "object": state.target,
+        "started": started,
+        "ended": ended,
+        "seconds": seconds.total_seconds(),
+        "state": state.reason,
+        "status": state.status,
+        "message": state.message or None,
+    }

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from fleetlib.azure import compute
 from fleetlib.change import Check
+from fleetlib.clients.azure import compute
+from fleetlib.clients.kube import Object
 from fleetlib.inspect import layers, versions
 from fleetlib.inspect.finding import Finding
 from fleetlib.inspect.layers import BROKEN
 from fleetlib.inspect.reading import Item, Reading
 from fleetlib.inspect.rows import limit, pools_of
-from fleetlib.kube import Object
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,15 @@ def _trust(reading: Reading) -> Iterator[Finding]:
     for check in reading.also("ASO's identity", read, none):
         if not check.kept:
             yield Finding(
-                BROKEN, "aso", p.controlplane_cluster, f"identity {p.aso_identity}", "PromiseNotKept", f"{check.promise}: {check.evidence}",
-                fix=check.fix, look=look,
-            )  # fmt: skip
+                BROKEN,
+                "aso",
+                p.controlplane_cluster,
+                f"identity {p.aso_identity}",
+                "PromiseNotKept",
+                f"{check.promise}: {check.evidence}",
+                fix=check.fix,
+                look=look,
+            )
 
 
 def _fleet_role(reading: Reading) -> Iterator[Finding]:
@@ -65,9 +71,15 @@ def _fleet_role(reading: Reading) -> Iterator[Finding]:
         if row["needed"] and row["status"] == BROKEN:
             group = p.fleet_group if row["scope"].lower() == p.fleet_group.lower() else p.controlplane_group
             yield Finding(
-                BROKEN, "aso", p.controlplane_cluster, f"role {row['role']} on {group}", "RoleAssignmentMissing", row["message"],
-                fix=row["message"].partition(": ")[2], look=(f"az role assignment list -g {group} -o table",),
-            )  # fmt: skip
+                BROKEN,
+                "aso",
+                p.controlplane_cluster,
+                f"role {row['role']} on {group}",
+                "RoleAssignmentMissing",
+                row["message"],
+                fix=row["message"].partition(": ")[2],
+                look=(f"az role assignment list -g {group} -o table",),
+            )
 
 
 def _principal_type(reading: Reading) -> Iterator[Finding]:
@@ -78,10 +90,14 @@ def _principal_type(reading: Reading) -> Iterator[Finding]:
         properties = item["properties"]
         if properties["principalId"].lower() == known.aso.lower() and properties.get("principalType") != "ServicePrincipal":
             yield Finding(
-                "unknown", "aso", reading.session.parameters.controlplane_cluster, f"role assignment {item['name']}", "PrincipalType",
+                "unknown",
+                "aso",
+                reading.session.parameters.controlplane_cluster,
+                f"role assignment {item['name']}",
+                "PrincipalType",
                 f"principalType is {properties.get('principalType')}",
                 look=(f"az role assignment list --assignee {properties['principalId']} --all",),
-            )  # fmt: skip
+            )
 
 
 _NO_REGION: tuple[dict[str, Any], dict[str, tuple[int, int]]] = ({}, {})
@@ -102,10 +118,14 @@ def _quota(reading: Reading) -> Iterator[Finding]:
         for family, cores, used, most in compute.quotas(growth, sizes, usages):
             if most and used + cores > most:
                 yield Finding(
-                    "unknown", "arm", location, f"quota {family}", "QuotaTooSmallToGrow",
+                    "unknown",
+                    "arm",
+                    location,
+                    f"quota {family}",
+                    "QuotaTooSmallToGrow",
                     f"{used} of {most} vCPUs are used; the autoscalers' limits and one surge node a pool may take {cores} more",
                     look=(f"az vm list-usage -l {location} -o table",),
-                )  # fmt: skip
+                )
 
 
 def _growth(items: Iterable[Item]) -> dict[str, int]:
@@ -121,9 +141,17 @@ def _unsupported(reading: Reading) -> Iterator[Finding]:
     for row in versions.versions(reading, deep=False):
         if row.get("supported") is False:
             yield Finding(
-                "unknown", "arm", row["cluster"], row["component"], "VersionNotSupported", f"{row['version']}: {row['note']}",
-                look=(f"az aks get-upgrades -g {reading.session.parameters.fleet_group} -n {row['cluster']} -o table", "fleet versions"),
-            )  # fmt: skip
+                "unknown",
+                "arm",
+                row["cluster"],
+                row["component"],
+                "VersionNotSupported",
+                f"{row['version']}: {row['note']}",
+                look=(
+                    f"az aks get-upgrades -g {reading.session.parameters.fleet_group} -n {row['cluster']} -o table",
+                    "fleet versions",
+                ),
+            )
 
 
 def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
@@ -134,11 +162,15 @@ def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
         pinned = versions.wanted(reading, name)
         if pinned and _fights(str(channel or "none"), pinned):
             yield Finding(
-                "unknown", "arm", name, f"ManagedCluster/{name}", "AutoUpgradeAndPin",
+                "unknown",
+                "arm",
+                name,
+                f"ManagedCluster/{name}",
+                "AutoUpgradeAndPin",
                 f"upgradeChannel is {channel}, kubernetesVersion is pinned to {pinned}",
                 f"Azure upgrades the cluster, then {who} asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
                 look=(f"az aks show -g {group} -n {name} --query autoUpgradeProfile",),
-            )  # fmt: skip
+            )
 
 
 def _fights(channel: str, pinned: str) -> bool:
@@ -155,11 +187,15 @@ def _budget(reading: Reading) -> Iterator[Finding]:
     if left is not None and left < WRITES_LEFT:
         count = sum(len(reading.hub[kind]) for kind in ("ManagedCluster", "Extension", "FluxConfiguration"))
         yield Finding(
-            "unknown", "arm", reading.session.parameters.controlplane_cluster, "subscription", "WritesNearlyUsedUp",
+            "unknown",
+            "arm",
+            reading.session.parameters.controlplane_cluster,
+            "subscription",
+            "WritesNearlyUsedUp",
             f"{left} writes are left of this caller's budget",
             f"Azure answers 429 when it is used up. ASO writes each of its {count} objects again at every resync.",
             look=("az rest --method get --url /subscriptions?api-version=2022-12-01 --debug 2>&1 | grep ratelimit",),
-        )  # fmt: skip
+        )
 
 
 def _stored_versions(reading: Reading) -> Iterator[Finding]:
@@ -175,10 +211,14 @@ def _stored_versions(reading: Reading) -> Iterator[Finding]:
         older = [version for version in (definition.get("status") or {}).get("storedVersions") or [] if version != storage]
         if older:
             yield Finding(
-                "unknown", "aso", reading.session.parameters.controlplane_cluster, f"CustomResourceDefinition/{name}", "StoredVersions",
+                "unknown",
+                "aso",
+                reading.session.parameters.controlplane_cluster,
+                f"CustomResourceDefinition/{name}",
+                "StoredVersions",
                 f"status.storedVersions has {', '.join(older)} besides {storage}",
                 look=(f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl get crd {name} -o jsonpath='{{.status.storedVersions}}'",),
-            )  # fmt: skip
+            )
 
 
 def _extension_upgraded(reading: Reading) -> Iterator[Finding]:
@@ -195,10 +235,14 @@ def _extension_upgraded(reading: Reading) -> Iterator[Finding]:
     for name, version in ill.items():
         if well and versions.number(version) > max(map(versions.number, well)):
             yield Finding(
-                "unknown", "extension", name, f"{name}/flux", "NewerThanTheOthers",
+                "unknown",
+                "extension",
+                name,
+                f"{name}/flux",
+                "NewerThanTheOthers",
                 f"microsoft.flux is {version} here, {', '.join(sorted(well))} where Flux is well",
                 look=("fleet versions", "fleet extensions"),
-            )  # fmt: skip
+            )
 
 
 HANDS_OFF = {
@@ -227,62 +271,90 @@ def _left_alone(reading: Reading) -> Iterator[Finding]:
             if str(marks.get(mark, "")).lower() == value:
                 space = p.cluster_namespace if LEFT_TO[kind] == "aso" else p.flux_namespace
                 yield Finding(
-                    "stopped", LEFT_TO[kind], p.controlplane_cluster, f"{kind}/{name}", "LeftAlone", f"{mark}: {value}",
+                    "stopped",
+                    LEFT_TO[kind],
+                    p.controlplane_cluster,
+                    f"{kind}/{name}",
+                    "LeftAlone",
+                    f"{mark}: {value}",
                     f"The object says that it is to be left alone: {follows}.",
-                    look=(f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n {space} get {kind.lower()} {name} -o yaml", "fleet drift --shallow"),
-                )  # fmt: skip
+                    look=(
+                        f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n {space} get {kind.lower()} {name} -o yaml",
+                        "fleet drift --shallow",
+                    ),
+                )
 
 
 RULES = {
     "identity": Rule(
         "ASO's identity and the trust in its service account",
         "Entra refuses tokens whose issuer, subject or audience differ: AADSTS70021, 700211, 700213",
-        "ASO cannot sign in to Azure, or may not do there what it should.", "run 02_create_aso_identity again", _trust,
+        "ASO cannot sign in to Azure, or may not do there what it should.",
+        "run 02_create_aso_identity again",
+        _trust,
     ),
     "role": Rule(
-        "A role that ASO needs is missing", "AuthorizationFailed at the first change",
+        "A role that ASO needs is missing",
+        "AuthorizationFailed at the first change",
         "ASO may not create or change anything in this group.",
-        "run 02_create_aso_identity (the control plane's group) or 04_prepare_fleet (the fleet's) again", _fleet_role,
+        "run 02_create_aso_identity (the control plane's group) or 04_prepare_fleet (the fleet's) again",
+        _fleet_role,
     ),
     "principal-type": Rule(
-        "A role assignment without its principal's type", "403 where assignments are under a condition",
+        "A role assignment without its principal's type",
+        "403 where assignments are under a condition",
         "The assignment was written without its principal's type: under a condition on role assignments Azure refuses such a one.",
-        "delete it and run the notebook that gives it again: fleetlib always sends ServicePrincipal", _principal_type,
+        "delete it and run the notebook that gives it again: fleetlib always sends ServicePrincipal",
+        _principal_type,
     ),
     "quota": Rule(
-        "Quota too small for the autoscalers' limits and an upgrade's surge", "nodes are refused when they are needed most",
+        "Quota too small for the autoscalers' limits and an upgrade's surge",
+        "nodes are refused when they are needed most",
         "When the load rises or the clusters are upgraded, nodes will be refused (ErrCode_InsufficientVCPUQuota).",
-        "ask for more quota, or lower nodeCount.max", _quota,
+        "ask for more quota, or lower nodeCount.max",
+        _quota,
     ),
     "version": Rule(
-        "A Kubernetes version that the region no longer offers, or with long-term support only", "nodes and new clusters are refused",
+        "A Kubernetes version that the region no longer offers, or with long-term support only",
+        "nodes and new clusters are refused",
         "It still runs, but new nodes and clusters of this version may be refused, and Azure no longer supports it.",
-        "set kubernetesVersion in the environment's release, one minor version at a time, and commit", _unsupported,
+        "set kubernetesVersion in the environment's release, one minor version at a time, and commit",
+        _unsupported,
     ),
     "channel-and-pin": Rule(
-        "Auto-upgrade together with a pinned version, on the control plane too", "ASO, or notebook 01, and Azure fight over the version",
+        "Auto-upgrade together with a pinned version, on the control plane too",
+        "ASO, or notebook 01, and Azure fight over the version",
         "Azure upgrades the cluster, then ASO asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
-        "have one of the two: `az aks update --auto-upgrade-channel none`, or an empty kubernetesVersion", _channel_and_pin,
+        "have one of the two: `az aks update --auto-upgrade-channel none`, or an empty kubernetesVersion",
+        _channel_and_pin,
     ),
     "budget": Rule(
-        "ARM's budget of writes nearly used up", "ASO is throttled: 429", "Azure answers 429 when it is used up.",
-        "lengthen ASO's resync (azureSyncPeriod in its Helm values), or spread the fleet over subscriptions", _budget,
+        "ARM's budget of writes nearly used up",
+        "ASO is throttled: 429",
+        "Azure answers 429 when it is used up.",
+        "lengthen ASO's resync (azureSyncPeriod in its Helm values), or spread the fleet over subscriptions",
+        _budget,
     ),
     "stored-versions": Rule(
         "A definition of ASO's with stored versions besides the one it stores in",
         "an upgrade of ASO that drops such a version is stuck: the API server refuses it",
         "Objects may still be stored in a version that a later ASO drops: the API server then refuses ASO's new definition.",
-        "before the next upgrade of ASO run asoctl clean crds, which migrates them; then upgrade one minor version at a time", _stored_versions,
+        "before the next upgrade of ASO run asoctl clean crds, which migrates them; then upgrade one minor version at a time",
+        _stored_versions,
     ),
     "extension-upgraded": Rule(
-        "Flux fails where its extension is newer", "an upgrade by Azure broke the agent",
+        "Flux fails where its extension is newer",
+        "an upgrade by Azure broke the agent",
         "Azure has upgraded the extension here, and Flux fails since: the upgrade may be the cause.",
-        "pin it (autoUpgradeMinorVersion: false and a version in the chart), and let a canary environment go first", _extension_upgraded,
+        "pin it (autoUpgradeMinorVersion: false and a version in the chart), and let a canary environment go first",
+        _extension_upgraded,
     ),
     "left-alone": Rule(
-        "An object that tells ASO or Flux to leave it alone", "it is Ready, and no commit reaches it any more",
+        "An object that tells ASO or Flux to leave it alone",
+        "it is Ready, and no commit reaches it any more",
         "The object says that it is to be left alone.",
-        "take the annotation off (kubectl annotate ... NAME-), in Git if it is declared there; `fleet drift` shows what has changed meanwhile", _left_alone,
+        "take the annotation off (kubectl annotate ... NAME-), in Git if it is declared there; `fleet drift` shows what has changed meanwhile",
+        _left_alone,
     ),
-}  # fmt: skip
+}
 """Name -> what is looked for besides the states."""

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fleetlib.azure import rest
+from fleetlib.clients.azure import rest
+from fleetlib.clients.kube import Object
 from fleetlib.environments import SOURCE
 from fleetlib.inspect import layers
 from fleetlib.inspect.reading import Inside, Item, Items, Reading
 from fleetlib.inspect.rows import Row, chart_version, pools_of
-from fleetlib.kube import Object
 
 OFFICIAL, LONG_TERM = "KubernetesOfficial", "AKSLongTermSupport"
 CONTROLLERS = ("source-controller", "kustomize-controller", "helm-controller", "notification-controller")
@@ -99,9 +99,14 @@ def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
         behind = _behind(version, runs)
         note = f"its control plane runs {runs}: upgrade the pool as well" if behind else None
         yield {
-            "component": f"pool/{pool['name']}", "version": version, "declared": asked, "offered": runs, "behind": behind,
-            **(judged if version == runs else _judged(known, version, plan, item["location"])), **({"note": note} if note else {}),
-        }  # fmt: skip
+            "component": f"pool/{pool['name']}",
+            "version": version,
+            "declared": asked,
+            "offered": runs,
+            "behind": behind,
+            **(judged if version == runs else _judged(known, version, plan, item["location"])),
+            **({"note": note} if note else {}),
+        }
 
 
 def wanted(reading: Reading, name: str) -> str | None:
@@ -150,9 +155,13 @@ def _flux(reading: Reading, name: str, controllers: dict[str, str], newest: str 
         pinned = None if properties.get("autoUpgradeMinorVersion") else properties.get("version")
         behind = _behind(version, newest)
         yield {
-            "component": "microsoft.flux", "version": version, "declared": pinned, "offered": newest, "behind": behind,
+            "component": "microsoft.flux",
+            "version": version,
+            "declared": pinned,
+            "offered": newest,
+            "behind": behind,
             "note": "another cluster of the fleet has a newer one" if behind else None,
-        }  # fmt: skip
+        }
         if version in controllers:
             yield {
                 "component": "flux",
@@ -187,8 +196,10 @@ def _controllers(reading: Reading, deep: bool) -> dict[str, str]:
 def _words(inside: Inside) -> str:
     """`source 1.6.2, kustomize 1.6.1, ...` from the tags of their images."""
     tags = {
-        obj["metadata"]["name"]: _tag(obj) for obj in inside.objects.get("Deployment", ()) if obj["metadata"]["namespace"] == "flux-system"
-    }  # fmt: skip
+        obj["metadata"]["name"]: _tag(obj)
+        for obj in inside.objects.get("Deployment", ())
+        if obj["metadata"]["namespace"] == "flux-system"
+    }
     return ", ".join(f"{name.removesuffix('-controller')} {tags[name]}" for name in CONTROLLERS if tags.get(name))
 
 
@@ -228,9 +239,15 @@ def _releases(reading: Reading) -> Iterator[Row]:
                 else None
             )
             yield {
-                "cluster": hub, "environment": release, "component": f"cluster-chart/{release}", "version": installed,
-                "declared": pinned.get("tag") or pinned.get("semver"), "offered": newest, "behind": behind, "note": note,
-            }  # fmt: skip
+                "cluster": hub,
+                "environment": release,
+                "component": f"cluster-chart/{release}",
+                "version": installed,
+                "declared": pinned.get("tag") or pinned.get("semver"),
+                "offered": newest,
+                "behind": behind,
+                "note": note,
+            }
 
 
 def _installed(release: Object) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Event, Thread
 
+from fleetlib.clients.session import Session
 from fleetlib.errors import FleetError
 from fleetlib.inspect.reading import FLUX, HUB
 from fleetlib.progress import Wait
-from fleetlib.session import Session
 
 WATCHED = ("GitRepository", "Kustomization", "HelmRelease", "ManagedCluster", "FluxConfiguration")
 """The kinds through which a change travels on the control plane."""

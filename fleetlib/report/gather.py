@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetlib.clients.session import Session
 from fleetlib.errors import FleetError
+from fleetlib.execution.run import Run
 from fleetlib.inspect import plots
 from fleetlib.inspect.drawing import Plot
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.report import history
 from fleetlib.report.model import Report, Table
-from fleetlib.run import Run
-from fleetlib.session import Session
 
 if TYPE_CHECKING:
     import pandas
@@ -23,8 +23,18 @@ BEFORE_THE_FLEET = ("00", "01", "02", "03", "04", "05")
 """Stages after which there is no fleet to show yet."""
 
 SHOWN = (
-    "clusters", "environments", "pools", "sources", "kustomizations", "releases", "extensions", "versions", "costs", "roles", "operations",
-)  # fmt: skip
+    "clusters",
+    "environments",
+    "pools",
+    "sources",
+    "kustomizations",
+    "releases",
+    "extensions",
+    "versions",
+    "costs",
+    "roles",
+    "operations",
+)
 """The tables of a report, in this order."""
 
 
@@ -77,7 +87,11 @@ def _plots(report: Report, now: Fleet, frames: dict[str, pandas.DataFrame]) -> l
     hub = now.session.parameters.controlplane_cluster
     drawn: list[tuple[str, Callable[[pandas.DataFrame], Plot]]] = [
         ("clusters", lambda frame: plots.topology(hub, frame, frames.get("sources"))),
-        ("clusters", plots.environments), ("operations", plots.provisioning), ("versions", plots.versions), ("pools", plots.nodes),
-        ("costs", plots.cost), ("clusters", lambda _: plots.compliance(history.frame(report))),
-    ]  # fmt: skip
+        ("clusters", plots.environments),
+        ("operations", plots.provisioning),
+        ("versions", plots.versions),
+        ("pools", plots.nodes),
+        ("costs", plots.cost),
+        ("clusters", lambda _: plots.compliance(history.frame(report))),
+    ]
     return [draw(frames[name]) for name, draw in drawn if name in frames]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fleetlib.execution.run import uncoloured
 from fleetlib.report.model import FAULTS, Report, about
-from fleetlib.run import uncoloured
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -78,9 +78,12 @@ def _failure(row: dict[str, Any]) -> tuple[str, str]:
 
 def _suite(root: ElementTree.Element, name: str, cases: list[Case], stamp: str) -> None:
     figures = {
-        "tests": len(cases), "failures": sum(c.failure is not None for c in cases), "errors": 0,
-        "skipped": sum(bool(c.skipped) for c in cases), "time": f"{sum(c.seconds for c in cases):.2f}",
-    }  # fmt: skip
+        "tests": len(cases),
+        "failures": sum(c.failure is not None for c in cases),
+        "errors": 0,
+        "skipped": sum(bool(c.skipped) for c in cases),
+        "time": f"{sum(c.seconds for c in cases):.2f}",
+    }
     attributes = {"name": f"fleet.{name}", "timestamp": stamp, "hostname": "fleet", **{k: str(v) for k, v in figures.items()}}
     suite = ElementTree.SubElement(root, "testsuite", attributes)
     for case in cases:

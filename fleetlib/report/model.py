@@ -7,19 +7,33 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from fleetlib.execution.run import Run
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.drawing import Plot
-from fleetlib.run import Run
 
 if TYPE_CHECKING:
     import pandas
 
 GOOD = frozenset({"Succeeded", "Compliant", "Ready", "Running", "done", "kept", "ok", "deployed"})
 BAD = frozenset({"Failed", "Non-Compliant", "NonCompliant", "missing", "failed", "broken", "error", "unreachable", "Unread"})
-BUSY = frozenset({
-    "Creating", "Updating", "Deleting", "Pending", "Progressing", "Reconciling", "Upgrading", "Unknown", "warning", "progressing", "stopped",
-    "unknown", "Stopped", "Suspended",
-})  # fmt: skip
+BUSY = frozenset(
+    {
+        "Creating",
+        "Updating",
+        "Deleting",
+        "Pending",
+        "Progressing",
+        "Reconciling",
+        "Upgrading",
+        "Unknown",
+        "warning",
+        "progressing",
+        "stopped",
+        "unknown",
+        "Stopped",
+        "Suspended",
+    }
+)
 """Words of Azure, ASO, Flux and this project that say how something is, by what a reader should think of them."""
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from fleetlib.azure import identities, managed_clusters, roles
 from fleetlib.change import Check, Step
-from fleetlib.kube import Object, secret
+from fleetlib.clients.azure import identities, managed_clusters, roles
+from fleetlib.clients.kube import Object, secret
 from fleetlib.stages.stage import Missing, Stage, promise
 
 SUBJECT = "system:serviceaccount:azureserviceoperator-system:azureserviceoperator-default"
@@ -51,9 +51,12 @@ class AsoIdentity(Stage):
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {
-            "identity": self._identity, "role": self._role, "trust": self._trust,
-            "namespace": self._namespace, "secret": self._secret,
-        }  # fmt: skip
+            "identity": self._identity,
+            "role": self._role,
+            "trust": self._trust,
+            "namespace": self._namespace,
+            "secret": self._secret,
+        }
 
     def _identity(self) -> Step:
         p = self.parameters

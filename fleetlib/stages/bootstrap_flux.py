@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fleetlib.azure import flux
 from fleetlib.change import Check, Step
+from fleetlib.clients.azure import flux
+from fleetlib.clients.kube import Object, condition, ready
 from fleetlib.diagnosis import fix_for
-from fleetlib.kube import Object, condition, ready
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.rollout import (
     DEPLOYMENT,
@@ -105,8 +105,10 @@ class BootstrapFlux(Stage):
             for item in self.session.hub.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         }
         for (api_version, kind), plural in (
-            (RESOURCE_GROUP, "resourcegroups"), (MANAGED_CLUSTER, "managedclusters"), (FLUX_CONFIGURATION, "fluxconfigurations"),
-        ):  # fmt: skip
+            (RESOURCE_GROUP, "resourcegroups"),
+            (MANAGED_CLUSTER, "managedclusters"),
+            (FLUX_CONFIGURATION, "fluxconfigurations"),
+        ):
             group = api_version.partition("/")[0]
             found = definitions.get(f"{plural}.{group}")
             fix = f"add {group}/* to crdPattern in flux/controlplane, commit, and run 03_bootstrap_flux again"

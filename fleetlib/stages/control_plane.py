@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fleetlib.azure import groups, managed_clusters
 from fleetlib.change import Check, Step
-from fleetlib.kube import condition
+from fleetlib.clients.azure import groups, managed_clusters
+from fleetlib.clients.kube import condition
 from fleetlib.stages.stage import Stage, promise
 
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from fleetlib import environments
-from fleetlib.azure import managed_clusters
 from fleetlib.change import Check, Step
+from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.kube import condition, ready
 from fleetlib.environments import Environment
-from fleetlib.kube import condition, ready
 from fleetlib.stages.bootstrap_flux import kept
 from fleetlib.stages.publish_chart import PublishChart
 from fleetlib.stages.rollout import (
@@ -67,9 +67,12 @@ class DeployWorkloads(Stage):
         p = self.parameters
         values: dict[str, Any] = {
             "clusterCount": environment.count or self.counts()[environment.release],
-            "location": p.location, "resourceGroup": p.fleet_group, "vmSize": p.cluster_vm_size,
-            "nodeCount.max": p.cluster_max_nodes, "flux.repository": p.workloads_repository,
-        }  # fmt: skip
+            "location": p.location,
+            "resourceGroup": p.fleet_group,
+            "vmSize": p.cluster_vm_size,
+            "nodeCount.max": p.cluster_max_nodes,
+            "flux.repository": p.workloads_repository,
+        }
         if p.kubernetes_version:
             values["kubernetesVersion"] = p.kubernetes_version
         return values

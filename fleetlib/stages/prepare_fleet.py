@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fleetlib.azure import flux, groups, roles
 from fleetlib.change import Check, Step
-from fleetlib.kube import condition
+from fleetlib.clients.azure import flux, groups, roles
+from fleetlib.clients.kube import condition
 from fleetlib.stages.aso_identity import ROLE, AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux, kept
 from fleetlib.stages.rollout import KUSTOMIZATION, RESOURCE_GROUP, await_ready, read_settled

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from fleetlib.azure import compute, managed_clusters, providers, roles
 from fleetlib.change import Check, Step
+from fleetlib.clients.azure import compute, managed_clusters, providers, roles
 from fleetlib.stages.stage import Stage, promise
 
 NEEDED_ACTIONS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetlib.change import Check, Step
-from fleetlib.gitops import Chart, publish
+from fleetlib.clients.gitops import Chart, publish
 from fleetlib.stages.bootstrap_flux import kept
 from fleetlib.stages.prepare_fleet import PrepareFleet
 from fleetlib.stages.rollout import OCI_REPOSITORY, applied, await_ready, read_settled, reconcile_now

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from fleetlib.clients.kube import Kube, Object, condition, current, ready
+from fleetlib.clients.session import Session
 from fleetlib.errors import TimeoutExpired
-from fleetlib.kube import Kube, Object, condition, current, ready
 from fleetlib.progress import waiting
-from fleetlib.session import Session
 from fleetlib.stages.patience import Patience
 
 GIT_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "GitRepository")
@@ -145,7 +145,7 @@ def await_clusters(session: Session, names: Collection[str]) -> None:
 
 def await_compliance(session: Session, names: Collection[str]) -> None:
     """Wait until ARM calls every Flux configuration of these clusters Compliant. ARM offers no watch: it is asked, ever less often."""
-    from fleetlib.azure.providers import pause
+    from fleetlib.clients.azure.providers import pause
 
     left, delay, patience = set(names), 0.1, Patience(session.patience)
     with waiting("clusters compliant", session.timeout) as wait:
@@ -172,7 +172,7 @@ def _lose_patience_with_compliance(patience: Patience, states: dict[str, tuple[s
 
 def compliance(session: Session, cluster: str) -> tuple[str, str]:
     """(complianceState, message) of the Flux configurations of a workload cluster; the worst one's."""
-    from fleetlib.azure import flux
+    from fleetlib.clients.azure import flux
 
     found = flux.list_of(session.azure, session.parameters.fleet_group, cluster)
     if not found:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetlib import environments
-from fleetlib.azure import managed_clusters
 from fleetlib.change import Check, Step, table
+from fleetlib.clients.azure import managed_clusters
 from fleetlib.environments import Environment
 from fleetlib.stages.deploy_workloads import PROD, STAGING, DeployWorkloads
 from fleetlib.stages.stage import Missing, Stage, promise

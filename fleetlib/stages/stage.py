@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from fleetlib.change import CREATE, Change, Check, Checks, Plan, Step
+from fleetlib.clients.session import Session
 from fleetlib.errors import PreflightError, VerificationError
-from fleetlib.session import Session
 
 
 class Missing(Exception):
@@ -105,9 +105,10 @@ class Stage:
         path = os.environ.get("FLEET_RECORD")
         if path:
             record = {
-                "notebook": self.notebook, "changes": [change.row() for change in self.applied if change],
+                "notebook": self.notebook,
+                "changes": [change.row() for change in self.applied if change],
                 "checks": [(c.promise, c.evidence, c.kept, c.fix) for c in checks.checks],
-            }  # fmt: skip
+            }
             Path(path).write_text(json.dumps(record))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fleetlib import environments
-from fleetlib.azure import flux, groups, managed_clusters
 from fleetlib.change import Check, Step
+from fleetlib.clients.azure import flux, groups, managed_clusters
 from fleetlib.errors import FleetError
 from fleetlib.stages.deploy_workloads import DeployWorkloads
 from fleetlib.stages.rollout import HELM_RELEASE, MANAGED_CLUSTER, await_gone, await_ready, follow_commit
@@ -29,9 +29,12 @@ class TearDown(Stage):
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {
-            "clusters": self._clusters, "configuration": self._configuration, "extension": self._extension,
-            "fleet group": self._fleet_group, "control plane": self._controlplane_group,
-        }  # fmt: skip
+            "clusters": self._clusters,
+            "configuration": self._configuration,
+            "extension": self._extension,
+            "fleet group": self._fleet_group,
+            "control plane": self._controlplane_group,
+        }
 
     def inventory(self) -> dict[str, list[str]]:
         """What there is to delete: resource group -> resources. Reads only."""

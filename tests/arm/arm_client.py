@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from harness import OPERATOR_SECRET, World
-
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.wire import Response
+from azuresandbox import directory
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.wire import Response
+from tests.harness import OPERATOR_SECRET, World
 
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 GROUPS = "2021-04-01"
@@ -22,9 +21,11 @@ ROLES = "2022-04-01"
 async def fetch_token(world: World, client: str = OPERATOR_CLIENT_ID, secret: str = OPERATOR_SECRET) -> str:
     """An access token for ARM, by client secret."""
     form = {
-        "grant_type": "client_credentials", "client_id": client, "client_secret": secret,
+        "grant_type": "client_credentials",
+        "client_id": client,
+        "client_secret": secret,
         "scope": "https://management.core.windows.net//.default",
-    }  # fmt: skip
+    }
     answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
     assert answer.status == 200, answer.text
     return str(answer.json()["access_token"])
@@ -85,8 +86,9 @@ class Client:
 
     async def assign(self, scope: str, principal: str, role: str, name: str, **more: str) -> Response:
         properties = {
-            "roleDefinitionId": f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role}", "principalId": principal,
+            "roleDefinitionId": f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role}",
+            "principalId": principal,
             **more,
-        }  # fmt: skip
+        }
         path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
         return await self.call("PUT", path, ROLES, {"properties": properties})

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from harness import OPERATOR_SECRET, World
 
-from fleetlib.sandbox import server
-from fleetlib.sandbox.clock import ScaledClock
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
+from azuresandbox import server
+from azuresandbox.clock import ScaledClock
+from azuresandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
+from tests.harness import OPERATOR_SECRET, World
 
 
 @dataclass

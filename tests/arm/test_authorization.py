@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arm_client import GROUPS, MSI, ROLES, SUBSCRIPTION, Client
-from harness import World
 
-from fleetlib.sandbox.context import OPERATOR_OBJECT_ID, TENANT_ID
+from azuresandbox.context import OPERATOR_OBJECT_ID, TENANT_ID
+from tests.arm.arm_client import GROUPS, MSI, ROLES, SUBSCRIPTION, Client
+from tests.harness import World
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
@@ -48,10 +48,11 @@ def test_without_a_role_every_call_is_refused_in_arms_words(tmp_path: Path) -> N
         group = await operator.group("fleet")
         who = "The client 'aaaaaaaa-0000-4000-8000-000000000001' with object id 'bbbbbbbb-0000-4000-8000-000000000001'"
         assert await stranger.refused("GET", group, GROUPS) == (
-            403, "AuthorizationFailed",
+            403,
+            "AuthorizationFailed",
             f"{who} does not have authorization to perform action 'Microsoft.Resources/subscriptions/resourceGroups/read' over scope "
             f"'{group}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
-        )  # fmt: skip
+        )
         identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/x"
         _, _, message = await stranger.refused("PUT", identity, MSI, {"location": "eastus2"})
         assert f"action 'Microsoft.ManagedIdentity/userAssignedIdentities/write' over scope '{identity}'" in message
@@ -105,9 +106,10 @@ def test_assignments_are_refused_by_code(tmp_path: Path) -> None:
         first = await operator.assign(group, STRANGER, READER, NAME.format(1))
         assert first.json()["properties"]["principalType"] == "ServicePrincipal"
         assert (await error(group, STRANGER, READER, NAME.format(2))) == (
-            409, "RoleAssignmentExists",
+            409,
+            "RoleAssignmentExists",
             f"The role assignment already exists. The ID of the existing role assignment is {NAME.format(1).replace('-', '')}.",
-        )  # fmt: skip
+        )
         assert (await error(group, STRANGER, READER, NAME.format(1)))[1] == "RoleAssignmentExists"
         assert (await error(group, OPERATOR_OBJECT_ID, READER, NAME.format(1)))[1] == "RoleAssignmentUpdateNotPermitted"
         assert (await error(group, STRANGER, STRANGER, NAME.format(2)))[:2] == (404, "RoleDefinitionDoesNotExist")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from arm_coverage import tool
 
-from fleetlib.sandbox import lifecycle
+from azuresandbox import lifecycle
+from tests.arm.arm_coverage import tool
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 
 import jwt
 import pytest
-from arm_client import SUBSCRIPTION
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import (
     CertificateCredential,
@@ -24,22 +23,30 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
-from served import Served, serve
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.arm import records, roles
-from fleetlib.sandbox.arm.authorization import assignments, definitions
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.http import send_json
+from azuresandbox import directory
+from azuresandbox.arm import records, roles
+from azuresandbox.arm.authorization import assignments, definitions
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.http import send_json
+from tests.arm.arm_client import SUBSCRIPTION
+from tests.arm.served import Served, serve
 
 APP, OBJECT = "aaaaaaaa-0000-4000-8000-00000000c0de", "bbbbbbbb-0000-4000-8000-00000000c0de"
 SUBJECT, AUDIENCE = "system:serviceaccount:a:b", "api://AzureADTokenExchange"
 KEY, SIGNER = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
 PASSWORD = "of-a-test"
 VARIABLES = (
-    "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-    "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS",
-)  # fmt: skip
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_TOKEN_CREDENTIALS",
+)
 
 
 def _certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:

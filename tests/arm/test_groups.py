@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from arm_client import GROUPS, MSI, SUBSCRIPTION, Client
-from harness import World
+from tests.arm.arm_client import GROUPS, MSI, SUBSCRIPTION, Client
+from tests.harness import World
 
 PARTS = ("entra", "arm")
 
@@ -24,10 +24,17 @@ def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
     async def test(world: World, client: Client) -> None:
         path = f"{SUBSCRIPTION}/resourcegroups/MyFleet-rg"
         made = await client.call("PUT", path, GROUPS, {"location": "East US 2", "tags": {"env": "dev"}})
-        assert (made.status, made.json()) == (201, {
-            "id": f"{SUBSCRIPTION}/resourceGroups/MyFleet-rg", "name": "MyFleet-rg", "type": "Microsoft.Resources/resourceGroups",
-            "location": "eastus2", "tags": {"env": "dev"}, "properties": {"provisioningState": "Succeeded"},
-        })  # fmt: skip
+        assert (made.status, made.json()) == (
+            201,
+            {
+                "id": f"{SUBSCRIPTION}/resourceGroups/MyFleet-rg",
+                "name": "MyFleet-rg",
+                "type": "Microsoft.Resources/resourceGroups",
+                "location": "eastus2",
+                "tags": {"env": "dev"},
+                "properties": {"provisioningState": "Succeeded"},
+            },
+        )
         again = await client.call("PUT", path.lower(), GROUPS, {"location": "eastus2"})
         assert (again.status, again.json()["name"], again.json()["tags"]) == (200, "MyFleet-rg", {})
         patched = await client.good("PATCH", path, GROUPS, {"tags": {"env": "prod"}})
@@ -61,9 +68,10 @@ def test_groups_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         )
         await client.group("rg", "eastus2")
         assert await client.refused("PUT", path, GROUPS, {"location": "westus"}) == (
-            409, "InvalidResourceGroupLocation",
+            409,
+            "InvalidResourceGroupLocation",
             "Invalid resource group location 'westus'. The Resource group already exists in location 'eastus2'.",
-        )  # fmt: skip
+        )
         assert (await client.refused("GET", path, ""))[:2] == (400, "MissingApiVersionParameter")
         assert (await client.refused("GET", path, "1999-01-01"))[:2] == (400, "InvalidApiVersionParameter")
         other = "/subscriptions/00000000-0000-4000-8000-000000000000/resourcegroups/rg"
@@ -78,8 +86,13 @@ def test_a_group_takes_what_is_in_it_along(tmp_path: Path) -> None:
         await client.register("Microsoft.ManagedIdentity")
         group = await client.group()
         identity = await client.identity(group)
-        await client.assign(identity["id"], identity["properties"]["principalId"], "acdd72a7-3385-48ef-bd42-f606fba81ae7",
-                            "11111111-2222-4333-8444-555555555555", principalType="ServicePrincipal")  # fmt: skip
+        await client.assign(
+            identity["id"],
+            identity["properties"]["principalId"],
+            "acdd72a7-3385-48ef-bd42-f606fba81ae7",
+            "11111111-2222-4333-8444-555555555555",
+            principalType="ServicePrincipal",
+        )
         answer = await client.call("DELETE", group, GROUPS)
         assert answer.status == 202
         assert answer.headers["x-ms-retry-after-ms"] == "20"
@@ -99,10 +112,11 @@ def test_an_unregistered_namespace_is_refused_until_it_is_registered(tmp_path: P
         group = await client.group()
         path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/ident"
         assert await client.refused("PUT", path, MSI, {"location": "eastus2"}) == (
-            409, "MissingSubscriptionRegistration",
+            409,
+            "MissingSubscriptionRegistration",
             "The subscription is not registered to use namespace 'Microsoft.ManagedIdentity'. See https://aka.ms/rps-not-found for "
             "how to register subscriptions.",
-        )  # fmt: skip
+        )
         provider = f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity"
         assert (await client.good("GET", provider, GROUPS))["registrationState"] == "NotRegistered"
         assert (await client.good("POST", provider + "/register", GROUPS))["registrationState"] == "Registering"
@@ -148,9 +162,12 @@ def test_what_is_not_emulated_is_refused_by_name(tmp_path: Path) -> None:
     async def test(world: World, client: Client) -> None:
         group = await client.group()
         for path in (
-            f"{group}/providers/Microsoft.Resources/deployments/d", f"{group}/providers/Microsoft.Network/virtualNetworks/v",
-            "/batch", f"{group}/providers/Microsoft.ResourceGraph/queries/q", f"{SUBSCRIPTION}/tagNames",
-        ):  # fmt: skip
+            f"{group}/providers/Microsoft.Resources/deployments/d",
+            f"{group}/providers/Microsoft.Network/virtualNetworks/v",
+            "/batch",
+            f"{group}/providers/Microsoft.ResourceGraph/queries/q",
+            f"{SUBSCRIPTION}/tagNames",
+        ):
             status, code, message = await client.refused("GET", path, GROUPS)
             assert (status, code) == (501, "NotImplemented"), path
             assert "docs/sandbox.md" in message

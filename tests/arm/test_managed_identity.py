@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arm_client import MSI, Client
-from harness import World
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import TENANT_ID
-from fleetlib.sandbox.wire import Response
+from azuresandbox import directory
+from azuresandbox.context import TENANT_ID
+from azuresandbox.wire import Response
+from tests.arm.arm_client import MSI, Client
+from tests.harness import World
 
 TRUST = {
     "issuer": "https://eastus2.oic.example/t/c/",
@@ -63,10 +63,11 @@ def test_an_identity_is_a_principal_of_the_directory(tmp_path: Path) -> None:
         assert (await client.call("DELETE", path, MSI)).status == 204
         assert directory.get_principal(world.sandbox.store, principal.app_id) is None
         assert (await client.refused("GET", path, MSI)) == (
-            404, "ResourceNotFound",
+            404,
+            "ResourceNotFound",
             "The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/aso' under resource group 'rg' was not found. For more "
             "details please go to https://aka.ms/ARMResourceNotFoundFix",
-        )  # fmt: skip
+        )
         assert (await client.identity(group, "aso"))["properties"]["clientId"] != principal.app_id
 
     in_world(tmp_path, test)
@@ -112,11 +113,15 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         assert (await client.refused("GET", f"{base}/aso/nonsense/x", MSI))[1] == "InvalidResourceType"
         trust = f"{base}/aso/federatedIdentityCredentials"
         assert await client.refused("PUT", f"{trust}/fic", MSI, {}) == (
-            400, "BadRequest", "Federated Identity Credential from HTTP body has empty properties",
-        )  # fmt: skip
+            400,
+            "BadRequest",
+            "Federated Identity Credential from HTTP body has empty properties",
+        )
         assert await client.refused("PUT", f"{trust}/-x", MSI, {"properties": TRUST}) == (
-            400, "BadRequest", "Federated Identity Credential name '-x' is invalid.",
-        )  # fmt: skip
+            400,
+            "BadRequest",
+            "Federated Identity Credential name '-x' is invalid.",
+        )
 
     in_world(tmp_path, test)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleetlib.sandbox.arm import models
+from azuresandbox.arm import models
 
 PROJECT = Path(__file__).parents[2]
 
@@ -14,12 +14,12 @@ PROJECT = Path(__file__).parents[2]
 def test_the_data_file_is_what_the_installed_sdks_say() -> None:
     program = "import runpy; print(runpy.run_path('tools/arm_models.py')['render'](), end='')"
     made = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert made == (PROJECT / "fleetlib/sandbox/arm/data/models.json").read_text(), "run: python tools/arm_models.py"
+    assert made == (PROJECT / "azuresandbox/arm/data/models.json").read_text(), "run: python tools/arm_models.py"
 
 
 def test_the_server_needs_no_sdk() -> None:
     program = (
-        "import sys, fleetlib.sandbox.arm, fleetlib.sandbox.entra; print([m for m in sys.modules if m.startswith('azure')])"
+        "import sys, azuresandbox.arm, azuresandbox.entra; print([m for m in sys.modules if m.partition('.')[0] == 'azure'])"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
@@ -45,5 +45,6 @@ def test_mismatches_are_found_in_depth() -> None:
 def test_names_are_read_without_regard_to_case() -> None:
     given = {"PROPERTIES": {"DNSPrefix": "x", "agentpoolprofiles": [{"VMSize": "y"}]}, "tags": {"Keep": "Me"}}
     assert models.normalized("containerservice.ManagedCluster", given) == {
-        "properties": {"dnsPrefix": "x", "agentPoolProfiles": [{"vmSize": "y"}]}, "tags": {"Keep": "Me"},
-    }  # fmt: skip
+        "properties": {"dnsPrefix": "x", "agentPoolProfiles": [{"vmSize": "y"}]},
+        "tags": {"Keep": "Me"},
+    }

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from arm_client import GROUPS, MSI, SUBSCRIPTION, Client
-from harness import BASE, World
-
-from fleetlib.sandbox.clock import ScaledClock
-from fleetlib.sandbox.store import Store
+from azuresandbox.clock import ScaledClock
+from azuresandbox.store import Store
+from tests.arm.arm_client import GROUPS, MSI, SUBSCRIPTION, Client
+from tests.harness import BASE, World
 
 
 def in_world(tmp_path: Path, test: Callable[[World, Client], Awaitable[None]]) -> None:
@@ -143,9 +142,11 @@ def test_every_answer_carries_arms_headers(tmp_path: Path) -> None:
         refused = await client.call("GET", f"{SUBSCRIPTION}/resourceGroups/x", GROUPS)
         assert refused.headers["x-ms-error-code"] == "ResourceGroupNotFound"
         unread = await world.wire.request(
-            "PUT", world.url(f"{SUBSCRIPTION}/resourcegroups/x?api-version={GROUPS}"),
-            headers={"authorization": f"Bearer {client.token}"}, body=b"{nonsense",
-        )  # fmt: skip
+            "PUT",
+            world.url(f"{SUBSCRIPTION}/resourcegroups/x?api-version={GROUPS}"),
+            headers={"authorization": f"Bearer {client.token}"},
+            body=b"{nonsense",
+        )
         assert (unread.status, unread.json()["error"]["code"]) == (400, "InvalidRequestContent")
 
     in_world(tmp_path, test)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from arm_client import SUBSCRIPTION, Client
-from arm_coverage import Operation, tool
-from harness import World
 
-from fleetlib.sandbox.arm import roles
-from fleetlib.sandbox.context import SUBSCRIPTION_ID
+from azuresandbox.arm import roles
+from azuresandbox.context import SUBSCRIPTION_ID
+from tests.arm.arm_client import SUBSCRIPTION, Client
+from tests.arm.arm_coverage import Operation, tool
+from tests.harness import World
 
 STRANGER = "bbbbbbbb-0000-4000-8000-000000000001"
 NAME = "11111111-2222-4333-8444-000000000001"
@@ -139,19 +139,26 @@ ALLOWED: dict[str, set[str]] = {
     "Azure Kubernetes Service Cluster Admin Role": {*READS_CLUSTERS, "managed_clusters.list_cluster_admin_credentials"},
     "Azure Kubernetes Service Cluster User Role": {*READS_CLUSTERS, "managed_clusters.list_cluster_user_credentials"},
     "Azure Kubernetes Service Cluster Monitoring User": {
-        *READS_CLUSTERS, "managed_clusters.list_cluster_monitoring_user_credentials",
+        *READS_CLUSTERS,
+        "managed_clusters.list_cluster_monitoring_user_credentials",
     },
     "Kubernetes Extension Contributor": EXTENSIONS | READS_ROLES | READS_GROUPS,
     # Data actions are about the clusters' Kubernetes APIs: in ARM they allow nothing.
     "Azure Kubernetes Service RBAC Admin": {
-        "managed_clusters.list_cluster_user_credentials", "subscriptions.get", *READS_ROLES, *READS_GROUPS,
+        "managed_clusters.list_cluster_user_credentials",
+        "subscriptions.get",
+        *READS_ROLES,
+        *READS_GROUPS,
     },
     "Azure Kubernetes Service RBAC Cluster Admin": {
-        "managed_clusters.list_cluster_user_credentials", "subscriptions.get", *READS_ROLES, *READS_GROUPS,
+        "managed_clusters.list_cluster_user_credentials",
+        "subscriptions.get",
+        *READS_ROLES,
+        *READS_GROUPS,
     },
     "Azure Kubernetes Service RBAC Reader": {"subscriptions.get", *READS_ROLES, *READS_GROUPS},
     "Azure Kubernetes Service RBAC Writer": {"subscriptions.get", *READS_ROLES, *READS_GROUPS},
-}  # fmt: skip
+}
 """Role -> what it may do, given at the subscription."""
 
 
@@ -183,8 +190,9 @@ def test_a_caller_reads_its_own_permissions(tmp_path: Path) -> None:
             await operator.assign(group if number else SUBSCRIPTION, STRANGER, role.id, NAME[:-1] + str(number))
         found = (await stranger.good("GET", f"{group}/providers/Microsoft.Authorization/permissions", "2022-04-01"))["value"]
         assert [permission["actions"][0] for permission in found] == [
-            "Microsoft.ManagedIdentity/userAssignedIdentities/*/read", "*/read",
-        ]  # fmt: skip
+            "Microsoft.ManagedIdentity/userAssignedIdentities/*/read",
+            "*/read",
+        ]
         assert set(found[0]) == {"actions", "notActions", "dataActions", "notDataActions"}
 
     in_world(tmp_path, test)
@@ -199,9 +207,10 @@ def test_taking_an_identity_into_use_needs_a_right_on_the_identity(tmp_path: Pat
         await operator.assign(own, STRANGER, contributor.id, NAME)
         cluster = f"{own}/providers/Microsoft.ContainerService/managedClusters/one"
         body = {
-            "location": "eastus2", "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}},
+            "location": "eastus2",
+            "identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}},
             "properties": {"dnsPrefix": "one", "agentPoolProfiles": [{"name": "pool", "mode": "System", "count": 1}]},
-        }  # fmt: skip
+        }
         status, code, message = await stranger.refused("PUT", cluster, "2026-08-01", body)
         assert (status, code) == (403, "LinkedAuthorizationFailed")
         assert "has permission to perform action 'Microsoft.ContainerService/managedClusters/write' on scope" in message

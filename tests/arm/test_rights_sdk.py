@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from arm_client import SUBSCRIPTION
 from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientSecretCredential
 from azure.mgmt.authorization import AuthorizationManagementClient
@@ -15,10 +14,11 @@ from azure.mgmt.containerservice import ContainerServiceClient
 from azure.mgmt.kubernetesconfiguration.fluxconfigurations import KubernetesConfigurationFluxConfigurationsMgmtClient
 from azure.mgmt.msi import ManagedServiceIdentityClient
 from azure.mgmt.resource.resources import ResourceManagementClient
-from served import Served, serve
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox import directory
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from tests.arm.arm_client import SUBSCRIPTION
+from tests.arm.served import Served, serve
 
 APP, OBJECT = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000001"
 SECRET = "of-a-test"
@@ -83,10 +83,11 @@ def refusal(call: Callable[[], Any]) -> tuple[int | None, str | None, str]:
 
 def unauthorized(action: str, scope: str) -> tuple[int, str, str]:
     return (
-        403, "AuthorizationFailed",
+        403,
+        "AuthorizationFailed",
         f"The client '{APP}' with object id '{OBJECT}' does not have authorization to perform action '{action}' over scope '{scope}' or "
         "the scope is invalid. If access was recently granted, please refresh your credentials.",
-    )  # fmt: skip
+    )
 
 
 def test_a_role_is_inherited_downwards_and_ends_with_its_assignment(operator: Clients, application: Clients) -> None:

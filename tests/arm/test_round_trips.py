@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from arm_client import SUBSCRIPTION
 from azure.identity import ClientSecretCredential
 from azure.mgmt.authorization import AuthorizationManagementClient
 from azure.mgmt.msi import ManagedServiceIdentityClient
 from azure.mgmt.resource.resources import ResourceManagementClient
-from served import Served, serve
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
+from tests.arm.arm_client import SUBSCRIPTION
+from tests.arm.served import Served, serve
 
 READER = f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/acdd72a7-3385-48ef-bd42-f606fba81ae7"
 IDENTITIES = f"{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -33,9 +33,16 @@ def client(sandbox: Served) -> Iterator[Callable[[Any], Any]]:
     with ExitStack() as stack:
         where: dict[str, Any] = {"connection_verify": sandbox.ca_file}
         secret = sandbox.environment["AZURE_CLIENT_SECRET"]
-        credential = stack.enter_context(ClientSecretCredential(
-            TENANT_ID, OPERATOR_CLIENT_ID, secret, authority=sandbox.base, disable_instance_discovery=True, **where,
-        ))  # fmt: skip
+        credential = stack.enter_context(
+            ClientSecretCredential(
+                TENANT_ID,
+                OPERATOR_CLIENT_ID,
+                secret,
+                authority=sandbox.base,
+                disable_instance_discovery=True,
+                **where,
+            )
+        )
         where |= {"base_url": sandbox.base, "credential_scopes": [f"{sandbox.base}/.default"]}
         make = lambda kind: stack.enter_context(kind(credential, SUBSCRIPTION_ID, **where))  # noqa: E731
         make(ResourceManagementClient).resource_groups.create_or_update("rg", {"location": "eastus2"})
@@ -54,8 +61,10 @@ def test_a_group(client: Callable[[Any], Any]) -> None:
     made = groups.create_or_update("mine", sent)
     assert (made.location, made.tags, made.managed_by) == ("westeurope", TAGS, "/subscriptions/x/somebody")
     assert (made.id, made.type, made.properties.provisioning_state) == (
-        f"{SUBSCRIPTION}/resourceGroups/mine", "Microsoft.Resources/resourceGroups", "Succeeded",
-    )  # fmt: skip
+        f"{SUBSCRIPTION}/resourceGroups/mine",
+        "Microsoft.Resources/resourceGroups",
+        "Succeeded",
+    )
     assert groups.create_or_update("MINE", made).as_dict() == made.as_dict() == groups.get("Mine").as_dict()
 
 

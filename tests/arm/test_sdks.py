@@ -9,7 +9,6 @@ from typing import Any
 
 import jwt
 import pytest
-from arm_client import SUBSCRIPTION
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.identity import ClientSecretCredential, DefaultAzureCredential, WorkloadIdentityCredential
 from azure.mgmt.authorization import AuthorizationManagementClient
@@ -17,10 +16,11 @@ from azure.mgmt.msi import ManagedServiceIdentityClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 from azure.mgmt.resource.subscriptions import SubscriptionClient
 from cryptography.hazmat.primitives.asymmetric import rsa
-from served import Served, serve
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.http import send_json
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.http import send_json
+from tests.arm.arm_client import SUBSCRIPTION
+from tests.arm.served import Served, serve
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 
@@ -51,10 +51,15 @@ def client(sandbox: Served, credential: Any) -> Iterator[Callable[..., Any]]:
     with ExitStack() as stack:
 
         def make(kind: Any, *arguments: str) -> Any:
-            return stack.enter_context(kind(
-                credential, *arguments, base_url=sandbox.base, credential_scopes=[f"{sandbox.base}/.default"],
-                connection_verify=sandbox.ca_file,
-            ))  # fmt: skip
+            return stack.enter_context(
+                kind(
+                    credential,
+                    *arguments,
+                    base_url=sandbox.base,
+                    credential_scopes=[f"{sandbox.base}/.default"],
+                    connection_verify=sandbox.ca_file,
+                )
+            )
 
         yield make
 
@@ -70,9 +75,13 @@ def test_the_default_credential_signs_in(client: Callable[..., Any], credential:
 
 def test_a_wrong_secret_is_told_in_entras_words(sandbox: Served) -> None:
     wrong = ClientSecretCredential(
-        TENANT_ID, OPERATOR_CLIENT_ID, "wrong", authority=sandbox.base, disable_instance_discovery=True,
+        TENANT_ID,
+        OPERATOR_CLIENT_ID,
+        "wrong",
+        authority=sandbox.base,
+        disable_instance_discovery=True,
         connection_verify=sandbox.ca_file,
-    )  # fmt: skip
+    )
     with wrong, pytest.raises(ClientAuthenticationError, match="AADSTS7000215: Invalid client secret provided"):
         wrong.get_token("https://management.core.windows.net//.default")
 
@@ -141,9 +150,13 @@ def test_workload_identity_signs_in(sandbox: Served, client: Callable[..., Any],
     def sign_in(subject: str) -> str:
         token_file.write_text(jwt.encode({**claims, "sub": subject}, key, "RS256", {"kid": "k"}))
         with WorkloadIdentityCredential(
-            tenant_id=TENANT_ID, client_id=made.client_id, token_file_path=str(token_file), authority=sandbox.base,
-            disable_instance_discovery=True, connection_verify=sandbox.ca_file,
-        ) as workload:  # fmt: skip
+            tenant_id=TENANT_ID,
+            client_id=made.client_id,
+            token_file_path=str(token_file),
+            authority=sandbox.base,
+            disable_instance_discovery=True,
+            connection_verify=sandbox.ca_file,
+        ) as workload:
             return str(workload.get_token("https://management.core.windows.net//.default").token)
 
     found = jwt.decode(sign_in("system:serviceaccount:a:b"), options={"verify_signature": False})

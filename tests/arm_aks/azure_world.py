@@ -27,16 +27,16 @@ from azure.mgmt.kubernetesconfiguration.fluxconfigurations import KubernetesConf
 from cryptography.hazmat.primitives.asymmetric import rsa
 from requests.adapters import BaseAdapter
 
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.arm import access, compute, containerservice, kubernetesconfiguration, operations, records, roles
-from fleetlib.sandbox.arm.records import Resource
-from fleetlib.sandbox.arm.resource_id import ResourceId
-from fleetlib.sandbox.arm.router import Arm
-from fleetlib.sandbox.clock import VirtualClock
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID, Sandbox
-from fleetlib.sandbox.faults import Faults
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Wire
+from azuresandbox import fabric
+from azuresandbox.arm import access, compute, containerservice, kubernetesconfiguration, operations, records, roles
+from azuresandbox.arm.records import Resource
+from azuresandbox.arm.resource_id import ResourceId
+from azuresandbox.arm.router import Arm
+from azuresandbox.clock import VirtualClock
+from azuresandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID, Sandbox
+from azuresandbox.faults import Faults
+from azuresandbox.store import Store
+from azuresandbox.wire import Wire
 
 BASE = "https://127.0.0.1:8443"
 GROUP = "fleet-rg"
@@ -46,13 +46,20 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 def cluster_body(**properties: Any) -> dict[str, Any]:
     """A small workload cluster's PUT, as the seed's chart describes it."""
     pool = {
-        "name": "system", "mode": "System", "vmSize": "standard_d2as_v6", "osType": "Linux", "osSKU": "AzureLinux",
-        "enableAutoScaling": True, "minCount": 1, "maxCount": 3,
-    }  # fmt: skip
+        "name": "system",
+        "mode": "System",
+        "vmSize": "standard_d2as_v6",
+        "osType": "Linux",
+        "osSKU": "AzureLinux",
+        "enableAutoScaling": True,
+        "minCount": 1,
+        "maxCount": 3,
+    }
     return {
-        "location": "East US 2", "identity": {"type": "SystemAssigned"},
+        "location": "East US 2",
+        "identity": {"type": "SystemAssigned"},
         "properties": {"dnsPrefix": "podinfo-prod-0", "agentPoolProfiles": [pool], **properties},
-    }  # fmt: skip
+    }
 
 
 @dataclass
@@ -132,9 +139,13 @@ class Transport(RequestsTransport):  # type: ignore[misc]
 class Credential:
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         claims = {
-            "appid": OPERATOR_CLIENT_ID, "oid": OPERATOR_OBJECT_ID, "tid": TENANT_ID, "exp": 4102444800, "aud": BASE,
+            "appid": OPERATOR_CLIENT_ID,
+            "oid": OPERATOR_OBJECT_ID,
+            "tid": TENANT_ID,
+            "exp": 4102444800,
+            "aud": BASE,
             "iss": f"{BASE}/{TENANT_ID}/",
-        }  # fmt: skip
+        }
         return AccessToken(jwt.encode(claims, KEY, "RS256", headers={"kid": "test"}), int(time.time()) + 3600)
 
 
@@ -158,9 +169,13 @@ class Azure:
 
     def client(self, kind: Any) -> Any:
         return kind(
-            Credential(), SUBSCRIPTION_ID, base_url=BASE, credential_scopes=[BASE + "/.default"], transport=Transport(self),
+            Credential(),
+            SUBSCRIPTION_ID,
+            base_url=BASE,
+            credential_scopes=[BASE + "/.default"],
+            transport=Transport(self),
             retry_total=0,
-        )  # fmt: skip
+        )
 
     @property
     def clusters(self) -> Any:
@@ -198,7 +213,6 @@ def azure(state: Path) -> Iterator[Azure]:
     store, loop = Store(), asyncio.new_event_loop()
     wire = Wire(store)
     sandbox = Sandbox(store, VirtualClock(), Faults(store), wire, BASE, state, "CA PEM", lambda part, text: print(part, text))
-    sandbox.extras["raise"] = True
     arm = resource_manager(sandbox)
     prepare(sandbox)
     plane = DataPlane(sandbox)
@@ -234,7 +248,13 @@ def prepare(sandbox: Sandbox) -> None:
     role = next(role for role in roles.ROLES if role.name == "Owner")
     assignment = f"{scope}/providers/{access.ASSIGNMENTS}/11111111-2222-3333-4444-555555555555"
     document = {
-        "id": assignment, "name": assignment.rpartition("/")[2], "type": access.ASSIGNMENTS,
-        "properties": {"principalId": OPERATOR_OBJECT_ID, "roleDefinitionId": f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{role.id}", "scope": scope},
-    }  # fmt: skip
+        "id": assignment,
+        "name": assignment.rpartition("/")[2],
+        "type": access.ASSIGNMENTS,
+        "properties": {
+            "principalId": OPERATOR_OBJECT_ID,
+            "roleDefinitionId": f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{role.id}",
+            "scope": scope,
+        },
+    }
     records.put(sandbox.store, Resource(ResourceId(assignment), document))

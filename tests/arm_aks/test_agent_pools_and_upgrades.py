@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_world import GROUP, Azure, cluster_body
+
+from tests.arm_aks.azure_world import GROUP, Azure, cluster_body
 
 NAME = "aks"
 
@@ -72,8 +73,10 @@ def test_a_pool_waits_for_its_cluster(azure: Azure) -> None:
 def test_versions_of_a_region(azure: Azure) -> None:
     listed = azure.clusters.list_kubernetes_versions("eastus2").as_dict()["values"]
     assert [(v["version"], v.get("isDefault"), v.get("isPreview")) for v in listed][:3] == [
-        ("1.37", None, True), ("1.36", None, None), ("1.35", True, None),
-    ]  # fmt: skip
+        ("1.37", None, True),
+        ("1.36", None, None),
+        ("1.35", True, None),
+    ]
     assert listed[2]["patchVersions"]["1.35.7"]["upgrades"] == ["1.35.8", "1.36.3", "1.36.4"]
     assert listed[-1]["capabilities"]["supportPlan"] == ["AKSLongTermSupport"]
     assert "1.37" not in [v["version"] for v in azure.clusters.list_kubernetes_versions("westcentralus").as_dict()["values"]]

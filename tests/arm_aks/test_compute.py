@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_world import GROUP, Azure, cluster_body
+
+from tests.arm_aks.azure_world import GROUP, Azure, cluster_body
 
 
 def usage(azure: Azure, location: str = "eastus2") -> dict[str, tuple[int, int]]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.mgmt.kubernetesconfiguration.fluxconfigurations import KubernetesConfigurationFluxConfigurationsMgmtClient
-from azure_world import GROUP, Azure, cluster_body
 
-from fleetlib.sandbox import fabric
+from azuresandbox import fabric
+from tests.arm_aks.azure_world import GROUP, Azure, cluster_body
 
 AT = (GROUP, "Microsoft.ContainerService", "managedClusters", "aks")
 COMMIT = "main@sha1:4f1bdad4d0a54b939a5e3d52c51464f67e474fcf"
@@ -32,10 +32,13 @@ def configuration(**properties: Any) -> dict[str, Any]:
     }
     return {
         "properties": {
-            "namespace": "cluster-config", "sourceKind": "GitRepository", "kustomizations": kustomizations,
-            "gitRepository": {"url": "https://example.org/fleet.git", "repositoryRef": {"branch": "main"}}, **properties,
+            "namespace": "cluster-config",
+            "sourceKind": "GitRepository",
+            "kustomizations": kustomizations,
+            "gitRepository": {"url": "https://example.org/fleet.git", "repositoryRef": {"branch": "main"}},
+            **properties,
         }
-    }  # fmt: skip
+    }
 
 
 def write(azure: Azure, name: str = "cluster-config", **properties: Any) -> Any:
@@ -126,10 +129,18 @@ def test_a_configuration_gets_its_defaults_and_what_the_agent_reports(azure: Azu
     cluster(azure)
     install(azure)
     azure.plane.details = {
-        "complianceState": "Compliant", "sourceSyncedCommitId": COMMIT,
-        "statuses": [{"kind": "GitRepository", "name": "cluster-config", "namespace": "cluster-config", "complianceState": "Compliant",
-                      "statusConditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact"}]}],
-    }  # fmt: skip
+        "complianceState": "Compliant",
+        "sourceSyncedCommitId": COMMIT,
+        "statuses": [
+            {
+                "kind": "GitRepository",
+                "name": "cluster-config",
+                "namespace": "cluster-config",
+                "complianceState": "Compliant",
+                "statusConditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored artifact"}],
+            }
+        ],
+    }
     found = write(azure).properties
     assert (found.provisioning_state, found.compliance_state, found.source_synced_commit_id) == (
         "Succeeded",
@@ -219,7 +230,7 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "url": ({"gitRepository": {"url": "ftp://x", "repositoryRef": {"branch": "main"}}}, "Invalid url"),
     "no reference": ({"gitRepository": {"url": "https://x/y", "repositoryRef": {}}}, "Invalid repositoryRef"),
     "bucket": ({"sourceKind": "Bucket", "bucket": {"url": "https://x", "bucketName": "y"}}, "whose source is a Bucket"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CONFIGURATIONS)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure_world import BASE, GROUP, Azure, cluster_body
 
-from fleetlib.sandbox import directory, fabric
-from fleetlib.sandbox.arm import records
+from azuresandbox import directory, fabric
+from azuresandbox.arm import records
+from tests.arm_aks.azure_world import BASE, GROUP, Azure, cluster_body
 
 NAME = "podinfo-prod-0-aks"
 
@@ -153,8 +153,9 @@ def test_lists_by_group_and_subscription_show_pools(azure: Azure) -> None:
     create(azure, "podinfo-prod-1-aks", dnsPrefix="podinfo-prod-1")
     for found in (azure.clusters.list_by_resource_group(GROUP), azure.clusters.list()):
         assert [(one.name, len(one.properties.agent_pool_profiles)) for one in found] == [
-            ("podinfo-prod-0-aks", 1), ("podinfo-prod-1-aks", 1),
-        ]  # fmt: skip
+            ("podinfo-prod-0-aks", 1),
+            ("podinfo-prod-1-aks", 1),
+        ]
 
 
 def test_the_issuer_is_on_by_default_from_1_34_and_can_be_declined_only_at_first(azure: Azure) -> None:
@@ -174,23 +175,56 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "bad dns prefix": ({"dnsPrefix": "-x"}, "InvalidParameter", "dnsPrefix is invalid"),
     "no dns prefix": ({"dnsPrefix": None}, "InvalidParameter", "dnsPrefix is missing"),
     "no pools": ({"agentPoolProfiles": []}, "InvalidParameter", "agentPoolProfiles is missing"),
-    "no system pool": ({"agentPoolProfiles": [{**POOL, "mode": "User"}]}, "MustDefineAtLeastOneSystemPool", "at least one system pool"),
-    "bad pool name": ({"agentPoolProfiles": [{**POOL, "name": "node-pool"}]}, "InvalidParameter", "agentPoolProfile.name is invalid"),
-    "min over max": ({"agentPoolProfiles": [{**POOL, "minCount": 4}]}, "InvalidParameter", "agentPoolProfile.maxCount is invalid"),
-    "system pool of none": ({"agentPoolProfiles": [{**POOL, "minCount": 0}]}, "InvalidParameter", "agentPoolProfile.minCount is invalid"),
-    "unknown version": ({"kubernetesVersion": "1.28.5"}, "K8sVersionNotSupported", "Version 1.28.5 is not supported in this region"),
-    "LTS only": ({"kubernetesVersion": "1.33"}, "K8sVersionNotSupported", "on version 1.33.12, which is only available for Long-Term"),
+    "no system pool": (
+        {"agentPoolProfiles": [{**POOL, "mode": "User"}]},
+        "MustDefineAtLeastOneSystemPool",
+        "at least one system pool",
+    ),
+    "bad pool name": (
+        {"agentPoolProfiles": [{**POOL, "name": "node-pool"}]},
+        "InvalidParameter",
+        "agentPoolProfile.name is invalid",
+    ),
+    "min over max": (
+        {"agentPoolProfiles": [{**POOL, "minCount": 4}]},
+        "InvalidParameter",
+        "agentPoolProfile.maxCount is invalid",
+    ),
+    "system pool of none": (
+        {"agentPoolProfiles": [{**POOL, "minCount": 0}]},
+        "InvalidParameter",
+        "agentPoolProfile.minCount is invalid",
+    ),
+    "unknown version": (
+        {"kubernetesVersion": "1.28.5"},
+        "K8sVersionNotSupported",
+        "Version 1.28.5 is not supported in this region",
+    ),
+    "LTS only": (
+        {"kubernetesVersion": "1.33"},
+        "K8sVersionNotSupported",
+        "on version 1.33.12, which is only available for Long-Term",
+    ),
     "unknown size": ({"agentPoolProfiles": [{**POOL, "vmSize": "Standard_D2as_v9"}]}, "VMSizeNotSupported", "Standard_D2as_v9"),
-    "tiny system pool": ({"agentPoolProfiles": [{**POOL, "vmSize": "Standard_DS1_v2"}]}, "SystemPoolSkuTooLow", "Standard_DS1_v2"),
-    "pool ahead": ({"agentPoolProfiles": [{**POOL, "orchestratorVersion": "1.36.4"}]}, "NodePoolMcVersionIncompatible", "bigger than"),
+    "tiny system pool": (
+        {"agentPoolProfiles": [{**POOL, "vmSize": "Standard_DS1_v2"}]},
+        "SystemPoolSkuTooLow",
+        "Standard_DS1_v2",
+    ),
+    "pool ahead": (
+        {"agentPoolProfiles": [{**POOL, "orchestratorVersion": "1.36.4"}]},
+        "NodePoolMcVersionIncompatible",
+        "bigger than",
+    ),
     "identity without issuer": (
         {"oidcIssuerProfile": {"enabled": False}, "securityProfile": {"workloadIdentity": {"enabled": True}}},
-        "InvalidParameter", "OIDC issuer is enabled",
+        "InvalidParameter",
+        "OIDC issuer is enabled",
     ),
     "Windows": ({"agentPoolProfiles": [{**POOL, "osType": "Windows", "name": "win"}]}, "NotImplemented", "Windows nodes"),
     "private": ({"apiServerAccessProfile": {"enablePrivateCluster": True}}, "NotImplemented", "private clusters"),
     "add-on": ({"addonProfiles": {"azurepolicy": {"enabled": True}}}, "NotImplemented", "the add-on azurepolicy"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -267,16 +301,31 @@ def test_an_operation_can_be_aborted_and_the_cluster_put_right_afterwards(azure:
 
 def test_a_body_as_azure_service_operator_writes_it_is_read(azure: Azure) -> None:
     body = {
-        "identity": {"delegatedResources": None, "type": "SystemAssigned"}, "location": "westus3", "name": NAME,
+        "identity": {"delegatedResources": None, "type": "SystemAssigned"},
+        "location": "westus3",
+        "name": NAME,
         "properties": {
-            "addonProfiles": None, "dnsPrefix": "aso", "identityProfile": None, "privateLinkResources": None,
-            "agentPoolProfiles": [{
-                "availabilityZones": None, "count": 1, "mode": "System", "name": "ap1", "nodeLabels": {}, "nodeTaints": [],
-                "osType": "Linux", "tags": {}, "virtualMachineNodesStatus": None, "vmSize": "Standard_DS2_v2",
-            }],
+            "addonProfiles": None,
+            "dnsPrefix": "aso",
+            "identityProfile": None,
+            "privateLinkResources": None,
+            "agentPoolProfiles": [
+                {
+                    "availabilityZones": None,
+                    "count": 1,
+                    "mode": "System",
+                    "name": "ap1",
+                    "nodeLabels": {},
+                    "nodeTaints": [],
+                    "osType": "Linux",
+                    "tags": {},
+                    "virtualMachineNodesStatus": None,
+                    "vmSize": "Standard_DS2_v2",
+                }
+            ],
         },
         "tags": {},
-    }  # fmt: skip
+    }
     for _ in range(2):
         found = azure.clusters.begin_create_or_update(GROUP, NAME, body).result().as_dict()["properties"]
         assert (found["provisioningState"], found["agentPoolProfiles"][0]["osSKU"]) == ("Succeeded", "Ubuntu")

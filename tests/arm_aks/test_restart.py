@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from azure_world import BASE, GROUP, Credential, DataPlane, cluster_body, prepare, resource_manager
-
-from fleetlib.sandbox import directory, fabric
-from fleetlib.sandbox.arm import operations
-from fleetlib.sandbox.clock import VirtualClock
-from fleetlib.sandbox.context import SUBSCRIPTION_ID, Sandbox
-from fleetlib.sandbox.faults import Faults
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Wire
+from azuresandbox import directory, fabric
+from azuresandbox.arm import operations
+from azuresandbox.clock import VirtualClock
+from azuresandbox.context import SUBSCRIPTION_ID, Sandbox
+from azuresandbox.faults import Faults
+from azuresandbox.store import Store
+from azuresandbox.wire import Wire
+from tests.arm_aks.azure_world import BASE, GROUP, Credential, DataPlane, cluster_body, prepare, resource_manager
 
 CLUSTER = f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks"
 

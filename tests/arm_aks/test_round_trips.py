@@ -6,19 +6,29 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_world import GROUP, Azure, cluster_body
+
+from tests.arm_aks.azure_world import GROUP, Azure, cluster_body
 
 NAME = "aks"
 POOL = {"name": "system", "mode": "System", "vmSize": "Standard_D2as_v5", "count": 1}
 RICH: dict[str, Any] = {
-    "agentPoolProfiles": [{
-        **POOL, "osDiskSizeGB": 64, "maxPods": 40, "nodeLabels": {"a": "b"}, "nodeTaints": ["x=y:NoSchedule"], "tags": {"t": "1"},
-        "availabilityZones": ["1", "2"], "upgradeSettings": {"maxSurge": "33%"},
-    }],
+    "agentPoolProfiles": [
+        {
+            **POOL,
+            "osDiskSizeGB": 64,
+            "maxPods": 40,
+            "nodeLabels": {"a": "b"},
+            "nodeTaints": ["x=y:NoSchedule"],
+            "tags": {"t": "1"},
+            "availabilityZones": ["1", "2"],
+            "upgradeSettings": {"maxSurge": "33%"},
+        }
+    ],
     "networkProfile": {"podCidr": "10.10.0.0/16", "serviceCidr": "10.20.0.0/16", "dnsServiceIP": "10.20.0.10"},
-    "oidcIssuerProfile": {"enabled": True}, "securityProfile": {"workloadIdentity": {"enabled": True}},
+    "oidcIssuerProfile": {"enabled": True},
+    "securityProfile": {"workloadIdentity": {"enabled": True}},
     "autoUpgradeProfile": {"upgradeChannel": "patch"},
-}  # fmt: skip
+}
 
 
 def put(azure: Azure, body: Any) -> dict[str, Any]:
@@ -89,20 +99,29 @@ def test_an_upgrade_profile_of_nothing_is_not_found(azure: Azure) -> None:
 
 AT = (GROUP, "Microsoft.ContainerService", "managedClusters", NAME)
 EXTENSION: dict[str, Any] = {
-    "extensionType": "microsoft.flux", "autoUpgradeMinorVersion": False, "version": "1.18.2", "releaseTrain": "Stable",
-    "scope": {"cluster": {"releaseNamespace": "flux-system"}}, "configurationSettings": {"helm-controller.enabled": "true"},
-}  # fmt: skip
+    "extensionType": "microsoft.flux",
+    "autoUpgradeMinorVersion": False,
+    "version": "1.18.2",
+    "releaseTrain": "Stable",
+    "scope": {"cluster": {"releaseNamespace": "flux-system"}},
+    "configurationSettings": {"helm-controller.enabled": "true"},
+}
 CONFIGURATION: dict[str, Any] = {
-    "scope": "cluster", "namespace": "cluster-config", "sourceKind": "GitRepository", "suspend": False,
+    "scope": "cluster",
+    "namespace": "cluster-config",
+    "sourceKind": "GitRepository",
+    "suspend": False,
     "gitRepository": {
-        "url": "https://example.org/fleet.git", "repositoryRef": {"branch": "main"}, "syncIntervalInSeconds": 120,
+        "url": "https://example.org/fleet.git",
+        "repositoryRef": {"branch": "main"},
+        "syncIntervalInSeconds": 120,
         "timeoutInSeconds": 90,
     },
     "kustomizations": {
         "infra": {"path": "./infrastructure", "prune": True, "wait": False, "retryIntervalInSeconds": 30},
         "apps": {"path": "./apps", "dependsOn": ["infra"], "postBuild": {"substitute": {"a": "b"}}, "force": True},
     },
-}  # fmt: skip
+}
 READ_ONLY = {"lastModifiedAt", "statusUpdatedAt", "sourceUpdatedAt"}
 
 

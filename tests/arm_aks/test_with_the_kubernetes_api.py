@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from azure_world import cluster_body
-from harness import World
-from test_with_the_rest_of_arm import AKS, CLUSTER, operator, ready
 
-from fleetlib.sandbox import fabric
+from azuresandbox import fabric
+from tests.arm_aks.azure_world import cluster_body
+from tests.arm_aks.test_with_the_rest_of_arm import AKS, CLUSTER, operator, ready
+from tests.harness import World
 
 
 async def nodes(world: World) -> None:

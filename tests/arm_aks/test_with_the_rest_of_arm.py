@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from azure_world import DataPlane, cluster_body
-from harness import OPERATOR_SECRET, World
-
-from fleetlib.sandbox import directory, fabric
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox import directory, fabric
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from tests.arm_aks.azure_world import DataPlane, cluster_body
+from tests.harness import OPERATOR_SECRET, World
 
 SUBSCRIPTION = f"/subscriptions/{SUBSCRIPTION_ID}"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/myfleet-rg"
@@ -84,10 +83,14 @@ def test_a_group_goes_with_its_clusters_their_nodes_groups_and_their_flux(tmp_pa
             extension = {"properties": {"extensionType": "microsoft.flux"}}
             assert (await client.call("PUT", f"{FLUX}/extensions/flux", KUBERNETES_CONFIGURATION, extension))[0] == 201
             await clock.advance(300)
-            configuration = {"properties": {
-                "sourceKind": "GitRepository", "namespace": "cluster-config", "kustomizations": {"apps": {"path": "./apps"}},
-                "gitRepository": {"url": "https://example.org/fleet", "repositoryRef": {"branch": "main"}},
-            }}  # fmt: skip
+            configuration = {
+                "properties": {
+                    "sourceKind": "GitRepository",
+                    "namespace": "cluster-config",
+                    "kustomizations": {"apps": {"path": "./apps"}},
+                    "gitRepository": {"url": "https://example.org/fleet", "repositoryRef": {"branch": "main"}},
+                }
+            }
             await client.call("PUT", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION, configuration)
             await clock.advance(300)
             status, found = await client.call("GET", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION)
@@ -160,11 +163,19 @@ def test_only_who_may_write_clusters_writes_them(tmp_path: Path) -> None:
         async with azure(tmp_path) as client:
             await ready(client)
             store = client.world.sandbox.store
-            stranger = directory.Principal("aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000001", "stranger",
-                                           secret_hash=directory.hash_secret("s3cret"))  # fmt: skip
+            stranger = directory.Principal(
+                "aaaaaaaa-0000-4000-8000-000000000001",
+                "bbbbbbbb-0000-4000-8000-000000000001",
+                "stranger",
+                secret_hash=directory.hash_secret("s3cret"),
+            )
             directory.put_principal(store, stranger)
-            form = {"grant_type": "client_credentials", "client_id": stranger.app_id, "client_secret": "s3cret",
-                    "scope": "https://management.core.windows.net//.default"}  # fmt: skip
+            form = {
+                "grant_type": "client_credentials",
+                "client_id": stranger.app_id,
+                "client_secret": "s3cret",
+                "scope": "https://management.core.windows.net//.default",
+            }
             answer = await client.world.wire.request(
                 "POST", client.world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode()
             )

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arm_client import SUBSCRIPTION, Client
-from azure_world import DataPlane, cluster_body
-from harness import World
-
-from fleetlib.sandbox.arm.resourcegraph.index import LAG
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Response
+from azuresandbox.arm.resourcegraph.index import LAG
+from azuresandbox.store import Store
+from azuresandbox.wire import Response
+from tests.arm.arm_client import SUBSCRIPTION, Client
+from tests.arm_aks.azure_world import DataPlane, cluster_body
+from tests.harness import World
 
 PATH = "/providers/Microsoft.ResourceGraph/resources"
 VERSION, AKS, EXTENSIONS, FLUX = "2024-04-01", "2024-09-01", "2023-05-01", "2023-05-01"
@@ -56,7 +55,7 @@ class Graph:
     async def answer(self, query: str, client: Client | None = None, version: str = VERSION, **body: Any) -> Response:
         return await (client or self.client).call(
             "POST", PATH, version, {"query": query, **body}, content_type="application/json; charset=utf-8"
-        )  # fmt: skip
+        )
 
     async def ask(self, query: str, client: Client | None = None, **body: Any) -> list[Any]:
         """The rows of an answer."""

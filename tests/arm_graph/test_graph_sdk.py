@@ -10,10 +10,10 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientSecretCredential
 from azure.mgmt.resourcegraph import ResourceGraphClient
 from azure.mgmt.resourcegraph.models import QueryRequest, QueryRequestOptions
-from served import Served, serve
 
-from fleetlib.sandbox.arm import records
-from fleetlib.sandbox.context import SUBSCRIPTION_ID
+from azuresandbox.arm import records
+from azuresandbox.context import SUBSCRIPTION_ID
+from tests.arm.served import Served, serve
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,22 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def client(sandbox: Served) -> Iterator[Any]:
     names = sandbox.environment
-    with ClientSecretCredential(
-        names["AZURE_TENANT_ID"], names["AZURE_CLIENT_ID"], names["AZURE_CLIENT_SECRET"], authority=sandbox.base,
-        disable_instance_discovery=True, connection_verify=sandbox.ca_file,
-    ) as credential, ResourceGraphClient(
-        credential, base_url=sandbox.base, credential_scopes=[f"{sandbox.base}/.default"], connection_verify=sandbox.ca_file,
-    ) as found:  # fmt: skip
+    with (
+        ClientSecretCredential(
+            names["AZURE_TENANT_ID"],
+            names["AZURE_CLIENT_ID"],
+            names["AZURE_CLIENT_SECRET"],
+            authority=sandbox.base,
+            disable_instance_discovery=True,
+            connection_verify=sandbox.ca_file,
+        ) as credential,
+        ResourceGraphClient(
+            credential,
+            base_url=sandbox.base,
+            credential_scopes=[f"{sandbox.base}/.default"],
+            connection_verify=sandbox.ca_file,
+        ) as found,
+    ):
         yield found
 
 

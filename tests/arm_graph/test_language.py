@@ -8,20 +8,58 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetlib.sandbox import trees
-from fleetlib.sandbox.arm.resourcegraph import evaluate, syntax
-from fleetlib.sandbox.arm.resourcegraph.evaluate import DYNAMIC, STRING, Json, Row, Table
-from fleetlib.sandbox.arm.resourcegraph.syntax import QueryError
+from azuresandbox import trees
+from azuresandbox.arm.resourcegraph import evaluate, syntax
+from azuresandbox.arm.resourcegraph.evaluate import DYNAMIC, STRING, Json, Row, Table
+from azuresandbox.arm.resourcegraph.syntax import QueryError
 
 texts = st.text(max_size=20)
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 words = st.sampled_from(
     [
-        "resources", "|", "where", "project", "extend", "order by", "take", "top", "summarize", "count()", "by", "==", "=~", "!in~",
-        "has", "(", ")", ",", "'a'", '"b"', "1", "2.5", "name", "properties.x", "['y']", "and", "or", "not(", "tostring(", "asc", "nulls",
-        "-", "project-away", "join", "//", "\n", "@'z'", "[0]", "=", ";", "true",
+        "resources",
+        "|",
+        "where",
+        "project",
+        "extend",
+        "order by",
+        "take",
+        "top",
+        "summarize",
+        "count()",
+        "by",
+        "==",
+        "=~",
+        "!in~",
+        "has",
+        "(",
+        ")",
+        ",",
+        "'a'",
+        '"b"',
+        "1",
+        "2.5",
+        "name",
+        "properties.x",
+        "['y']",
+        "and",
+        "or",
+        "not(",
+        "tostring(",
+        "asc",
+        "nulls",
+        "-",
+        "project-away",
+        "join",
+        "//",
+        "\n",
+        "@'z'",
+        "[0]",
+        "=",
+        ";",
+        "true",
     ]
-)  # fmt: skip
+)
 
 
 def quoted(text: str) -> str:
@@ -117,9 +155,15 @@ def test_sorting_grouping_and_cutting(pairs: list[tuple[str, int]]) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, ""), ("s", "s"), (True, "true"), (3, "3"), (2.5, "2.5"), ({"a": [1, None]}, '{"a":[1,null]}'), ([], "[]"),
+        (None, ""),
+        ("s", "s"),
+        (True, "true"),
+        (3, "3"),
+        (2.5, "2.5"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        ([], "[]"),
     ],
-)  # fmt: skip
+)
 def test_tostring(value: Any, text: str) -> None:
     assert rows("r | project tostring(p.v), e = isempty(p.v), n = isnull(p.v)", {"p": {"v": value}}) == [
         {"p_v": text, "e": text == "", "n": value is None}
@@ -130,9 +174,18 @@ def test_tostring(value: Any, text: str) -> None:
 def test_a_dynamic_value_beside_a_string_is_compared_as_text_and_beside_others_as_what_it_is() -> None:
     document = {"p": {"yes": True, "one": 1, "none": None}}
     for condition, found in {
-        "p.yes == 'true'": True, "p.yes == true": True, "p.yes == 1": False, "p.one == 1": True, "p.one == '1'": True, "p.one == 1.0": True,
-        "p.none == ''": False, "p.none != ''": True, "p.none == p.none": False, "p.one == p['one']": True, "p.none =~ ''": False,
-    }.items():  # fmt: skip
+        "p.yes == 'true'": True,
+        "p.yes == true": True,
+        "p.yes == 1": False,
+        "p.one == 1": True,
+        "p.one == '1'": True,
+        "p.one == 1.0": True,
+        "p.none == ''": False,
+        "p.none != ''": True,
+        "p.none == p.none": False,
+        "p.one == p['one']": True,
+        "p.none =~ ''": False,
+    }.items():
         assert bool(rows(f"r | where {condition}", document)) is found, condition
 
 

@@ -6,13 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from arm_client import SUBSCRIPTION, Client
-from graph_world import GROUP, PATH, Graph, in_graph
-
-from fleetlib.sandbox.arm import roles
-from fleetlib.sandbox.arm.resourcegraph.index import LAG
-from fleetlib.sandbox.context import SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.store import Store
+from azuresandbox.arm import roles
+from azuresandbox.arm.resourcegraph.index import LAG
+from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.store import Store
+from tests.arm.arm_client import SUBSCRIPTION, Client
+from tests.arm_graph.graph_world import GROUP, PATH, Graph, in_graph
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 FLUX = "microsoft.kubernetesconfiguration/fluxconfigurations"
@@ -26,12 +25,28 @@ def test_a_cluster_with_its_flux_objects_in_the_tables_and_columns_of_azure(tmp_
         await graph.later()
         (row,) = await graph.ask("Resources | where type =~ 'Microsoft.ContainerService/managedClusters'")
         assert list(row) == [
-            "id", "name", "type", "tenantId", "kind", "location", "resourceGroup", "subscriptionId", "managedBy", "sku", "plan",
-            "properties", "tags", "identity", "zones", "extendedLocation",
-        ]  # fmt: skip
+            "id",
+            "name",
+            "type",
+            "tenantId",
+            "kind",
+            "location",
+            "resourceGroup",
+            "subscriptionId",
+            "managedBy",
+            "sku",
+            "plan",
+            "properties",
+            "tags",
+            "identity",
+            "zones",
+            "extendedLocation",
+        ]
         assert (row["id"], row["name"], row["type"]) == (
-            graph.cluster_id("aks"), "aks", "microsoft.containerservice/managedclusters",
-        )  # fmt: skip
+            graph.cluster_id("aks"),
+            "aks",
+            "microsoft.containerservice/managedclusters",
+        )
         assert (row["resourceGroup"], row["location"], row["tags"]) == ("fleet-rg", "eastus2", {"env": "Prod"})
         assert (row["subscriptionId"], row["tenantId"]) == (SUBSCRIPTION_ID, TENANT_ID)
         assert row["sku"]["tier"] == "Free" and row["identity"]["type"] == "SystemAssigned" and row["zones"] is None
@@ -76,9 +91,11 @@ def test_operators(tmp_path: Path) -> None:
     async def test(graph: Graph) -> None:
         for name, place in (("one", "eastus2"), ("two", "westeurope"), ("three", "eastus2")):
             await graph.client.good(
-                "PUT", f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}", "2024-11-30",
+                "PUT",
+                f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}",
+                "2024-11-30",
                 {"location": place, "tags": {"a-b": name.upper()}},
-            )  # fmt: skip
+            )
         await graph.later()
 
         async def names(condition: str) -> list[str]:
@@ -117,8 +134,9 @@ def test_operators(tmp_path: Path) -> None:
             {"name": "two", "location": "westeurope"}
         ]
         assert await graph.ask("resources | summarize count() by location | order by count_ desc") == [
-            {"location": "eastus2", "count_": 2}, {"location": "westeurope", "count_": 1},
-        ]  # fmt: skip
+            {"location": "eastus2", "count_": 2},
+            {"location": "westeurope", "count_": 1},
+        ]
         assert await graph.ask(
             "resources | summarize n = count() by tostring(tags['a-b']) | order by ['tags_a-b'] asc | take 1"
         ) == [{"tags_a-b": "ONE", "n": 1}]
@@ -136,8 +154,9 @@ def test_operators(tmp_path: Path) -> None:
         (version,) = await graph.ask("resources | where name == 'one' | project apiVersion")
         assert version == {"apiVersion": "2024-11-30"}
         assert await graph.ask("resources | summarize by location | sort by location asc") == [
-            {"location": "eastus2"}, {"location": "westeurope"},
-        ]  # fmt: skip
+            {"location": "eastus2"},
+            {"location": "westeurope"},
+        ]
 
     in_graph(tmp_path, test)
 
@@ -209,13 +228,23 @@ def test_refusals_name_what_and_where(tmp_path: Path) -> None:
             ("resources | summarize dcount(name)", "InvalidQueryLanguage", "the aggregation 'dcount()'", (1, 22, "dcount")),
             ("let a = 1; resources", "InvalidQueryLanguage", "'let'", (1, 0, "let")),
             ("policyresources | count", "InvalidQueryLanguage", "the table 'policyresources'", (1, 0, "policyresources")),
-            ("resources | where nothing == 'a'", "InvalidQuery", "'where' operator: Failed to resolve column", (1, 18, "nothing")),
+            (
+                "resources | where nothing == 'a'",
+                "InvalidQuery",
+                "'where' operator: Failed to resolve column",
+                (1, 18, "nothing"),
+            ),
             ("resources | project id | where name == 'a'", "InvalidQuery", "named 'name'", (1, 31, "name")),
             ("resources | order by properties.a", "InvalidQuery", "can't be of dynamic type", (1, 21, "properties")),
-            ("resources | summarize count() by properties.a", "InvalidQuery", "grouping by a 'dynamic' type", (1, 33, "properties")),
+            (
+                "resources | summarize count() by properties.a",
+                "InvalidQuery",
+                "grouping by a 'dynamic' type",
+                (1, 33, "properties"),
+            ),
             ("resources | where tostring(name)", "InvalidQuery", "expected 'bool'", (1, 18, "tostring")),
             ("resources | where name.a == 'b'", "InvalidQuery", "has no members", (1, 18, "name")),
-        ):  # fmt: skip
+        ):
             first, detail = await graph.refused(query)
             assert first == {"code": "InvalidQuery", "message": general}
             assert detail["code"] == code and message in detail["message"], (query, detail)
@@ -224,8 +253,9 @@ def test_refusals_name_what_and_where(tmp_path: Path) -> None:
                 assert "docs/sandbox.md" in detail["message"]
         (detail,) = await graph.refused("nonsense | take 1")
         assert detail == {
-            "code": "DisallowedLogicalTableName", "message": "Table nonsense is invalid, unsupported or disallowed.",
-        }  # fmt: skip
+            "code": "DisallowedLogicalTableName",
+            "message": "Table nonsense is invalid, unsupported or disallowed.",
+        }
         assert (await graph.refused(""))[0]["code"] == "InvalidRequest"
 
     in_graph(tmp_path, test)
@@ -383,8 +413,9 @@ def test_a_restarted_sandbox_knows_all(tmp_path: Path) -> None:
 
     async def look(graph: Graph) -> None:
         assert await graph.ask(query) == [
-            {"name": "flux", "properties_complianceState": ""}, {"name": "gitops", "properties_complianceState": "Compliant"},
-        ]  # fmt: skip
+            {"name": "flux", "properties_complianceState": ""},
+            {"name": "gitops", "properties_complianceState": "Compliant"},
+        ]
 
     in_graph(tmp_path, fill, store)
     in_graph(tmp_path, look, store)

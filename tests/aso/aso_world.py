@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from apply_api import ApplyApi, Object
-from arm_client import MSI, SUBSCRIPTION, Client, fetch_token
-from azure_world import DataPlane
 from cryptography.hazmat.primitives.asymmetric import rsa
-from harness import BASE, World
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.http import send_json
-from fleetlib.sandbox.machine.client import KubeClient
-from fleetlib.sandbox.machine.images import aso
-from fleetlib.sandbox.machine.images.aso_azure import TOKEN_FILE
-from fleetlib.sandbox.machine.program import Pod
+from azuresandbox import directory
+from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.http import send_json
+from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.images import aso
+from azuresandbox.machine.images.aso.azure import TOKEN_FILE
+from azuresandbox.machine.node.program import Pod
+from tests.arm.arm_client import MSI, SUBSCRIPTION, Client, fetch_token
+from tests.arm_aks.azure_world import DataPlane
+from tests.flux_kustomize.apply_api import ApplyApi, Object
+from tests.harness import BASE, World
 
 NAMESPACE, SYSTEM = "clusters", "azureserviceoperator-system"
 ISSUER = f"{BASE}/oidc/hub/"
@@ -40,13 +40,14 @@ IMAGE, POD = "mcr.microsoft.com/k8s/azureserviceoperator:v2.13.0", "azureservice
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 POLICY = "serviceoperator.azure.com/reconcile-policy"
 KINDS = {
-    "ResourceGroup": "resources.azure.com/v1api20200601", "ManagedCluster": "containerservice.azure.com/v1api20240901",
+    "ResourceGroup": "resources.azure.com/v1api20200601",
+    "ManagedCluster": "containerservice.azure.com/v1api20240901",
     "ManagedClustersAgentPool": "containerservice.azure.com/v1api20240901",
     "Extension": "kubernetesconfiguration.azure.com/v1api20230501",
     "FluxConfiguration": "kubernetesconfiguration.azure.com/v1api20230501",
     "UserAssignedIdentity": "managedidentity.azure.com/v1api20230131",
     "FederatedIdentityCredential": "managedidentity.azure.com/v1api20230131",
-}  # fmt: skip
+}
 
 
 def group(name: str = "myfleet-rg", policy: str = "skip") -> Object:
@@ -54,12 +55,28 @@ def group(name: str = "myfleet-rg", policy: str = "skip") -> Object:
 
 
 def cluster(name: str = "podinfo-prod-0-aks", **spec: Any) -> Object:
-    pool = {"name": "system", "mode": "System", "vmSize": "Standard_D2as_v6", "osType": "Linux", "osSKU": "AzureLinux",
-            "enableAutoScaling": True, "minCount": 1, "maxCount": 3}  # fmt: skip
-    return thing("ManagedCluster", name, {
-        "location": "eastus2", "owner": {"name": "myfleet-rg"}, "dnsPrefix": name, "identity": {"type": "SystemAssigned"},
-        "agentPoolProfiles": [pool], **spec,
-    })  # fmt: skip
+    pool = {
+        "name": "system",
+        "mode": "System",
+        "vmSize": "Standard_D2as_v6",
+        "osType": "Linux",
+        "osSKU": "AzureLinux",
+        "enableAutoScaling": True,
+        "minCount": 1,
+        "maxCount": 3,
+    }
+    return thing(
+        "ManagedCluster",
+        name,
+        {
+            "location": "eastus2",
+            "owner": {"name": "myfleet-rg"},
+            "dnsPrefix": name,
+            "identity": {"type": "SystemAssigned"},
+            "agentPoolProfiles": [pool],
+            **spec,
+        },
+    )
 
 
 def owned(kind: str, name: str, spec: Object, owner: str = "podinfo-prod-0-aks") -> Object:
@@ -72,11 +89,18 @@ def extension() -> Object:
 
 
 def configuration() -> Object:
-    return owned("FluxConfiguration", "prod-0-config", {
-        "azureName": "cluster-config", "namespace": "cluster-config", "scope": "cluster", "sourceKind": "GitRepository",
-        "gitRepository": {"url": "https://github.com/contoso/aks-fleet-workloads", "repositoryRef": {"branch": "main"}},
-        "kustomizations": {"infra": {"path": "./infrastructure", "prune": True}},
-    })  # fmt: skip
+    return owned(
+        "FluxConfiguration",
+        "prod-0-config",
+        {
+            "azureName": "cluster-config",
+            "namespace": "cluster-config",
+            "scope": "cluster",
+            "sourceKind": "GitRepository",
+            "gitRepository": {"url": "https://github.com/contoso/aks-fleet-workloads", "repositoryRef": {"branch": "main"}},
+            "kustomizations": {"infra": {"path": "./infrastructure", "prune": True}},
+        },
+    )
 
 
 def thing(kind: str, name: str, spec: Object, **annotations: str) -> Object:
@@ -123,10 +147,25 @@ class Fleet:
     def pod(self, pattern: str, image: str, name: str) -> Pod:
         kube = KubeClient(self.world.wire, f"{BASE}/clusters/hub", "token")
         return Pod(
-            "hub", SYSTEM, name, "manager", image, "node-0", "azureserviceoperator-default", {}, {}, [],
-             [f"--crd-pattern={pattern}", "--enable-leader-election"], self.env, TokenFile(self._claims), kube, self.world.wire,
-            self.world.clock, self.log.append, self.is_ready.append,
-        )  # fmt: skip
+            "hub",
+            SYSTEM,
+            name,
+            "manager",
+            image,
+            "node-0",
+            "azureserviceoperator-default",
+            {},
+            {},
+            [],
+            [f"--crd-pattern={pattern}", "--enable-leader-election"],
+            self.env,
+            TokenFile(self._claims),
+            kube,
+            self.world.wire,
+            self.world.clock,
+            self.log.append,
+            self.is_ready.append,
+        )
 
     async def start(self, pattern: str = PATTERN, image: str = IMAGE, name: str = POD) -> None:
         """Run the container until it is ready or gone."""
@@ -201,9 +240,12 @@ class Fleet:
     async def allow(self, scope: str) -> None:
         """ASO's identity becomes Contributor there."""
         answer = await self.arm.assign(
-            scope, self.identity["properties"]["principalId"], CONTRIBUTOR, "00000000-0000-4000-8000-000000000001",
+            scope,
+            self.identity["properties"]["principalId"],
+            CONTRIBUTOR,
+            "00000000-0000-4000-8000-000000000001",
             principalType="ServicePrincipal",
-        )  # fmt: skip
+        )
         assert answer.status in (200, 201), answer.text
 
     async def cluster_in_azure(self, name: str = "podinfo-prod-0-aks") -> Any:
@@ -230,9 +272,12 @@ async def fleet(state: Path, *, trusted: bool = True, allowed: bool = True) -> A
         identity = await arm.identity(home, "aso-controlplane-identity")
         await world.clock.advance(120)
         env = {
-            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID, "AZURE_TENANT_ID": TENANT_ID, "USE_WORKLOAD_IDENTITY_AUTH": "true",
-            "AZURE_CLIENT_ID": identity["properties"]["clientId"], "POD_NAMESPACE": SYSTEM,
-        }  # fmt: skip
+            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID,
+            "AZURE_TENANT_ID": TENANT_ID,
+            "USE_WORKLOAD_IDENTITY_AUTH": "true",
+            "AZURE_CLIENT_ID": identity["properties"]["clientId"],
+            "POD_NAMESPACE": SYSTEM,
+        }
         found = Fleet(world, api, arm, plane, identity, group_id, env, {})
         if trusted:
             await found.trust()

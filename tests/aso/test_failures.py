@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, extension, group, owned, run, thing
 
 from fleetlib.diagnosis import explain
+from tests.aso.aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, extension, group, owned, run, thing
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 NAME = "podinfo-prod-0-aks"
@@ -132,12 +132,18 @@ def test_a_busy_cluster_is_left_alone(tmp_path: Path) -> None:
         pool = {"owner": {"name": NAME}, "count": 1, "vmSize": "Standard_D2as_v6", "mode": "User", "osType": "Linux"}
         await fleet.create(thing("ManagedClustersAgentPool", "more", pool))
         assert fleet.ready("ManagedClustersAgentPool", "more") == (
-            "False", "Warning", "ReconciliationBlocked", f'Managed cluster "{NAME}" is in provisioning state "Stopping"'
-        )  # fmt: skip
+            "False",
+            "Warning",
+            "ReconciliationBlocked",
+            f'Managed cluster "{NAME}" is in provisioning state "Stopping"',
+        )
         await fleet.edit("ManagedCluster", NAME, {"tags": {"a": "b"}})
         assert fleet.ready("ManagedCluster", NAME) == (
-            "False", "Warning", "ReconciliationBlocked", 'Managed cluster is in provisioning state "Stopping"'
-        )  # fmt: skip
+            "False",
+            "Warning",
+            "ReconciliationBlocked",
+            'Managed cluster is in provisioning state "Stopping"',
+        )
 
     run(test, tmp_path)
 
@@ -188,7 +194,7 @@ def test_two_configurations_with_one_name_meet_in_azure(tmp_path: Path) -> None:
 
 def test_a_configuration_without_the_extension(tmp_path: Path) -> None:
     async def test(fleet: Fleet) -> None:
-        from aso_world import configuration
+        from tests.aso.aso_world import configuration
 
         await fleet.start()
         await fleet.create(group(), cluster(), configuration())
@@ -208,10 +214,13 @@ def test_a_foreign_operators_object_is_left_alone(tmp_path: Path) -> None:
         marked = group()
         marked["metadata"]["annotations"]["serviceoperator.azure.com/operator-namespace"] = "elsewhere"
         await fleet.create(marked)
-        assert fleet.events("myfleet-rg") == [(
-            "Warning", "Overlap",
-            'Operators in "azureserviceoperator-system" and "elsewhere" are both configured to manage this resource',
-        )]  # fmt: skip
+        assert fleet.events("myfleet-rg") == [
+            (
+                "Warning",
+                "Overlap",
+                'Operators in "azureserviceoperator-system" and "elsewhere" are both configured to manage this resource',
+            )
+        ]
         assert "status" not in fleet.get("ResourceGroup", "myfleet-rg")
 
     run(test, tmp_path)

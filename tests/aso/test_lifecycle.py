@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aso_world import Fleet, cluster, configuration, extension, group, owned, run
+from tests.aso.aso_world import Fleet, cluster, configuration, extension, group, owned, run
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 
@@ -16,15 +16,15 @@ def test_a_cluster_with_flux_comes_to_be_in_order(tmp_path: Path) -> None:
         await fleet.create(configuration(), extension(), cluster(), group())
         assert fleet.ready("ResourceGroup", "myfleet-rg") == SUCCEEDED
         status = fleet.ready("ManagedCluster", "podinfo-prod-0-aks")
-        assert status == (
-            "False", "Info", "Reconciling", "The resource is in the process of being reconciled by the operator"
-        )  # fmt: skip
+        assert status == ("False", "Info", "Reconciling", "The resource is in the process of being reconciled by the operator")
         waiting = fleet.ready("FluxConfiguration", "prod-0-config")
         assert waiting == (
-            "False", "Warning", "WaitingForOwner",
+            "False",
+            "Warning",
+            "WaitingForOwner",
             'Owner "podinfo-prod-0-aks, Group/Kind: containerservice.azure.com/ManagedCluster" cannot be found. '
             "Progress is blocked until the owner is created.",
-        )  # fmt: skip
+        )
         await fleet.advance(3600)
         for kind, name in (
             ("ManagedCluster", "podinfo-prod-0-aks"),

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arm_client import MSI, Client
-from aso_world import AUDIENCE, CONTRIBUTOR, SUBJECT, SYSTEM, cluster, configuration, extension, group
-from harness import BASE, World
 
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.context import SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.fabric import ClusterGoal
-from fleetlib.sandbox.machine.client import ApiError, KubeClient, Object
-from fleetlib.sandbox.machine.images import aso, certmanager
-from fleetlib.sandbox.machine.images.aso_azure import TOKEN_FILE
-from fleetlib.sandbox.machine.program import Pod, Program
+from azuresandbox import fabric
+from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.fabric import ClusterGoal
+from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.images import aso, certmanager
+from azuresandbox.machine.images.aso.azure import TOKEN_FILE
+from azuresandbox.machine.node.program import Pod, Program
+from tests.arm.arm_client import MSI, Client
+from tests.aso.aso_world import AUDIENCE, CONTRIBUTOR, SUBJECT, SYSTEM, cluster, configuration, extension, group
+from tests.harness import BASE, World
 
 ISSUER = f"{BASE}/oidc/hub/"
 PATTERN = "resources.azure.com/*;containerservice.azure.com/*;kubernetesconfiguration.azure.com/*"
@@ -50,10 +50,25 @@ class Hub:
         token = await self.kube.token(account, namespace, [])
         files = {TOKEN_FILE: (await self.kube.token(account, namespace, [AUDIENCE])).encode()}
         pod = Pod(
-            "hub", namespace, f"{account}-0", "manager", image, "node-0", account, {}, {}, [], list(args),
-            {"POD_NAMESPACE": namespace, **env}, files, self.kube.as_token(token), self.world.wire, self.world.clock,
-            self.log.append, lambda ready: None,
-        )  # fmt: skip
+            "hub",
+            namespace,
+            f"{account}-0",
+            "manager",
+            image,
+            "node-0",
+            account,
+            {},
+            {},
+            [],
+            list(args),
+            {"POD_NAMESPACE": namespace, **env},
+            files,
+            self.kube.as_token(token),
+            self.world.wire,
+            self.world.clock,
+            self.log.append,
+            lambda ready: None,
+        )
 
         async def container() -> None:
             await program(pod)
@@ -93,9 +108,12 @@ async def hub(state: Path) -> AsyncIterator[Hub]:
         identity = await azure.identity(await azure.group("controlplane-rg"), "aso-controlplane-identity")
         await world.clock.advance(60)
         await azure.assign(
-            f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/myfleet-rg", identity["properties"]["principalId"], CONTRIBUTOR,
-            "00000000-0000-4000-8000-000000000001", principalType="ServicePrincipal",
-        )  # fmt: skip
+            f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/myfleet-rg",
+            identity["properties"]["principalId"],
+            CONTRIBUTOR,
+            "00000000-0000-4000-8000-000000000001",
+            principalType="ServicePrincipal",
+        )
         body = {"properties": {"issuer": ISSUER, "subject": SUBJECT, "audiences": [AUDIENCE]}}
         writing = asyncio.create_task(azure.good("PUT", f"{identity['id']}/federatedIdentityCredentials/aso", MSI, body))
         await world.clock.advance(60)
@@ -136,7 +154,7 @@ def _chart(name: str, release: str, namespace: str, **values: Any) -> list[Objec
     import helm_python
     import yaml
 
-    from fleetlib.sandbox.sources.stand_ins import CHARTS
+    from azuresandbox.sources.stand_ins import CHARTS
 
     with helm_python.Chart.load(str(CHARTS / name)) as chart:
         texts = chart.render(values, name=release, namespace=namespace).values()
@@ -157,9 +175,12 @@ def test_from_the_charts_to_a_cluster_with_flux(tmp_path: Path) -> None:
                 certmanager.controller, "cert-manager", "cert-manager", "quay.io/jetstack/cert-manager-controller:v1.18.2"
             )
             settings = {
-                "azureSubscriptionID": SUBSCRIPTION_ID, "azureTenantID": TENANT_ID, "azureClientID": found.client_id,
-                "useWorkloadIdentityAuth": True, "crdPattern": PATTERN,
-            }  # fmt: skip
+                "azureSubscriptionID": SUBSCRIPTION_ID,
+                "azureTenantID": TENANT_ID,
+                "azureClientID": found.client_id,
+                "useWorkloadIdentityAuth": True,
+                "crdPattern": PATTERN,
+            }
             await found.create(*_chart("azure-service-operator", "aso2", SYSTEM, **settings))
 
             async def certified() -> bool:
@@ -168,10 +189,16 @@ def test_from_the_charts_to_a_cluster_with_flux(tmp_path: Path) -> None:
 
             await found.until(certified)
             await found.start(
-                aso.run, SYSTEM, "azureserviceoperator-default", "mcr.microsoft.com/k8s/azureserviceoperator:v2.13.0",
-                f"--crd-pattern={PATTERN}", AZURE_SUBSCRIPTION_ID=SUBSCRIPTION_ID, AZURE_TENANT_ID=TENANT_ID,
-                AZURE_CLIENT_ID=found.client_id, USE_WORKLOAD_IDENTITY_AUTH="true",
-            )  # fmt: skip
+                aso.run,
+                SYSTEM,
+                "azureserviceoperator-default",
+                "mcr.microsoft.com/k8s/azureserviceoperator:v2.13.0",
+                f"--crd-pattern={PATTERN}",
+                AZURE_SUBSCRIPTION_ID=SUBSCRIPTION_ID,
+                AZURE_TENANT_ID=TENANT_ID,
+                AZURE_CLIENT_ID=found.client_id,
+                USE_WORKLOAD_IDENTITY_AUTH="true",
+            )
 
             async def defined() -> bool:
                 crds = await found.kube.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")

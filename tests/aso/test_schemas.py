@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fleetlib.sandbox.kubernetes.schema import Schema
-from fleetlib.sandbox.machine.images.aso_crds import definition
-from fleetlib.sandbox.machine.images.aso_kinds import KINDS
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.machine.images.aso.crds import definition
+from azuresandbox.machine.images.aso.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 

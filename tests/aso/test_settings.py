@@ -6,10 +6,10 @@ import base64
 from pathlib import Path
 
 import pytest
-from aso_world import AUDIENCE, ISSUER, Fleet, cluster, group, run, thing
 
-from fleetlib.sandbox.machine.images.aso import ConfigError
-from fleetlib.sandbox.machine.images.aso_crds import CrdError
+from azuresandbox.machine.images.aso import ConfigError
+from azuresandbox.machine.images.aso.crds import CrdError
+from tests.aso.aso_world import AUDIENCE, ISSUER, Fleet, cluster, group, run, thing
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 NAME = "podinfo-prod-0-aks"
@@ -98,14 +98,25 @@ def test_identities_federated_credentials_and_exports(tmp_path: Path) -> None:
             "configMaps": {"oidcIssuerProfile": {"name": "issuer", "key": "url"}},
             "secrets": {"userCredentials": {"name": "kubeconfig", "key": "value"}},
         }
-        identity = thing("UserAssignedIdentity", "app", {
-            "location": "eastus2", "owner": {"name": "myfleet-rg"},
-            "operatorSpec": {"configMaps": {"clientId": {"name": "app", "key": "client"}}},
-        })  # fmt: skip
-        trust = thing("FederatedIdentityCredential", "app-trust", {
-            "owner": {"name": "app"}, "issuerFromConfig": {"name": "issuer", "key": "url"}, "audiences": [AUDIENCE],
-            "subject": "system:serviceaccount:default:app",
-        })  # fmt: skip
+        identity = thing(
+            "UserAssignedIdentity",
+            "app",
+            {
+                "location": "eastus2",
+                "owner": {"name": "myfleet-rg"},
+                "operatorSpec": {"configMaps": {"clientId": {"name": "app", "key": "client"}}},
+            },
+        )
+        trust = thing(
+            "FederatedIdentityCredential",
+            "app-trust",
+            {
+                "owner": {"name": "app"},
+                "issuerFromConfig": {"name": "issuer", "key": "url"},
+                "audiences": [AUDIENCE],
+                "subject": "system:serviceaccount:default:app",
+            },
+        )
         await fleet.create(group(), identity, trust)
         await fleet.advance(60)
         assert fleet.ready("FederatedIdentityCredential", "app-trust")[1:3] == ("Warning", "ConfigMapNotFound")

@@ -20,8 +20,15 @@ ROOT = Path(__file__).parents[2]
 GITHUB, AZURE = ROOT / "ci/github/fleet.yml", ROOT / "ci/azure-pipelines/fleet.yml"
 LINTERS = {
     GITHUB: ("--builtin-schema", "vendor.github-workflows"),
-    AZURE: ("--builtin-schema", "vendor.azure-pipelines", "--data-transform", "azure-pipelines", "--regex-variant", "nonunicode"),
-}  # fmt: skip
+    AZURE: (
+        "--builtin-schema",
+        "vendor.azure-pipelines",
+        "--data-transform",
+        "azure-pipelines",
+        "--regex-variant",
+        "nonunicode",
+    ),
+}
 ALWAYS = ("always()",)
 
 pytestmark = pytest.mark.xdist_group("ci")

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fleetlib.azure import managed_clusters
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.session import Session, connect
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle
-from fleetlib.session import Session, connect
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux
 from fleetlib.stages.control_plane import ControlPlane
@@ -34,8 +31,14 @@ from fleetlib.stages.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 STAGES: tuple[type[Stage], ...] = (
-    Prerequisites, ControlPlane, AsoIdentity, BootstrapFlux, PrepareFleet, PublishChart, DeployWorkloads,
-)  # fmt: skip
+    Prerequisites,
+    ControlPlane,
+    AsoIdentity,
+    BootstrapFlux,
+    PrepareFleet,
+    PublishChart,
+    DeployWorkloads,
+)
 KUBECTL = shutil.which("kubectl")
 
 

@@ -39,9 +39,12 @@ class Helm:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """What it does, whether it succeeds or not. Its caches are the test's own, and no cluster of the machine is seen."""
         environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.home), "NO_PROXY": "127.0.0.1", "KUBECONFIG": str(self.config or "/dev/null"),
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "NO_PROXY": "127.0.0.1",
+            "KUBECONFIG": str(self.config or "/dev/null"),
             **{f"HELM_{name}_HOME": str(self.home / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")},
-        }  # fmt: skip
+        }
         command = [str(self.program), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment, check=False)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_binaries import Helm, each_helm
 
-from fleetlib.sandbox.machine.helm import charts, manifests
-from fleetlib.sandbox.machine.kustomize import build
-from fleetlib.sandbox.sources.stand_ins import CHARTS
+from azuresandbox.machine.helm import charts, manifests
+from azuresandbox.machine.kustomize import build
+from azuresandbox.sources.stand_ins import CHARTS
+from tests.clients.helm_binaries import Helm, each_helm
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "tools/kustomize/bin/kustomize"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_binaries import Helm, each_helm
+
+from tests.clients.helm_binaries import Helm, each_helm
 
 pytestmark = pytest.mark.slow
 
@@ -86,9 +87,11 @@ def namespace(prod: Any) -> Iterator[str]:
 def test_list_shows_what_flux_released_on_the_hub(program: Path, hub: Any, tmp_path: Path) -> None:
     listed = {item["name"]: item for item in Helm(program, tmp_path, hub.config).json("list", "--all-namespaces")}
     assert {name: (item["namespace"], item["status"]) for name, item in listed.items()} == {
-        "aso2": ("azureserviceoperator-system", "deployed"), "cert-manager": ("cert-manager", "deployed"),
-        "podinfo-staging": ("clusters", "deployed"), "podinfo-prod": ("clusters", "deployed"),
-    }  # fmt: skip
+        "aso2": ("azureserviceoperator-system", "deployed"),
+        "cert-manager": ("cert-manager", "deployed"),
+        "podinfo-staging": ("clusters", "deployed"),
+        "podinfo-prod": ("clusters", "deployed"),
+    }
     for name in ("podinfostaging", "podinfoprod"):
         (shown, *_) = hub.objects("helmrelease", name, "-n", FLUX)["status"]["history"]
         item = listed[shown["name"]]
@@ -133,8 +136,10 @@ def test_from_install_to_uninstall(helm: Helm, prod: Any, namespace: str, chart:
     helm("rollback", "web", "1", inside, "--wait", "--timeout=30s")
     assert prod.objects("configmap", "web", inside)["data"]["colour"] == "blue"
     assert helm.history("web", namespace) == [
-        (1, "superseded", "Install complete"), (2, "superseded", "Upgrade complete"), (3, "deployed", "Rollback to 1"),
-    ]  # fmt: skip
+        (1, "superseded", "Install complete"),
+        (2, "superseded", "Upgrade complete"),
+        (3, "deployed", "Rollback to 1"),
+    ]
     secrets = prod.objects("secrets", inside, "-l", "owner=helm,name=web")["items"]
     assert {item["type"] for item in secrets} == {"helm.sh/release.v1"}
     assert [item["metadata"]["name"] for item in secrets] == [f"sh.helm.release.v1.web.v{n}" for n in (1, 2, 3)]
@@ -229,9 +234,11 @@ def test_flux_adopts_a_release_that_helm_made(helm: Helm, prod: Any, tmp_path: P
     chart = prod.objects("helmchart", f"{FLUX}-podinfo", inside)["spec"]
     template = {"spec": {key: chart[key] for key in ("chart", "version", "sourceRef")}}
     release = {
-        "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": {"name": "mine"},
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": "mine"},
         "spec": {"interval": "1h", "chart": template},
-    }  # fmt: skip
+    }
     prod("apply", inside, "-f", "-", text=yaml.safe_dump(release))
     prod("wait", "helmrelease/mine", inside, "--for=condition=Ready", "--timeout=30s")
     assert helm.history("mine", FLUX) == [(1, "superseded", "Install complete"), (2, "deployed", "Upgrade complete")]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_binaries import Helm, each_helm
 
-from fleetlib.sandbox import lifecycle
+from azuresandbox import lifecycle
+from tests.clients.helm_binaries import Helm, each_helm
 
 HOST = "contosofleet.azurecr.io"
 PODINFO = "stefanprodan.github.io/podinfo"

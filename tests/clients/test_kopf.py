@@ -24,15 +24,24 @@ NAMESPACE = "by-kopf"
 NOTES = ("example.org", "v1", NAMESPACE, "notes")
 ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 DEFINITION = {
-    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "notes.example.org"},
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "notes.example.org"},
     "spec": {
-        "group": "example.org", "scope": "Namespaced", "names": {"plural": "notes", "singular": "note", "kind": "Note"},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True, "subresources": {"status": {}},
-            "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": ANY, "status": ANY}}},
-        }],
+        "group": "example.org",
+        "scope": "Namespaced",
+        "names": {"plural": "notes", "singular": "note", "kind": "Note"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": ANY, "status": ANY}}},
+            }
+        ],
     },
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -61,9 +70,12 @@ class Operator:
         if true(found):
             return found
         for event in kubernetes.watch.Watch().stream(
-            self.notes.list_namespaced_custom_object, *NOTES, field_selector=f"metadata.name={name}",
-            resource_version=found["metadata"]["resourceVersion"], timeout_seconds=20,
-        ):  # fmt: skip
+            self.notes.list_namespaced_custom_object,
+            *NOTES,
+            field_selector=f"metadata.name={name}",
+            resource_version=found["metadata"]["resourceVersion"],
+            timeout_seconds=20,
+        ):
             found = event["object"]
             if event["type"] == "DELETED" or true(found):
                 return found
@@ -101,8 +113,16 @@ def operator(fleet: Any) -> Iterator[Operator]:
         core = kubernetes.client.CoreV1Api(api)
         core.create_namespace({"metadata": {"name": NAMESPACE}})
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        command = [sys.executable, "-m", "kopf", "run", "--standalone", "--verbose", f"--namespace={NAMESPACE}",
-                   str(Path(__file__).with_name("kopf_operator.py"))]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "kopf",
+            "run",
+            "--standalone",
+            "--verbose",
+            f"--namespace={NAMESPACE}",
+            str(Path(__file__).with_name("kopf_operator.py")),
+        ]
         lines: queue.Queue[str] = queue.Queue()
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             assert process.stdout is not None

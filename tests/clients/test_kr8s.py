@@ -72,13 +72,17 @@ def test_an_object_from_create_to_delete(api: Any, namespace: str) -> None:
 
 def test_a_deployment_scales_and_its_pods_speak(api: Any, namespace: str) -> None:
     labels = {"app": "web"}
-    deployment = Deployment({
-        "metadata": {"name": "web", "namespace": namespace},
-        "spec": {
-            "replicas": 1, "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "podinfo", "image": IMAGE}]}},
+    deployment = Deployment(
+        {
+            "metadata": {"name": "web", "namespace": namespace},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "podinfo", "image": IMAGE}]}},
+            },
         },
-    }, api=api)  # fmt: skip
+        api=api,
+    )
     deployment.create()
     deployment.wait("condition=Available", timeout=30)
     deployment.scale(2)

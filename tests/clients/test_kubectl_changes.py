@@ -165,14 +165,23 @@ def test_a_tenant_without_an_applier_is_told_so(prod: Any, namespace: str) -> No
     borrowed = {"kind": "OCIRepository", "name": "charts", "namespace": "cluster-config"}
     release = {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease"}
     objects = [
-        {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": {"name": "podinfo"},
-         "spec": {key: repository[key] for key in ("url", "interval")}},
+        {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "HelmRepository",
+            "metadata": {"name": "podinfo"},
+            "spec": {key: repository[key] for key in ("url", "interval")},
+        },
         {**release, "metadata": {"name": "tenant"}, "spec": {"interval": "1h", "chart": {"spec": template}}},
         {**release, "metadata": {"name": "borrower"}, "spec": {"interval": "1h", "chartRef": borrowed}},
-    ]  # fmt: skip
+    ]
     prod("apply", namespace, "-f", "-", text=yaml.safe_dump_all(objects))
-    prod("wait", "helmrelease/tenant", namespace, "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=RESTClientError",
-         "--timeout=30s")  # fmt: skip
+    prod(
+        "wait",
+        "helmrelease/tenant",
+        namespace,
+        "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=RESTClientError",
+        "--timeout=30s",
+    )
     row = next(row for row in prod.table("helmreleases", namespace) if row["NAME"] == "tenant")
     assert (row["READY"], row["STATUS"]) == ("False", 'serviceaccounts "flux-applier" not found')
     prod("wait", "helmrelease/borrower", namespace, "--for=condition=Stalled", "--timeout=30s")

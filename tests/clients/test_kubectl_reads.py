@@ -45,8 +45,17 @@ def test_every_pod_of_every_cluster_runs(hub: Any, staging: Any, prod: Any) -> N
 def test_get_nodes(hub: Any) -> None:
     (row,) = hub.table("nodes", "-o", "wide")
     assert list(row) == [
-        "NAME", "STATUS", "ROLES", "AGE", "VERSION", "INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME",
-    ]  # fmt: skip
+        "NAME",
+        "STATUS",
+        "ROLES",
+        "AGE",
+        "VERSION",
+        "INTERNAL-IP",
+        "EXTERNAL-IP",
+        "OS-IMAGE",
+        "KERNEL-VERSION",
+        "CONTAINER-RUNTIME",
+    ]
     assert row["NAME"].startswith("aks-nodepool1-") and row["STATUS"] == "Ready"
     image = hub.objects("node", row["NAME"])["metadata"]["labels"]["kubernetes.azure.com/node-image-version"]
     assert image.startswith("AKSUbuntu-2404") and row["OS-IMAGE"].startswith("Ubuntu 24.04")
@@ -54,8 +63,9 @@ def test_get_nodes(hub: Any) -> None:
 
 def test_get_crds_with_their_states(hub: Any) -> None:
     assert {(row["NAME"], row["READY"], row["REASON"]) for row in hub.table("managedclusters", "-A")} == {
-        ("podinfo-staging-0-aks", "True", "Succeeded"), ("podinfo-prod-0-aks", "True", "Succeeded"),
-    }  # fmt: skip
+        ("podinfo-staging-0-aks", "True", "Succeeded"),
+        ("podinfo-prod-0-aks", "True", "Succeeded"),
+    }
     statuses = {row["NAME"]: row["STATUS"] for row in hub.table("helmreleases", "-n", "cluster-config")}
     assert set(statuses) == {"aso2", "cert-manager", "podinfostaging", "podinfoprod"}
     assert "clusters/podinfo-prod" in statuses["podinfoprod"] and "podinfocluster@" in statuses["podinfoprod"]

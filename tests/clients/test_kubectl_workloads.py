@@ -88,9 +88,10 @@ def test_pods_of_sets_are_orphaned_and_adopted(prod: Any, namespace: str, kind: 
     labels = {"app": "kept"}
     container = {"name": "podinfo", "image": f"{IMAGE}:6.9.0"}
     spec: dict[str, Any] = {
-        "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         **({"serviceName": "kept", "replicas": 2} if kind == "StatefulSet" else {}),
-    }  # fmt: skip
+    }
     manifest = yaml.safe_dump({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "kept"}, "spec": spec})
 
     def pods() -> dict[str, str]:

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleetlib.azure import managed_clusters
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.kube import Kube, condition
+from fleetlib.clients.session import Session, connect
 from fleetlib.environments import read
-from fleetlib.kube import Kube, condition
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle
-from fleetlib.session import Session, connect
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux
 from fleetlib.stages.control_plane import ControlPlane
@@ -57,10 +57,19 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
             command = [sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", url, os.environ[variable]]
             subprocess.run(command, check=True)
         subprocess.run([sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", REGISTRY], check=True)
-        session = connect(Parameters.check({
-            "location": "centralus", "fleet_group": "rg-k8s-fleet", "fleet_repository": FLEET, "workloads_repository": WORKLOADS,
-            "chart_registry": REGISTRY, "timeout_minutes": 1.0, "patience_minutes": 2.0,
-        }))  # fmt: skip
+        session = connect(
+            Parameters.check(
+                {
+                    "location": "centralus",
+                    "fleet_group": "rg-k8s-fleet",
+                    "fleet_repository": FLEET,
+                    "workloads_repository": WORKLOADS,
+                    "chart_registry": REGISTRY,
+                    "timeout_minutes": 1.0,
+                    "patience_minutes": 2.0,
+                }
+            )
+        )
         for make in STAGES:
             stage = make(session)
             stage.preflight()

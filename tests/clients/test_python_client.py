@@ -20,7 +20,7 @@ import pytest
 from kubernetes.dynamic import exceptions
 from kubernetes.informer import SharedInformer
 
-SERVE = Path(__file__).parents[1] / "kubernetes/serve.py"
+ROOT = Path(__file__).parents[2]
 HELM_RELEASE = {"api_version": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease"}
 CLUSTER = {"api_version": "containerservice.azure.com/v1api20240901", "kind": "ManagedCluster"}
 
@@ -51,8 +51,9 @@ def test_the_dynamic_client_finds_kinds_by_discovery(hub_dynamic: Any) -> None:
     clusters = hub_dynamic.resources.get(**CLUSTER)
     assert (clusters.name, clusters.namespaced, "mc" in (clusters.short_names or [])) == ("managedclusters", True, False)
     assert {item.metadata.name for item in clusters.get(namespace="clusters").items} == {
-        "podinfo-staging-0-aks", "podinfo-prod-0-aks",
-    }  # fmt: skip
+        "podinfo-staging-0-aks",
+        "podinfo-prod-0-aks",
+    }
     found = clusters.get(name="podinfo-prod-0-aks", namespace="clusters")
     assert found.status.conditions[0].type == "Ready" and found.status.provisioningState == "Succeeded"
     with pytest.raises(exceptions.ResourceNotFoundError):
@@ -97,9 +98,11 @@ def test_the_dynamic_client_watches_a_custom_resource(prod_dynamic: Any) -> None
     ]
     assert [pair for index, pair in enumerate(seen) if pair not in seen[:index]] == [("MODIFIED", "1"), ("MODIFIED", "2")]
     releases.patch(
-        body={"metadata": {"labels": {"seen": None}}}, name="podinfo", namespace="cluster-config",
+        body={"metadata": {"labels": {"seen": None}}},
+        name="podinfo",
+        namespace="cluster-config",
         content_type="application/merge-patch+json",
-    )  # fmt: skip
+    )
 
 
 # --- list, then watch, across a compaction ---------------------------------------------------------------------------
@@ -125,8 +128,8 @@ class Compacting:
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compacting]:
     folder = tmp_path_factory.mktemp("compacting")
-    command = [sys.executable, str(SERVE), str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.kubernetes.serve", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
         configuration: Any = kubernetes.client.Configuration(host=found["server"])

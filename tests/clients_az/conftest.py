@@ -15,19 +15,27 @@ from typing import Any
 
 import pytest
 
-from fleetlib.sandbox import lifecycle
+from azuresandbox import lifecycle
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = ROOT / ".venv-clients" / "bin"
 FLEET = Path(sys.executable).with_name("fleet")
 
 LEFTOVERS = {
-    "REQUESTS_CA_BUNDLE": "/nowhere/corporate.pem", "SSL_CERT_FILE": "/nowhere/corporate.pem", "CURL_CA_BUNDLE": "/nowhere/c.pem",
-    "AZURE_CLIENT_ID": "11111111-1111-4111-8111-111111111111", "AZURE_CLIENT_SECRET": "somebody-elses",
-    "AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/client.pem", "AZURE_FEDERATED_TOKEN_FILE": "/nowhere/token",
-    "AZURE_CONFIG_DIR": "/nowhere/azure", "AZURE_CLOUD_NAME": "AzureUSGovernment", "KUBECONFIG": "/nowhere/config",
-    "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "example.org",
-}  # fmt: skip
+    "REQUESTS_CA_BUNDLE": "/nowhere/corporate.pem",
+    "SSL_CERT_FILE": "/nowhere/corporate.pem",
+    "CURL_CA_BUNDLE": "/nowhere/c.pem",
+    "AZURE_CLIENT_ID": "11111111-1111-4111-8111-111111111111",
+    "AZURE_CLIENT_SECRET": "somebody-elses",
+    "AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/client.pem",
+    "AZURE_FEDERATED_TOKEN_FILE": "/nowhere/token",
+    "AZURE_CONFIG_DIR": "/nowhere/azure",
+    "AZURE_CLOUD_NAME": "AzureUSGovernment",
+    "KUBECONFIG": "/nowhere/config",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "NO_PROXY": "example.org",
+}
 """What a user's shell may hold: each of them would break the commands if it won over `fleet sandbox env`."""
 
 
@@ -74,9 +82,12 @@ def opened(home: Path, clock: str) -> Iterator[Shell]:
     """A shell on a sandbox of its own, which ends with the block."""
     home.mkdir(parents=True)
     base = {
-        **os.environ, **LEFTOVERS, "PATH": f"{CLIENTS}{os.pathsep}{os.environ['PATH']}", "HOME": str(home),
+        **os.environ,
+        **LEFTOVERS,
+        "PATH": f"{CLIENTS}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
         "FLEET_HOME": str(home),
-    }  # fmt: skip
+    }
     lifecycle.up(home / "sandbox", clock)
     try:
         script = f'eval "$({FLEET} sandbox env)" && env -0'

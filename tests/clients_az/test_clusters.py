@@ -108,8 +108,9 @@ def test_scaling_and_pools(cluster: Shell) -> None:
 def test_upgrades(cluster: Shell) -> None:
     upgraded = cluster.json(f"az aks upgrade {ON} -k 1.36.3 --control-plane-only --yes")
     assert (upgraded["currentKubernetesVersion"], upgraded["agentPoolProfiles"][0]["currentOrchestratorVersion"]) == (
-        "1.36.3", "1.35.7",
-    )  # fmt: skip
+        "1.36.3",
+        "1.35.7",
+    )
     offered = cluster.json(
         f"az aks nodepool get-upgrades {POOL} --nodepool-name nodepool1 --query upgrades[].kubernetesVersion"
     )

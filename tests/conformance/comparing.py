@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import known
 import pytest
-from servers import Server
-from talk import Exchange, Names, Talk
+
+from tests.conformance import known
+from tests.conformance.servers import Server
+from tests.conformance.talk import Exchange, Names, Talk
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import servers
-from comparing import Pair
-from definitions import DEFINITIONS, define
+from tests.conformance import servers
+from tests.conformance.comparing import Pair
+from tests.conformance.definitions import DEFINITIONS, define
 
 
 @pytest.fixture(scope="session")

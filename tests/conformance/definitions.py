@@ -6,8 +6,8 @@ import time
 from contextlib import closing
 from typing import Any
 
-from servers import Server
-from talk import Talk
+from tests.conformance.servers import Server
+from tests.conformance.talk import Talk
 
 Object = dict[str, Any]
 GROUP = "conformance.example.com"
@@ -82,9 +82,11 @@ def definition(plural: str, kind: str, schema: Object, **more: Any) -> Object:
     """A CustomResourceDefinition of one version; `more` goes into that version."""
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **more}
     return {
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{GROUP}"},
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
         "spec": {"group": GROUP, "scope": "Namespaced", "names": {"plural": plural, "kind": kind}, "versions": [version]},
-    }  # fmt: skip
+    }
 
 
 _WIDGET = definition(

@@ -23,8 +23,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fleetlib.sandbox import pki
-from fleetlib.sandbox.server import free_port
+from azuresandbox import pki
+from azuresandbox.server import free_port
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or ROOT / "tools" / "conformance" / "bin")
@@ -130,10 +130,22 @@ def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
 def _etcd(folder: Path, client: int, peer: int) -> list[str]:
     mine, others = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     return [
-        str(ETCD), "--data-dir", str(folder / "etcd"), "--listen-client-urls", mine, "--advertise-client-urls", mine,
-        "--listen-peer-urls", others, "--initial-advertise-peer-urls", others, "--initial-cluster", f"default={others}",
-        "--log-level", "error",
-    ]  # fmt: skip
+        str(ETCD),
+        "--data-dir",
+        str(folder / "etcd"),
+        "--listen-client-urls",
+        mine,
+        "--advertise-client-urls",
+        mine,
+        "--listen-peer-urls",
+        others,
+        "--initial-advertise-peer-urls",
+        others,
+        "--initial-cluster",
+        f"default={others}",
+        "--log-level",
+        "error",
+    ]
 
 
 def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
@@ -145,14 +157,35 @@ def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
     pki.write_private(folder / "accounts.key", _rsa_key())
     pki.write_private(folder / "tokens.csv", 'administrator,masterclient,1,"system:masters"\n')
     return [
-        str(APISERVER), "--etcd-servers", f"http://127.0.0.1:{etcd}", "--bind-address", "127.0.0.1",
-        "--advertise-address", NOWHERE, "--secure-port", str(port), "--tls-cert-file", str(folder / "server.pem"),
-        "--tls-private-key-file", str(folder / "server.key"), "--token-auth-file", str(folder / "tokens.csv"),
-        "--authorization-mode", "RBAC", "--anonymous-auth=false", "--service-account-issuer", "https://issuer.invalid",
-        "--service-account-key-file", str(folder / "accounts.key"),
-        "--service-account-signing-key-file", str(folder / "accounts.key"), "--service-cluster-ip-range", "10.0.0.0/16",
-        "--feature-gates", "ListFromCacheSnapshot=false",  # with it, history is forgotten after minutes only, when nobody could say
-    ]  # fmt: skip
+        str(APISERVER),
+        "--etcd-servers",
+        f"http://127.0.0.1:{etcd}",
+        "--bind-address",
+        "127.0.0.1",
+        "--advertise-address",
+        NOWHERE,
+        "--secure-port",
+        str(port),
+        "--tls-cert-file",
+        str(folder / "server.pem"),
+        "--tls-private-key-file",
+        str(folder / "server.key"),
+        "--token-auth-file",
+        str(folder / "tokens.csv"),
+        "--authorization-mode",
+        "RBAC",
+        "--anonymous-auth=false",
+        "--service-account-issuer",
+        "https://issuer.invalid",
+        "--service-account-key-file",
+        str(folder / "accounts.key"),
+        "--service-account-signing-key-file",
+        str(folder / "accounts.key"),
+        "--service-cluster-ip-range",
+        "10.0.0.0/16",
+        "--feature-gates",
+        "ListFromCacheSnapshot=false",  # with it, history is forgotten after minutes only, when nobody could say
+    ]
 
 
 def _rsa_key() -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import yaml
-from servers import Server
+
+from tests.conformance.servers import Server
 
 JSON = "application/json"
 MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
@@ -58,9 +59,18 @@ class Talk:
         return "/".join(parts)
 
     def __call__(
-        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON, user: str = "",
-        groups: tuple[str, ...] = (), headers: dict[str, str] | None = None, **query: str,
-    ) -> Any:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
+        user: str = "",
+        groups: tuple[str, ...] = (),
+        headers: dict[str, str] | None = None,
+        **query: str,
+    ) -> Any:
         """Send a request. `body`: a document, or text or bytes as they are. What is answered, decoded."""
         connection = self._connection
         data = (

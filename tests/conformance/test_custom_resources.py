@@ -6,22 +6,57 @@ import copy
 from typing import Any
 
 import pytest
-from comparing import on_both
-from definitions import GROUP, WIDGETS, definition, widget
-from talk import MERGE, Talk
+
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import GROUP, WIDGETS, definition, widget
+from tests.conformance.talk import MERGE, Talk
 
 SPECS: dict[str, dict[str, Any]] = {
-    "least": {"size": 1}, "too-small": {"size": 0}, "too-big": {"size": 101}, "no-integer": {"size": 1.5}, "integer-as-float": {"size": 2.0}, "text-for-number": {"size": "1"},
-    "null-size": {"size": None}, "ratio": {"ratio": 0.5}, "ratio-zero": {"ratio": 0}, "ratio-step": {"ratio": 0.7}, "enum": {"colour": "pink"}, "enum-null": {"colour": None},
-    "pattern": {"code": "ABC"}, "short": {"code": "a"}, "long": {"code": "abcdef"}, "date": {"when": "2020-01-01T00:00:00Z"}, "no-date": {"when": "yesterday"},
-    "flag": {"flag": "yes"}, "nullable": {"nothing": None}, "port-number": {"port": 80}, "port-name": {"port": "http"}, "port-bool": {"port": True},
-    "set-twice": {"set": ["a", "a"]}, "set-many": {"set": list("abcde")}, "plain-empty": {"plain": []}, "plain-null": {"plain": [None]}, "plain-text": {"plain": ["a"]},
-    "parts-twice": {"parts": [{"name": "a"}, {"name": "a"}]}, "parts-nameless": {"parts": [{"amount": 1}]}, "parts-default": {"parts": [{"name": "a"}, {"name": "b", "unit": "m"}]},
-    "labels-many": {"labels": dict.fromkeys("abcd", "x")}, "labels-number": {"labels": {"a": 1}}, "atom": {"atom": {"a": "1", "z": "2"}}, "nested-null": {"nested": None},
-    "nested-part": {"nested": {"other": "x", "what": 1}}, "free": {"free": {"a": [1, {"b": None}]}}, "either-none": {"either": {}}, "either-both": {"either": {"x": "1", "y": "2"}},
-    "either-one": {"either": {"x": "1"}}, "two-wrong": {"size": 0, "colour": "pink", "code": "A"}, "list-for-object": {"nested": []}, "object-for-list": {"set": {}},
-    "huge": {"replicas": 9223372036854775807}, "exponent": {"size": 1e1},
-}  # fmt: skip
+    "least": {"size": 1},
+    "too-small": {"size": 0},
+    "too-big": {"size": 101},
+    "no-integer": {"size": 1.5},
+    "integer-as-float": {"size": 2.0},
+    "text-for-number": {"size": "1"},
+    "null-size": {"size": None},
+    "ratio": {"ratio": 0.5},
+    "ratio-zero": {"ratio": 0},
+    "ratio-step": {"ratio": 0.7},
+    "enum": {"colour": "pink"},
+    "enum-null": {"colour": None},
+    "pattern": {"code": "ABC"},
+    "short": {"code": "a"},
+    "long": {"code": "abcdef"},
+    "date": {"when": "2020-01-01T00:00:00Z"},
+    "no-date": {"when": "yesterday"},
+    "flag": {"flag": "yes"},
+    "nullable": {"nothing": None},
+    "port-number": {"port": 80},
+    "port-name": {"port": "http"},
+    "port-bool": {"port": True},
+    "set-twice": {"set": ["a", "a"]},
+    "set-many": {"set": list("abcde")},
+    "plain-empty": {"plain": []},
+    "plain-null": {"plain": [None]},
+    "plain-text": {"plain": ["a"]},
+    "parts-twice": {"parts": [{"name": "a"}, {"name": "a"}]},
+    "parts-nameless": {"parts": [{"amount": 1}]},
+    "parts-default": {"parts": [{"name": "a"}, {"name": "b", "unit": "m"}]},
+    "labels-many": {"labels": dict.fromkeys("abcd", "x")},
+    "labels-number": {"labels": {"a": 1}},
+    "atom": {"atom": {"a": "1", "z": "2"}},
+    "nested-null": {"nested": None},
+    "nested-part": {"nested": {"other": "x", "what": 1}},
+    "free": {"free": {"a": [1, {"b": None}]}},
+    "either-none": {"either": {}},
+    "either-both": {"either": {"x": "1", "y": "2"}},
+    "either-one": {"either": {"x": "1"}},
+    "two-wrong": {"size": 0, "colour": "pink", "code": "A"},
+    "list-for-object": {"nested": []},
+    "object-for-list": {"set": {}},
+    "huge": {"replicas": 9223372036854775807},
+    "exponent": {"size": 1e1},
+}
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -80,11 +115,31 @@ REFUSED: dict[str, dict[str, Any]] = {
     "root-type": changed(versions=[_version(schema={"openAPIV3Schema": {"type": "array", "items": {"type": "string"}}})]),
     "no-type": changed(versions=[_version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {}}}})]),
     "ref": changed(versions=[_version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {"$ref": "#/x"}}}})]),
-    "bad-default": changed(versions=[_version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}})]),
-    "map-keys": changed(versions=[_version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {
-        "type": "array", "x-kubernetes-list-type": "map", "items": {"type": "object", "properties": {"b": {"type": "string"}}}}}}})]),
+    "bad-default": changed(
+        versions=[
+            _version(schema={"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}})
+        ]
+    ),
+    "map-keys": changed(
+        versions=[
+            _version(
+                schema={
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "a": {
+                                "type": "array",
+                                "x-kubernetes-list-type": "map",
+                                "items": {"type": "object", "properties": {"b": {"type": "string"}}},
+                            }
+                        },
+                    }
+                }
+            )
+        ]
+    ),
     "conversion": changed(conversion={"strategy": "Magic"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comparing import on_both
-from definitions import WIDGETS, config_map, deployment, pod, widget
-from talk import MERGE, Talk
+
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import WIDGETS, config_map, deployment, pod, widget
+from tests.conformance.talk import MERGE, Talk
 
 
 def options(**more: Any) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from comparing import Pair
-from definitions import WIDGETS, deployment, widget
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from talk import APPLY, MERGE, PATCH, STRATEGIC, Talk
+
+from tests.conformance.comparing import Pair
+from tests.conformance.definitions import WIDGETS, deployment, widget
+from tests.conformance.talk import APPLY, MERGE, PATCH, STRATEGIC, Talk
 
 Object = dict[str, Any]
 
 generated = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 
 words = st.sampled_from(["a", "b", "c"])
 scalars = st.one_of(words, st.integers(0, 3), st.booleans(), st.none())
@@ -28,42 +32,77 @@ def some(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
 
 parts = st.lists(some(name=words, amount=st.integers(0, 3), unit=words), max_size=3)
 spec = some(
-    size=st.one_of(st.integers(0, 5), words), colour=st.sampled_from(["green", "red", "pink", None]), flag=scalars, set=st.lists(words, max_size=3),
-    plain=st.lists(st.integers(0, 2), max_size=3), parts=parts, labels=st.one_of(st.none(), st.dictionaries(words, st.one_of(words, st.none()), max_size=3)),
-    atom=some(a=words, b=words), nested=some(deep=st.one_of(words, st.none()), other=words), free=st.dictionaries(words, scalars, max_size=2), nothing=scalars,
-)  # fmt: skip
+    size=st.one_of(st.integers(0, 5), words),
+    colour=st.sampled_from(["green", "red", "pink", None]),
+    flag=scalars,
+    set=st.lists(words, max_size=3),
+    plain=st.lists(st.integers(0, 2), max_size=3),
+    parts=parts,
+    labels=st.one_of(st.none(), st.dictionaries(words, st.one_of(words, st.none()), max_size=3)),
+    atom=some(a=words, b=words),
+    nested=some(deep=st.one_of(words, st.none()), other=words),
+    free=st.dictionaries(words, scalars, max_size=2),
+    nothing=scalars,
+)
 metadata = some(
     labels=st.one_of(st.none(), st.dictionaries(words, st.one_of(words, st.none()), max_size=2)),
     annotations=st.dictionaries(words, st.one_of(words, st.none()), max_size=2),
 )
-pointers = st.sampled_from([
-    "/spec/size", "/spec/colour", "/spec/parts/0", "/spec/parts/-", "/spec/parts/1/name", "/spec/set/0", "/spec/set/-", "/spec/labels/a", "/spec/labels", "/metadata/labels",
-    "/metadata/labels/a", "/spec/nested/deep", "/spec/free/x~1y", "/spec/none/such", "", "/spec/plain/9",
-])  # fmt: skip
+pointers = st.sampled_from(
+    [
+        "/spec/size",
+        "/spec/colour",
+        "/spec/parts/0",
+        "/spec/parts/-",
+        "/spec/parts/1/name",
+        "/spec/set/0",
+        "/spec/set/-",
+        "/spec/labels/a",
+        "/spec/labels",
+        "/metadata/labels",
+        "/metadata/labels/a",
+        "/spec/nested/deep",
+        "/spec/free/x~1y",
+        "/spec/none/such",
+        "",
+        "/spec/plain/9",
+    ]
+)
 operations = st.lists(
     st.one_of(
-        st.fixed_dictionaries({"op": st.sampled_from(["add", "replace", "test"]), "path": pointers, "value": st.one_of(scalars, spec)}),
+        st.fixed_dictionaries(
+            {"op": st.sampled_from(["add", "replace", "test"]), "path": pointers, "value": st.one_of(scalars, spec)}
+        ),
         st.fixed_dictionaries({"op": st.just("remove"), "path": pointers}),
         st.fixed_dictionaries({"op": st.sampled_from(["copy", "move"]), "from": pointers, "path": pointers}),
     ),
     max_size=3,
-)  # fmt: skip
+)
 
 containers = st.lists(
     some(
-        name=words, image=words, args=st.lists(words, max_size=2), env=st.lists(some(name=words, value=words), max_size=2),
+        name=words,
+        image=words,
+        args=st.lists(words, max_size=2),
+        env=st.lists(some(name=words, value=words), max_size=2),
         ports=st.lists(some(containerPort=st.integers(1, 3), name=words), max_size=2),
     ),
     max_size=2,
-)  # fmt: skip
+)
 pods = some(
-    containers=containers, nodeSelector=st.dictionaries(words, st.one_of(words, st.none()), max_size=2), hostname=words,
+    containers=containers,
+    nodeSelector=st.dictionaries(words, st.one_of(words, st.none()), max_size=2),
+    hostname=words,
     tolerations=st.lists(some(key=words), max_size=2),
-)  # fmt: skip
+)
 deployments = some(
     metadata=metadata,
-    spec=some(replicas=st.integers(0, 3), paused=st.booleans(), template=some(metadata=some(annotations=st.dictionaries(words, words, max_size=2)), spec=pods)),
-)  # fmt: skip
+    spec=some(
+        replicas=st.integers(0, 3),
+        paused=st.booleans(),
+        template=some(metadata=some(annotations=st.dictionaries(words, words, max_size=2)), spec=pods),
+    ),
+)
 
 START = widget("x", parts=[{"name": "a"}, {"name": "b"}], set=["a", "b"], labels={"a": "b"}, plain=[1], nested={"other": "x"})
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import known
-from servers import ROOT
+from tests.conformance import known
+from tests.conformance.servers import ROOT
 
 
 def test_reasons_are_documented_and_used() -> None:

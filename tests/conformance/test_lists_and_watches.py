@@ -5,17 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comparing import on_both
-from definitions import WIDGETS, config_map, deployment, pod, service, widget
-from talk import MERGE, PARTIAL, PARTIAL_LIST, TABLE, Talk
+
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import WIDGETS, config_map, deployment, pod, service, widget
+from tests.conformance.talk import MERGE, PARTIAL, PARTIAL_LIST, TABLE, Talk
 
 _LABELLED = {"a": {"app": "web", "tier": "front"}, "b": {"app": "web"}, "c": {"app": "db", "tier": "back"}, "d": {}}
 
 LABEL_SELECTORS = [
-    "app=web", "app==web", "app!=web", "app", "!app", "app in (web,db)", "app notin (web)", "app in (web),tier", "tier=", "app in ()", "app in (web",
-    "app=web,", ",", "=", "app=a b", "app>1", "app<x", "a/b/c=d", "app=web=db", "-app", "app in (web,web)", "app=WEB", "x" * 70, f"app={'y' * 70}", "app notin (web), !tier",
-    "(", "app in web", "app!in(web)", "  app  =  web  ", "app=web tier=front",
-]  # fmt: skip
+    "app=web",
+    "app==web",
+    "app!=web",
+    "app",
+    "!app",
+    "app in (web,db)",
+    "app notin (web)",
+    "app in (web),tier",
+    "tier=",
+    "app in ()",
+    "app in (web",
+    "app=web,",
+    ",",
+    "=",
+    "app=a b",
+    "app>1",
+    "app<x",
+    "a/b/c=d",
+    "app=web=db",
+    "-app",
+    "app in (web,web)",
+    "app=WEB",
+    "x" * 70,
+    f"app={'y' * 70}",
+    "app notin (web), !tier",
+    "(",
+    "app in web",
+    "app!in(web)",
+    "  app  =  web  ",
+    "app=web tier=front",
+]
 
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
@@ -30,9 +58,22 @@ def test_label_selectors(talk: Talk, resource: str) -> None:
 
 
 FIELD_SELECTORS = [
-    "metadata.name=a", "metadata.name==a", "metadata.name!=a", "metadata.name=a,metadata.namespace!=x", "metadata.name", "metadata.name=", "metadata.labels.app=web", "=", "data.a=1",
-    "metadata.name=a,metadata.name=b", "metadata.name in (a)", "metadata.name=\\", "metadata.name=a\\,b", "spec.colour=green", "spec.size=1",
-]  # fmt: skip
+    "metadata.name=a",
+    "metadata.name==a",
+    "metadata.name!=a",
+    "metadata.name=a,metadata.namespace!=x",
+    "metadata.name",
+    "metadata.name=",
+    "metadata.labels.app=web",
+    "=",
+    "data.a=1",
+    "metadata.name=a,metadata.name=b",
+    "metadata.name in (a)",
+    "metadata.name=\\",
+    "metadata.name=a\\,b",
+    "spec.colour=green",
+    "spec.size=1",
+]
 
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
@@ -46,17 +87,37 @@ def test_field_selectors(talk: Talk, resource: str) -> None:
 
 
 BUILTIN_FIELDS = {
-    "pods": ["status.phase=Pending", "spec.nodeName=", "spec.nodeName!=x", "status.phase!=Pending", "spec.restartPolicy=Always", "status.podIP=", "spec.schedulerName=x", "spec.serviceAccountName=default",
-             "spec.hostNetwork=false", "spec.image=x", "status.nominatedNodeName=", "spec.containers=x"],
+    "pods": [
+        "status.phase=Pending",
+        "spec.nodeName=",
+        "spec.nodeName!=x",
+        "status.phase!=Pending",
+        "spec.restartPolicy=Always",
+        "status.podIP=",
+        "spec.schedulerName=x",
+        "spec.serviceAccountName=default",
+        "spec.hostNetwork=false",
+        "spec.image=x",
+        "status.nominatedNodeName=",
+        "spec.containers=x",
+    ],
     "secrets": ["type=Opaque", "type!=Opaque", "data=x"],
-    "events": ["involvedObject.name=x", "reason=Made", "type=Normal", "source=x", "reportingComponent=", "involvedObject.kind=Pod", "message=x"],
+    "events": [
+        "involvedObject.name=x",
+        "reason=Made",
+        "type=Normal",
+        "source=x",
+        "reportingComponent=",
+        "involvedObject.kind=Pod",
+        "message=x",
+    ],
     "services": ["spec.type=ClusterIP", "spec.clusterIP=None", "spec.ports=x"],
     "apps/v1/deployments": ["metadata.name=x", "status.replicas=0", "spec.replicas=1"],
     "apps/v1/replicasets": ["status.replicas=0", "spec.replicas=1"],
     "batch/v1/jobs": ["status.successful=0", "status.active=1"],
     "replicationcontrollers": ["status.replicas=0"],
     "persistentvolumeclaims": ["status.phase=Pending", "metadata.name=x"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("resource", BUILTIN_FIELDS)
@@ -72,10 +133,16 @@ def test_fields_of_built_in_kinds(talk: Talk, resource: str) -> None:
 @on_both
 def test_fields_of_cluster_kinds(talk: Talk) -> None:
     for resource, selector in (
-        ("nodes", "spec.unschedulable=true"), ("nodes", "spec.podCIDR=x"), ("namespaces", "status.phase=Terminating"), ("namespaces", "metadata.namespace=x"),
-        ("rbac.authorization.k8s.io/v1/clusterroles", "metadata.name=no-such"), ("apiextensions.k8s.io/v1/customresourcedefinitions", "metadata.name=no-such"),
-        ("apiextensions.k8s.io/v1/customresourcedefinitions", "spec.group=x"), ("persistentvolumes", "spec.storageClassName=x"), ("persistentvolumes", "name=x"),
-    ):  # fmt: skip
+        ("nodes", "spec.unschedulable=true"),
+        ("nodes", "spec.podCIDR=x"),
+        ("namespaces", "status.phase=Terminating"),
+        ("namespaces", "metadata.namespace=x"),
+        ("rbac.authorization.k8s.io/v1/clusterroles", "metadata.name=no-such"),
+        ("apiextensions.k8s.io/v1/customresourcedefinitions", "metadata.name=no-such"),
+        ("apiextensions.k8s.io/v1/customresourcedefinitions", "spec.group=x"),
+        ("persistentvolumes", "spec.storageClassName=x"),
+        ("persistentvolumes", "name=x"),
+    ):
         talk("GET", talk.at(resource, namespace=""), fieldSelector=selector)
 
 
@@ -165,16 +232,43 @@ def test_tables(talk: Talk) -> None:
     talk.quietly("POST", talk.at("configmaps"), config_map("c"))
     talk.quietly("POST", talk.at(WIDGETS), widget("w"))
     for resource in (
-        "pods", "services", "apps/v1/deployments", "configmaps", WIDGETS, "secrets", "events", "serviceaccounts", "apps/v1/replicasets", "apps/v1/statefulsets",
-        "apps/v1/daemonsets", "batch/v1/jobs", "batch/v1/cronjobs", "networking.k8s.io/v1/ingresses", "rbac.authorization.k8s.io/v1/roles", "rbac.authorization.k8s.io/v1/rolebindings",
-        "persistentvolumeclaims", "endpoints", "autoscaling/v2/horizontalpodautoscalers", "policy/v1/poddisruptionbudgets", "networking.k8s.io/v1/networkpolicies",
-        "coordination.k8s.io/v1/leases", "discovery.k8s.io/v1/endpointslices", "podtemplates", "apps/v1/controllerrevisions", "replicationcontrollers",
-    ):  # fmt: skip
+        "pods",
+        "services",
+        "apps/v1/deployments",
+        "configmaps",
+        WIDGETS,
+        "secrets",
+        "events",
+        "serviceaccounts",
+        "apps/v1/replicasets",
+        "apps/v1/statefulsets",
+        "apps/v1/daemonsets",
+        "batch/v1/jobs",
+        "batch/v1/cronjobs",
+        "networking.k8s.io/v1/ingresses",
+        "rbac.authorization.k8s.io/v1/roles",
+        "rbac.authorization.k8s.io/v1/rolebindings",
+        "persistentvolumeclaims",
+        "endpoints",
+        "autoscaling/v2/horizontalpodautoscalers",
+        "policy/v1/poddisruptionbudgets",
+        "networking.k8s.io/v1/networkpolicies",
+        "coordination.k8s.io/v1/leases",
+        "discovery.k8s.io/v1/endpointslices",
+        "podtemplates",
+        "apps/v1/controllerrevisions",
+        "replicationcontrollers",
+    ):
         talk("GET", talk.at(resource), accept=TABLE)
     for resource in (
-        "nodes", "persistentvolumes", "storage.k8s.io/v1/storageclasses", "scheduling.k8s.io/v1/priorityclasses", "networking.k8s.io/v1/ingressclasses", "storage.k8s.io/v1/csidrivers",
+        "nodes",
+        "persistentvolumes",
+        "storage.k8s.io/v1/storageclasses",
+        "scheduling.k8s.io/v1/priorityclasses",
+        "networking.k8s.io/v1/ingressclasses",
+        "storage.k8s.io/v1/csidrivers",
         "node.k8s.io/v1/runtimeclasses",
-    ):  # fmt: skip
+    ):
         talk("GET", talk.at(resource, namespace=""), accept=TABLE, labelSelector="none=such")
     talk("GET", talk.at("configmaps", "c"), accept=TABLE)
     talk("GET", talk.at(WIDGETS, "w"), accept=TABLE)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comparing import on_both
-from definitions import WIDGETS, config_map, deployment, pod, service, widget
-from talk import Talk
+
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import WIDGETS, config_map, deployment, pod, service, widget
+from tests.conformance.talk import Talk
 
 Object = dict[str, Any]
 
@@ -27,34 +28,167 @@ KINDS: dict[str, tuple[str, Object]] = {
     "external": ("services", {"apiVersion": "v1", "kind": "Service", "spec": {"type": "ExternalName", "externalName": "a.b"}}),
     "serviceaccount": ("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount"}),
     "pod": ("pods", pod("x")),
-    "pod-rich": ("pods", pod(
-        "x", restartPolicy="Never", nodeSelector={"a": "b"}, volumes=[{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "t"}}],
-        initContainers=[{"name": "init", "image": "busybox:1.36", "command": ["true"]}],
-        containers=[{
-            "name": "main", "image": "redis", "ports": [{"containerPort": 80, "name": "web"}], "env": [{"name": "A", "value": "b"}, {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-            "resources": {"requests": {"cpu": "0.1", "memory": "64Mi"}, "limits": {"memory": "64Mi"}},
-            "livenessProbe": {"httpGet": {"path": "/", "port": 80}}, "readinessProbe": {"tcpSocket": {"port": "web"}}, "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-        }])),
+    "pod-rich": (
+        "pods",
+        pod(
+            "x",
+            restartPolicy="Never",
+            nodeSelector={"a": "b"},
+            volumes=[{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "t"}}],
+            initContainers=[{"name": "init", "image": "busybox:1.36", "command": ["true"]}],
+            containers=[
+                {
+                    "name": "main",
+                    "image": "redis",
+                    "ports": [{"containerPort": 80, "name": "web"}],
+                    "env": [
+                        {"name": "A", "value": "b"},
+                        {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    ],
+                    "resources": {"requests": {"cpu": "0.1", "memory": "64Mi"}, "limits": {"memory": "64Mi"}},
+                    "livenessProbe": {"httpGet": {"path": "/", "port": 80}},
+                    "readinessProbe": {"tcpSocket": {"port": "web"}},
+                    "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                }
+            ],
+        ),
+    ),
     "deployment": ("apps/v1/deployments", deployment("x")),
-    "replicaset": ("apps/v1/replicasets", {"apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE}}),
-    "daemonset": ("apps/v1/daemonsets", {"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE}}),
-    "statefulset": ("apps/v1/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": {"serviceName": "x", "selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE}}),
-    "job": ("batch/v1/jobs", {"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "redis:7"}]}}}}),
-    "cronjob": ("batch/v1/cronjobs", {"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "redis:7"}]}}}}}}),
+    "replicaset": (
+        "apps/v1/replicasets",
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE},
+        },
+    ),
+    "daemonset": (
+        "apps/v1/daemonsets",
+        {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE},
+        },
+    ),
+    "statefulset": (
+        "apps/v1/statefulsets",
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "spec": {"serviceName": "x", "selector": {"matchLabels": {"app": "x"}}, "template": _TEMPLATE},
+        },
+    ),
+    "job": (
+        "batch/v1/jobs",
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "redis:7"}]}}},
+        },
+    ),
+    "cronjob": (
+        "batch/v1/cronjobs",
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "spec": {
+                "schedule": "* * * * *",
+                "jobTemplate": {
+                    "spec": {
+                        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "redis:7"}]}}
+                    }
+                },
+            },
+        },
+    ),
     "role": ("rbac.authorization.k8s.io/v1/roles", {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", **_ROLE}),
-    "rolebinding": ("rbac.authorization.k8s.io/v1/rolebindings", {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", **_BINDING}),
-    "ingress": ("networking.k8s.io/v1/ingresses", {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "x", "port": {"number": 80}}}}]}}]}}),
-    "networkpolicy": ("networking.k8s.io/v1/networkpolicies", {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}),
-    "poddisruptionbudget": ("policy/v1/poddisruptionbudgets", {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"a": "b"}}}}),
-    "autoscaler": ("autoscaling/v2/horizontalpodautoscalers", {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}}),
-    "lease": ("coordination.k8s.io/v1/leases", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"holderIdentity": "me", "leaseDurationSeconds": 15}}),
-    "claim": ("persistentvolumeclaims", {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
-    "endpointslice": ("discovery.k8s.io/v1/endpointslices", {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": [{"addresses": ["10.1.1.1"]}], "ports": [{"port": 80}]}),
-    "event": ("events", {"apiVersion": "v1", "kind": "Event", "involvedObject": {"kind": "Pod", "name": "x", "namespace": "NS"}, "reason": "Made", "message": "it", "type": "Normal"}),
+    "rolebinding": (
+        "rbac.authorization.k8s.io/v1/rolebindings",
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", **_BINDING},
+    ),
+    "ingress": (
+        "networking.k8s.io/v1/ingresses",
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "spec": {
+                "rules": [
+                    {
+                        "host": "a.b",
+                        "http": {
+                            "paths": [
+                                {
+                                    "path": "/",
+                                    "pathType": "Prefix",
+                                    "backend": {"service": {"name": "x", "port": {"number": 80}}},
+                                }
+                            ]
+                        },
+                    }
+                ]
+            },
+        },
+    ),
+    "networkpolicy": (
+        "networking.k8s.io/v1/networkpolicies",
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}},
+    ),
+    "poddisruptionbudget": (
+        "policy/v1/poddisruptionbudgets",
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"a": "b"}}},
+        },
+    ),
+    "autoscaler": (
+        "autoscaling/v2/horizontalpodautoscalers",
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}},
+        },
+    ),
+    "lease": (
+        "coordination.k8s.io/v1/leases",
+        {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"holderIdentity": "me", "leaseDurationSeconds": 15}},
+    ),
+    "claim": (
+        "persistentvolumeclaims",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    ),
+    "endpointslice": (
+        "discovery.k8s.io/v1/endpointslices",
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.1.1.1"]}],
+            "ports": [{"port": 80}],
+        },
+    ),
+    "event": (
+        "events",
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "involvedObject": {"kind": "Pod", "name": "x", "namespace": "NS"},
+            "reason": "Made",
+            "message": "it",
+            "type": "Normal",
+        },
+    ),
     "podtemplate": ("podtemplates", {"apiVersion": "v1", "kind": "PodTemplate", "template": _TEMPLATE}),
-    "endpoints": ("endpoints", {"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"port": 80}]}]}),
+    "endpoints": (
+        "endpoints",
+        {"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"port": 80}]}]},
+    ),
     "widget": (WIDGETS, widget("x", parts=[{"name": "a"}], port=80)),
-}  # fmt: skip
+}
 """What is created, read, replaced and deleted: resource, object."""
 
 
@@ -84,16 +218,47 @@ def test_life(talk: Talk, kind: str) -> None:
 CLUSTER_KINDS: dict[str, tuple[str, Object]] = {
     "namespace": ("namespaces", {"apiVersion": "v1", "kind": "Namespace"}),
     "node": ("nodes", {"apiVersion": "v1", "kind": "Node", "spec": {"unschedulable": True}}),
-    "clusterrole": ("rbac.authorization.k8s.io/v1/clusterroles", {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **_ROLE}),
-    "clusterrolebinding": ("rbac.authorization.k8s.io/v1/clusterrolebindings", {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", **_BINDING}),
-    "storageclass": ("storage.k8s.io/v1/storageclasses", {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "a.b/c"}),
-    "priorityclass": ("scheduling.k8s.io/v1/priorityclasses", {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 5}),
-    "ingressclass": ("networking.k8s.io/v1/ingressclasses", {"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "spec": {"controller": "a.b/c"}}),
-    "volume": ("persistentvolumes", {"apiVersion": "v1", "kind": "PersistentVolume", "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"}}}),
-    "csidriver": ("storage.k8s.io/v1/csidrivers", {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "spec": {"attachRequired": True}}),
-    "runtimeclass": ("node.k8s.io/v1/runtimeclasses", {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "runc"}),
-    "globe": ("conformance.example.com/v1/globes", {"apiVersion": "conformance.example.com/v1", "kind": "Globe", "spec": {"a": "b"}}),
-}  # fmt: skip
+    "clusterrole": (
+        "rbac.authorization.k8s.io/v1/clusterroles",
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **_ROLE},
+    ),
+    "clusterrolebinding": (
+        "rbac.authorization.k8s.io/v1/clusterrolebindings",
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", **_BINDING},
+    ),
+    "storageclass": (
+        "storage.k8s.io/v1/storageclasses",
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "a.b/c"},
+    ),
+    "priorityclass": (
+        "scheduling.k8s.io/v1/priorityclasses",
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 5},
+    ),
+    "ingressclass": (
+        "networking.k8s.io/v1/ingressclasses",
+        {"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "spec": {"controller": "a.b/c"}},
+    ),
+    "volume": (
+        "persistentvolumes",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"}},
+        },
+    ),
+    "csidriver": (
+        "storage.k8s.io/v1/csidrivers",
+        {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "spec": {"attachRequired": True}},
+    ),
+    "runtimeclass": (
+        "node.k8s.io/v1/runtimeclasses",
+        {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "runc"},
+    ),
+    "globe": (
+        "conformance.example.com/v1/globes",
+        {"apiVersion": "conformance.example.com/v1", "kind": "Globe", "spec": {"a": "b"}},
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", CLUSTER_KINDS)
@@ -274,25 +439,52 @@ def test_not_found(talk: Talk) -> None:
         talk("GET", talk.at(resource, namespace="nowhere"))
         talk("GET", talk.at(resource, "no-such", namespace=""))
     for path in (
-        "/nothing", "/api/v2", "/api/v1/nothings", "/apis/nothing", "/apis/apps/v9", "/apis/apps/v1/nothings", "/apis/apps/v9/deployments",
-        f"/api/v1/namespaces/{talk.namespace}/configmaps/x/nothing", f"/api/v1/namespaces/{talk.namespace}/configmaps/x/y/z",
-        "/apis/conformance.example.com/v1/nothings", "/apis/conformance.example.com/v9/widgets", f"/api/v1/namespaces/{talk.namespace}/nodes",
-        talk.at(WIDGETS, "x", "nothing"), "/api/v1/namespaces/nowhere/nothings", "/api/v1/watch/namespaces/nowhere/nothings",
-    ):  # fmt: skip
+        "/nothing",
+        "/api/v2",
+        "/api/v1/nothings",
+        "/apis/nothing",
+        "/apis/apps/v9",
+        "/apis/apps/v1/nothings",
+        "/apis/apps/v9/deployments",
+        f"/api/v1/namespaces/{talk.namespace}/configmaps/x/nothing",
+        f"/api/v1/namespaces/{talk.namespace}/configmaps/x/y/z",
+        "/apis/conformance.example.com/v1/nothings",
+        "/apis/conformance.example.com/v9/widgets",
+        f"/api/v1/namespaces/{talk.namespace}/nodes",
+        talk.at(WIDGETS, "x", "nothing"),
+        "/api/v1/namespaces/nowhere/nothings",
+        "/api/v1/watch/namespaces/nowhere/nothings",
+    ):
         talk("GET", path)
 
 
 @on_both
 def test_method_not_allowed(talk: Talk) -> None:
     for method, path in (
-        ("PUT", talk.at("configmaps")), ("PATCH", talk.at("configmaps")), ("POST", talk.at("configmaps", "x")),
-        ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"), ("DELETE", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
-        ("POST", "/api"), ("PUT", "/apis/apps/v1"), ("DELETE", "/version"), ("POST", "/healthz"), ("OPTIONS", talk.at("configmaps")),
-        ("PUT", talk.at(WIDGETS)), ("POST", talk.at(WIDGETS, "x")), ("DELETE", talk.at(WIDGETS, "x", "status")), ("POST", talk.at(WIDGETS, "x", "scale")),
-        ("DELETE", talk.at("apps/v1/deployments", "x", "status")), ("POST", talk.at("apps/v1/deployments", "x", "scale")),
-        ("GET", talk.at("pods", "x", "eviction")), ("GET", talk.at("pods", "x", "binding")), ("GET", talk.at("serviceaccounts", "x", "token")), ("DELETE", talk.at("pods", "x", "log")),
-        ("DELETE", "/api/v1/namespaces"), ("DELETE", talk.at("services")), ("GET", "/api/v1/namespaces/default/finalize"),
-    ):  # fmt: skip
+        ("PUT", talk.at("configmaps")),
+        ("PATCH", talk.at("configmaps")),
+        ("POST", talk.at("configmaps", "x")),
+        ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        ("DELETE", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        ("POST", "/api"),
+        ("PUT", "/apis/apps/v1"),
+        ("DELETE", "/version"),
+        ("POST", "/healthz"),
+        ("OPTIONS", talk.at("configmaps")),
+        ("PUT", talk.at(WIDGETS)),
+        ("POST", talk.at(WIDGETS, "x")),
+        ("DELETE", talk.at(WIDGETS, "x", "status")),
+        ("POST", talk.at(WIDGETS, "x", "scale")),
+        ("DELETE", talk.at("apps/v1/deployments", "x", "status")),
+        ("POST", talk.at("apps/v1/deployments", "x", "scale")),
+        ("GET", talk.at("pods", "x", "eviction")),
+        ("GET", talk.at("pods", "x", "binding")),
+        ("GET", talk.at("serviceaccounts", "x", "token")),
+        ("DELETE", talk.at("pods", "x", "log")),
+        ("DELETE", "/api/v1/namespaces"),
+        ("DELETE", talk.at("services")),
+        ("GET", "/api/v1/namespaces/default/finalize"),
+    ):
         talk(method, path, {} if method in ("PUT", "POST", "PATCH") else None)
 
 

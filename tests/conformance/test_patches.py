@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comparing import on_both
-from definitions import WIDGETS, config_map, deployment, pod, service, widget
-from talk import APPLY, MERGE, PATCH, STRATEGIC, Talk
+
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import WIDGETS, config_map, deployment, pod, service, widget
+from tests.conformance.talk import APPLY, MERGE, PATCH, STRATEGIC, Talk
 
 Object = dict[str, Any]
 
@@ -117,9 +118,19 @@ STRATEGICS: dict[str, Any] = {
     "container-image": {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "redis:8"}]}}}},
     "second-container": {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "busybox"}]}}}},
     "delete-container": {"spec": {"template": {"spec": {"containers": [{"name": "main", "$patch": "delete"}]}}}},
-    "replace-containers": {"spec": {"template": {"spec": {"containers": [{"name": "new", "image": "a"}, {"$patch": "replace"}]}}}},
-    "order": {"spec": {"template": {"spec": {
-        "$setElementOrder/containers": [{"name": "side"}, {"name": "main"}], "containers": [{"name": "side", "image": "b"}]}}}},
+    "replace-containers": {
+        "spec": {"template": {"spec": {"containers": [{"name": "new", "image": "a"}, {"$patch": "replace"}]}}}
+    },
+    "order": {
+        "spec": {
+            "template": {
+                "spec": {
+                    "$setElementOrder/containers": [{"name": "side"}, {"name": "main"}],
+                    "containers": [{"name": "side", "image": "b"}],
+                }
+            }
+        }
+    },
     "environment": {"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "A", "value": "1"}]}]}}}},
     "retain-keys": {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}},
     "without-retain-keys": {"spec": {"strategy": {"type": "Recreate"}}},
@@ -131,7 +142,7 @@ STRATEGICS: dict[str, Any] = {
     "selector": {"spec": {"selector": {"matchLabels": {"other": "x"}}}},
     "toleration": {"spec": {"template": {"spec": {"tolerations": [{"key": "a", "operator": "Exists"}]}}}},
     "unknown": {"spec": {"template": {"spec": {"unheard": "of"}}}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", STRATEGICS)
@@ -316,10 +327,17 @@ def test_apply_lists(talk: Talk) -> None:
     for manager, spec in (
         ("one", {"set": ["a", "b"], "parts": [{"name": "p", "amount": 1}], "atom": {"a": "1"}, "plain": [1, 2]}),
         ("two", {"set": ["c"], "parts": [{"name": "q"}, {"name": "p", "unit": "kg"}]}),
-        ("two", {"atom": {"b": "2"}}), ("two", {"plain": [3]}), ("two", {"parts": [{"name": "p", "amount": 2}]}),
-        ("one", {"set": ["b"]}), ("two", {"set": ["d", "d"]}), ("two", {"parts": [{"unit": "kg"}]}), ("two", {"free": {"any": [1]}}),
-        ("two", {"colour": "pink"}), ("two", {"strange": 1}), ("two", {"size": "big"}),
-    ):  # fmt: skip
+        ("two", {"atom": {"b": "2"}}),
+        ("two", {"plain": [3]}),
+        ("two", {"parts": [{"name": "p", "amount": 2}]}),
+        ("one", {"set": ["b"]}),
+        ("two", {"set": ["d", "d"]}),
+        ("two", {"parts": [{"unit": "kg"}]}),
+        ("two", {"free": {"any": [1]}}),
+        ("two", {"colour": "pink"}),
+        ("two", {"strange": 1}),
+        ("two", {"size": "big"}),
+    ):
         talk("PATCH", widgets, widget("x", **spec), content_type=APPLY, fieldManager=manager)
 
 

@@ -7,9 +7,9 @@ import json
 import time
 from typing import Any
 
-from comparing import on_both
-from definitions import config_map, pod
-from talk import Talk
+from tests.conformance.comparing import on_both
+from tests.conformance.definitions import config_map, pod
+from tests.conformance.talk import Talk
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 AGGREGATED_BETA = AGGREGATED.replace("v=v2;", "v=v2beta1;")
@@ -48,10 +48,14 @@ def test_reviews(talk: Talk) -> None:
     _prepare(talk)
     path = "/apis/authorization.k8s.io/v1"
     for attributes in (
-        {"verb": "get", "resource": "configmaps", "namespace": talk.namespace}, {"verb": "delete", "resource": "configmaps", "namespace": talk.namespace},
-        {"verb": "get", "resource": "secrets", "name": "mine", "namespace": talk.namespace}, {"verb": "get", "resource": "secrets", "name": "other", "namespace": talk.namespace},
-        {"verb": "get", "resource": "configmaps"}, {"verb": "*", "resource": "*"}, {"verb": "get", "group": "apps", "resource": "deployments", "subresource": "scale", "namespace": talk.namespace},
-    ):  # fmt: skip
+        {"verb": "get", "resource": "configmaps", "namespace": talk.namespace},
+        {"verb": "delete", "resource": "configmaps", "namespace": talk.namespace},
+        {"verb": "get", "resource": "secrets", "name": "mine", "namespace": talk.namespace},
+        {"verb": "get", "resource": "secrets", "name": "other", "namespace": talk.namespace},
+        {"verb": "get", "resource": "configmaps"},
+        {"verb": "*", "resource": "*"},
+        {"verb": "get", "group": "apps", "resource": "deployments", "subresource": "scale", "namespace": talk.namespace},
+    ):
         talk("POST", f"{path}/subjectaccessreviews", _review("SubjectAccessReview", user="ann", resourceAttributes=attributes))
         talk(
             "POST",
@@ -168,11 +172,26 @@ def test_tokens(talk: Talk) -> None:
         return {"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name, **more}}
 
     for spec in (
-        {}, {"audiences": ["api://AzureADTokenExchange"]}, {"audiences": ["a", "b"], "expirationSeconds": 7200}, {"expirationSeconds": 600},
-        {"expirationSeconds": 599}, {"expirationSeconds": 0}, {"expirationSeconds": -1}, {"expirationSeconds": 1 << 33}, {"expirationSeconds": "600"}, {"audiences": "one"},
-        reference("Pod", "p"), reference("Pod", "p", uid=uid), reference("Pod", "p", uid="other"), reference("Pod", "none"), reference("Secret", "s"), reference("ConfigMap", "c"),
-        reference("Deployment", "d", apiVersion="apps/v1"), reference("Node", "none"), {"unknown": 1},
-    ):  # fmt: skip
+        {},
+        {"audiences": ["api://AzureADTokenExchange"]},
+        {"audiences": ["a", "b"], "expirationSeconds": 7200},
+        {"expirationSeconds": 600},
+        {"expirationSeconds": 599},
+        {"expirationSeconds": 0},
+        {"expirationSeconds": -1},
+        {"expirationSeconds": 1 << 33},
+        {"expirationSeconds": "600"},
+        {"audiences": "one"},
+        reference("Pod", "p"),
+        reference("Pod", "p", uid=uid),
+        reference("Pod", "p", uid="other"),
+        reference("Pod", "none"),
+        reference("Secret", "s"),
+        reference("ConfigMap", "c"),
+        reference("Deployment", "d", apiVersion="apps/v1"),
+        reference("Node", "none"),
+        {"unknown": 1},
+    ):
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         _read_token(talk("POST", talk.at("serviceaccounts", "robot", "token"), body))
     _read_token(talk("POST", talk.at("serviceaccounts", "default", "token"), {"spec": reference("Pod", "p")}))
@@ -245,8 +264,22 @@ def _keep_shared(answer: dict[str, Any]) -> None:
 @on_both
 def test_discovery(talk: Talk) -> None:
     """The resources that the sandbox serves are described as there; which groups there are is its own choice."""
-    for path in ("/apis/apps", "/apis/rbac.authorization.k8s.io", "/apis/batch/v1", "/apis/apps/v1", "/apis/rbac.authorization.k8s.io/v1", "/apis/conformance.example.com/v1", "/apis/autoscaling/v2",
-                 "/apis/networking.k8s.io/v1", "/apis/policy/v1", "/apis/coordination.k8s.io/v1", "/apis/apiextensions.k8s.io/v1", "/apis/authorization.k8s.io/v1", "/apis/authentication.k8s.io/v1", "/api/v1"):  # fmt: skip
+    for path in (
+        "/apis/apps",
+        "/apis/rbac.authorization.k8s.io",
+        "/apis/batch/v1",
+        "/apis/apps/v1",
+        "/apis/rbac.authorization.k8s.io/v1",
+        "/apis/conformance.example.com/v1",
+        "/apis/autoscaling/v2",
+        "/apis/networking.k8s.io/v1",
+        "/apis/policy/v1",
+        "/apis/coordination.k8s.io/v1",
+        "/apis/apiextensions.k8s.io/v1",
+        "/apis/authorization.k8s.io/v1",
+        "/apis/authentication.k8s.io/v1",
+        "/api/v1",
+    ):
         talk("GET", path)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from fleetlib.sandbox.lifecycle import Endpoint
+from azuresandbox.lifecycle import Endpoint
 
 GROUPS = "2021-04-01"
 GONE = (OSError, http.client.HTTPException)
@@ -63,8 +63,12 @@ class Http:
 
 
 def arm_token(where: Endpoint) -> str:
-    form = {"grant_type": "client_credentials", "client_id": where.client_id, "client_secret": where.client_secret,
-            "scope": "https://management.core.windows.net//.default"}  # fmt: skip
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": where.client_id,
+        "client_secret": where.client_secret,
+        "scope": "https://management.core.windows.net//.default",
+    }
     client = Http(where)
     sent = {"content_type": "application/x-www-form-urlencoded"}
     status, _, document = client.send("POST", f"/{where.tenant_id}/oauth2/v2.0/token", urlencode(form), **sent)
@@ -186,8 +190,11 @@ class ConfigMaps(Writer):
         mine = {name: value for name, value in found.items() if name.startswith(self.prefix)}
         lost = {name: value for name, value in self.known.items() if mine.get(name) != value}
         extra = sorted(mine.keys() - self.known.keys())
-        return [*problems, *(f"{name} {value} acknowledged, found {mine.get(name)}" for name, value in lost.items()),
-                *(f"{name} was deleted" for name in extra)]  # fmt: skip
+        return [
+            *problems,
+            *(f"{name} {value} acknowledged, found {mine.get(name)}" for name, value in lost.items()),
+            *(f"{name} was deleted" for name in extra),
+        ]
 
 
 class Groups(Writer):
@@ -247,8 +254,11 @@ class Groups(Writer):
             elif now is not None and now[1] in wanted:
                 self.known[name] = now[1]
         self.doubt.clear()
-        return [f"group {name} n={tag} acknowledged, found {found.get(name)}" for name, tag in self.known.items()
-                    if found.get(name) != ("Succeeded", tag)]  # fmt: skip
+        return [
+            f"group {name} n={tag} acknowledged, found {found.get(name)}"
+            for name, tag in self.known.items()
+            if found.get(name) != ("Succeeded", tag)
+        ]
 
 
 class Watcher(threading.Thread):

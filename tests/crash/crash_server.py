@@ -11,8 +11,8 @@ import gc
 import os
 import sys
 
-from fleetlib.sandbox import arm, entra, kubernetes, machine, server, sources
-from fleetlib.sandbox.machine import images
+from azuresandbox import arm, entra, kubernetes, machine, server, sources
+from azuresandbox.machine import images
 
 PARTS = (arm, entra, kubernetes, machine, sources, images)
 
@@ -23,7 +23,7 @@ def main() -> None:
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
-            sys.argv = ["fleetlib.sandbox.server", "--state", state, "--clock", clock]
+            sys.argv = ["azuresandbox.server", "--state", state, "--clock", clock]
             server.main()
             os._exit(0)
         print(f"pid {child}", flush=True)

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_world import CLUSTER, cluster
-from crash_load import GROUPS, ConfigMaps, Groups, Http, Load, Watcher, Writer, arm_token
 
-from fleetlib.sandbox import lifecycle
-from fleetlib.sandbox.store import Store
+from azuresandbox import lifecycle
+from azuresandbox.store import Store
+from tests.crash.crash_load import GROUPS, ConfigMaps, Groups, Http, Load, Watcher, Writer, arm_token
+from tests.kubernetes.cluster_world import CLUSTER, cluster
 
 pytestmark = [
     pytest.mark.xdist_group("crash"),
@@ -33,6 +33,9 @@ KILLS, SEED = 200, 20261123
 MOMENTS = ((0.0, 0.12), (0.3, 0.6))
 """Seconds of load before a kill, from and to: enough for some dozens of writes; one in ten, enough for deletions to end."""
 API = f"/clusters/{CLUSTER}"
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -71,9 +74,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     state = tmp_path / "sandbox"
     state.mkdir(mode=0o700)
     token = asyncio.run(_make_cluster(state))
-    script = Path(__file__).with_name("crash_server.py")
-    command = [sys.executable, str(script), str(state), "demo"]
-    launcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.crash.crash_server", str(state), "demo"]
+    launcher = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     served = Server(state, token, launcher)
     try:
         served.start()

@@ -10,19 +10,22 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from arm_client import MSI, Client, fetch_token
-from harness import OPERATOR_SECRET, World
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
+from azuresandbox import directory
+from azuresandbox.context import OPERATOR_CLIENT_ID, OPERATOR_NAME, OPERATOR_OBJECT_ID, TENANT_ID
+from tests.arm.arm_client import MSI, Client, fetch_token
+from tests.harness import OPERATOR_SECRET, World
 
 SPN = "servicePrincipalNames/any(c:c eq '{}')"
 
 
 async def graph_token(world: World, client: str = OPERATOR_CLIENT_ID, secret: str = OPERATOR_SECRET) -> str:
     form = {
-        "grant_type": "client_credentials", "client_id": client, "client_secret": secret, "scope": world.url("/graph//.default"),
-    }  # fmt: skip
+        "grant_type": "client_credentials",
+        "client_id": client,
+        "client_secret": secret,
+        "scope": world.url("/graph//.default"),
+    }
     answer = await world.wire.request("POST", world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode())
     return str(answer.json()["access_token"])
 
@@ -55,9 +58,13 @@ def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) ->
         token = await graph_token(world)
         assert {OPERATOR_NAME, "who"} <= set(names(await ask(world, "servicePrincipals", token)))
         for text in (
-            SPN.format(made["clientId"]), SPN.format(made["clientId"].upper()), f"appId eq '{made['clientId']}'",
-            "displayName eq 'who'", "startswith(displayName,'wh')", f"displayName eq 'who' and appId eq '{made['clientId']}'",
-        ):  # fmt: skip
+            SPN.format(made["clientId"]),
+            SPN.format(made["clientId"].upper()),
+            f"appId eq '{made['clientId']}'",
+            "displayName eq 'who'",
+            "startswith(displayName,'wh')",
+            f"displayName eq 'who' and appId eq '{made['clientId']}'",
+        ):
             assert names(await ask(world, f"servicePrincipals?$filter={quote(text)}", token)) == ["who"], text
         assert names(await ask(world, f"servicePrincipals?$filter={quote(SPN.format('other'))}", token)) == []
         _, one = await ask(world, f"servicePrincipals/{made['principalId']}", token)

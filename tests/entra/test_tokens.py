@@ -13,16 +13,16 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
-from arm_client import MSI, SUBSCRIPTION, Client
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from harness import BASE, OPERATOR_SECRET, World
 
-from fleetlib.sandbox import directory
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, TENANT_ID
-from fleetlib.sandbox.http import send_json
+from azuresandbox import directory
+from azuresandbox.context import OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, TENANT_ID
+from azuresandbox.http import send_json
+from tests.arm.arm_client import MSI, SUBSCRIPTION, Client
+from tests.harness import BASE, OPERATOR_SECRET, World
 
 KEY = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
@@ -74,9 +74,12 @@ def assertion(world: World, key: Any = KEY, kid: str = "k1", **changed: Any) -> 
 
 def federated(client_id: str, token: str) -> dict[str, str]:
     return {
-        "grant_type": "client_credentials", "client_id": client_id, "scope": SCOPE, "client_assertion": token,
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "scope": SCOPE,
+        "client_assertion": token,
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-    }  # fmt: skip
+    }
 
 
 async def trusting_identity(client: Client) -> Any:
@@ -117,18 +120,45 @@ def test_a_secret_gives_a_token_with_the_claims_arm_wants(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "tenant", "status", "error", "code", "text"),
     [
-        ({"client_secret": "wrong"}, TENANT_ID, 401, "invalid_client", 7000215, f"for a secret added to app '{OPERATOR_CLIENT_ID}'"),
-        ({"client_id": "x"}, TENANT_ID, 400, "unauthorized_client", 700016, f"'x' was not found in the directory '{TENANT_ID}'"),
+        (
+            {"client_secret": "wrong"},
+            TENANT_ID,
+            401,
+            "invalid_client",
+            7000215,
+            f"for a secret added to app '{OPERATOR_CLIENT_ID}'",
+        ),
+        (
+            {"client_id": "x"},
+            TENANT_ID,
+            400,
+            "unauthorized_client",
+            700016,
+            f"'x' was not found in the directory '{TENANT_ID}'",
+        ),
         ({}, "no-such-tenant", 400, "invalid_request", 90002, "Tenant 'no-such-tenant' not found."),
         ({"scope": "a b"}, TENANT_ID, 400, "invalid_scope", 70011, "The scope a b is not valid."),
         ({"scope": "https://x/.read"}, TENANT_ID, 400, "invalid_scope", 1002012, "/.default suffixed"),
-        ({"scope": "https://x/.default"}, TENANT_ID, 400, "invalid_resource", 500011, "The resource principal named https://x was"),
+        (
+            {"scope": "https://x/.default"},
+            TENANT_ID,
+            400,
+            "invalid_resource",
+            500011,
+            "The resource principal named https://x was",
+        ),
         ({"grant_type": ""}, TENANT_ID, 400, "invalid_request", 900144, "parameter: 'grant_type'"),
         ({"grant_type": "password"}, TENANT_ID, 400, "unsupported_grant_type", 70003, "grant type 'password'"),
-        ({"client_assertion": "x.y.z", "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-         TENANT_ID, 400, "invalid_request", 50027, "JWT token is invalid or malformed."),
+        (
+            {"client_assertion": "x.y.z", "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+            TENANT_ID,
+            400,
+            "invalid_request",
+            50027,
+            "JWT token is invalid or malformed.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_requests_are_refused_as_entra_refuses_them(
     tmp_path: Path, change: dict[str, str], tenant: str, status: int, error: str, code: int, text: str
 ) -> None:
@@ -168,15 +198,27 @@ def test_a_service_account_token_is_exchanged_and_arm_takes_it(tmp_path: Path) -
     [
         ({"iss": f"{BASE}/oidc/other/"}, 700211, f"presented assertion issuer '{BASE}/oidc/other/'. Check your federated"),
         ({"iss": ISSUER.rstrip("/")}, 700211, "presented assertion issuer"),
-        ({"sub": "system:serviceaccount:default:x"}, 700213, "presented assertion subject 'system:serviceaccount:default:x'. Check"),
+        (
+            {"sub": "system:serviceaccount:default:x"},
+            700213,
+            "presented assertion subject 'system:serviceaccount:default:x'. Check",
+        ),
         ({"sub": SUBJECT.upper()}, 7002138, "case-insensitive comparison, but not with case-sensitive"),
         ({"aud": ["https://kubernetes.default.svc"]}, 700212, "presented assertion audience 'https://kubernetes.default.svc'."),
-        ({"exp": 1767225500, "nbf": 1767225400}, 700024, "Client assertion is not within its valid time range. Current time: 2026-01-01T"),
+        (
+            {"exp": 1767225500, "nbf": 1767225400},
+            700024,
+            "Client assertion is not within its valid time range. Current time: 2026-01-01T",
+        ),
         ({"key": OTHER}, 50013, "Assertion failed signature validation."),
-        ({"kid": "k2"}, 7000272, f"identifier k2 used to sign the federated credential could not be found in the metadata of identity "
-                                 f"provider {ISSUER}."),
+        (
+            {"kid": "k2"},
+            7000272,
+            f"identifier k2 used to sign the federated credential could not be found in the metadata of identity "
+            f"provider {ISSUER}.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mismatch_says_what_differs(tmp_path: Path, change: dict[str, Any], code: int, text: str) -> None:
     async def test(world: World) -> None:
         identity = await trusting_identity(await Client.operator(world))

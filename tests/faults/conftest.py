@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fault_cloud import cloud, git, started
+from tests.faults.fault_cloud import cloud, git, started
 
 __all__ = ["cloud", "git", "started"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fleetlib.azure import calls, groups, identities, managed_clusters, providers
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import calls, groups, identities, managed_clusters, providers
+from fleetlib.clients.session import Session, connect
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle
-from fleetlib.session import Session, connect
 
 ROOT = Path(__file__).parents[2]
 GROUP, CLUSTER, IDENTITY = "faults-rg", "faults-aks", "faults-id"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import AzureError, HttpResponseError
-from fault_cloud import CLUSTER, GROUP, IDENTITY, Cloud
 
-from fleetlib.azure import flux, groups, identities, managed_clusters, roles
+from fleetlib.clients.azure import flux, groups, identities, managed_clusters, roles
 from fleetlib.errors import FinalError, FleetError, RetryableError
+from tests.faults.fault_cloud import CLUSTER, GROUP, IDENTITY, Cloud
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -190,9 +190,11 @@ def test_finalizer_stuck(cloud: Cloud) -> None:
     status, code, message, _ = told(lambda: cloud.azure.containers.managed_clusters.begin_delete(GROUP, "locked-aks"))
     scope = cloud.cluster_id.replace(CLUSTER, "locked-aks")
     assert (status, code, message) == (
-        409, "ScopeLocked", f"The scope '{scope}' cannot perform delete operation because following scope(s) are locked: '{scope}'. "
-        "Please remove the lock and try again."
-    )  # fmt: skip
+        409,
+        "ScopeLocked",
+        f"The scope '{scope}' cannot perform delete operation because following scope(s) are locked: '{scope}'. "
+        "Please remove the lock and try again.",
+    )
     step = managed_clusters.delete(cloud.azure, GROUP, "locked-aks", 60)
     explained(step.apply, FinalError, "ScopeLocked", "az lock delete", "99_tear_down")
 

@@ -14,11 +14,11 @@ import kubernetes.watch
 import oras.client
 import pytest
 import yaml
-from fault_cloud import CLUSTER, GROUP, Cloud
 
-from fleetlib.azure import managed_clusters
+from fleetlib.clients.azure import managed_clusters
 from fleetlib.errors import RetryableError
 from fleetlib.progress import waiting
+from tests.faults.fault_cloud import CLUSTER, GROUP, Cloud
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -72,9 +72,11 @@ def test_watch_expired_for_the_kubernetes_client(cloud: Cloud, core: Any) -> Non
     since = core.list_namespaced_config_map("default").metadata.resource_version
     cloud.arm("watch-expired")
     with pytest.raises(kubernetes.client.ApiException) as caught:
-        list(kubernetes.watch.Watch().stream(
-            core.list_namespaced_config_map, "default", resource_version=since, timeout_seconds=5
-        ))  # fmt: skip
+        list(
+            kubernetes.watch.Watch().stream(
+                core.list_namespaced_config_map, "default", resource_version=since, timeout_seconds=5
+            )
+        )
     assert caught.value.status == 410
     assert str(caught.value.reason).startswith(f"Expired: too old resource version: {since} (")
 
@@ -102,8 +104,15 @@ def test_watch_expired_for_kubectl(cloud: Cloud, kubeconfig: Path, core: Any) ->
     """kubectl's informers list again, as client-go does: `kubectl wait` ends well."""
     core.create_namespaced_config_map("default", {"metadata": {"name": "awaited"}})
     cloud.arm("watch-expired")
-    command = ["kubectl", f"--kubeconfig={kubeconfig}", f"--cache-dir={kubeconfig.parent}", "wait", "configmap/awaited",
-               "--for=jsonpath={.data.ready}=yes", "--timeout=30s"]  # fmt: skip
+    command = [
+        "kubectl",
+        f"--kubeconfig={kubeconfig}",
+        f"--cache-dir={kubeconfig.parent}",
+        "wait",
+        "configmap/awaited",
+        "--for=jsonpath={.data.ready}=yes",
+        "--timeout=30s",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "watch-expired" in cloud.armed() and process.poll() is None:
             pass  # struck when kubectl has begun to watch

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from fault_cloud import Cloud
 
-from fleetlib.sandbox import lifecycle
-from fleetlib.sandbox.faults import KNOWN
+from azuresandbox import lifecycle
+from azuresandbox.faults import KNOWN
+from tests.faults.fault_cloud import Cloud
 
 pytestmark = pytest.mark.xdist_group("faults")
 

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetlib.clients.gitops import Chart, set_value
 from fleetlib.errors import FinalError
-from fleetlib.gitops import Chart, set_value
 
 CHART = Path(__file__).parents[2] / "charts" / "podinfocluster"
 

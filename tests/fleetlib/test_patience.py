@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fleetlib.cloud import Cloud
+from azuresandbox import lifecycle
+from azuresandbox.clock import MODES
+from fleetlib.clients.cloud import Cloud
+from fleetlib.clients.session import Session
 from fleetlib.errors import VerificationError
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle
-from fleetlib.sandbox.clock import MODES
-from fleetlib.session import Session
 from fleetlib.stages.patience import Patience
 
 DENIED = "AuthorizationFailed: The client does not have authorization to perform action"

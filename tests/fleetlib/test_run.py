@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fleetlib import run
+from fleetlib.execution import run
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 RECORDS = """

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleetlib.cloud import Cloud
+from fleetlib.clients.cloud import Cloud
+from fleetlib.clients.gitops import Repository
 from fleetlib.errors import FinalError
-from fleetlib.gitops import Repository
 
 INTERRUPTED = """#!/bin/sh
 # As git ends on a signal that it cannot clean up after: the folder is there, its branches are not.

@@ -8,10 +8,9 @@ import io
 import tarfile
 from typing import Any
 
-from apply_world import NAMESPACE, Cluster, conditions, with_program
-
-from fleetlib.sandbox.machine.helm.releases import decode, encode
-from fleetlib.sandbox.machine.images.flux_helm import program
+from azuresandbox.machine.helm.releases import decode, encode
+from azuresandbox.machine.images.flux.helm import program
+from tests.flux_kustomize.apply_world import NAMESPACE, Cluster, conditions, with_program
 
 CONFIG = (
     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-settings\ndata:\n"
@@ -21,9 +20,13 @@ EXTRA = "{{- if .Values.extra }}\napiVersion: v1\nkind: ConfigMap\nmetadata: {na
 SCHEMA = '{"type": "object", "properties": {"count": {"type": "integer", "minimum": 0}}}'
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 1}\n"
 AVAILABLE = {
-    "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+    "observedGeneration": 1,
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "readyReplicas": 1,
+    "availableReplicas": 1,
     "conditions": [{"type": "Available", "status": "True"}],
-}  # fmt: skip
+}
 
 
 def chart(version: str = "0.1.0", name: str = "demo", **files: str) -> bytes:
@@ -53,10 +56,12 @@ def publish(cluster: Cluster, data: bytes, revision: str = "0.1.0", name: str = 
 
 def release(name: str = "app", **spec: Any) -> dict[str, Any]:
     return {
-        "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": {"name": name},
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": name},
         "spec": {"interval": "5m", "chartRef": {"kind": "OCIRepository", "name": "charts"}, **spec},
         "status": {"observedGeneration": -1},
-    }  # fmt: skip
+    }
 
 
 def stored(cluster: Cluster, version: int, name: str = "app") -> Any:
@@ -88,17 +93,22 @@ async def test_an_install_is_recorded_as_helm_records_it(cluster: Cluster) -> No
     config = cluster.get("ConfigMap", "app-settings")
     assert config["data"] == {"count": "3", "revision": "1"}
     assert config["metadata"]["labels"] == {
-        "app.kubernetes.io/managed-by": "Helm", "helm.toolkit.fluxcd.io/name": "app",
+        "app.kubernetes.io/managed-by": "Helm",
+        "helm.toolkit.fluxcd.io/name": "app",
         "helm.toolkit.fluxcd.io/namespace": NAMESPACE,
-    }  # fmt: skip
+    }
     assert config["metadata"]["annotations"] == {
-        "meta.helm.sh/release-name": "app", "meta.helm.sh/release-namespace": NAMESPACE,
-    }  # fmt: skip
+        "meta.helm.sh/release-name": "app",
+        "meta.helm.sh/release-namespace": NAMESPACE,
+    }
     secret = cluster.get("Secret", "sh.helm.release.v1.app.v1")
     assert secret["type"] == "helm.sh/release.v1"
     assert {k: v for k, v in secret["metadata"]["labels"].items() if k != "modifiedAt"} == {
-        "name": "app", "owner": "helm", "status": "deployed", "version": "1",
-    }  # fmt: skip
+        "name": "app",
+        "owner": "helm",
+        "status": "deployed",
+        "version": "1",
+    }
     kept = stored(cluster, 1)
     assert (kept.status, kept.config, kept.chart_metadata["name"]) == ("deployed", {"count": 3}, "demo")
     assert "# Source: demo/templates/config.yaml" in kept.manifest
@@ -223,8 +233,11 @@ async def test_a_chart_template_becomes_a_helm_chart(cluster: Cluster) -> None:
     await cluster.settle()
     made = cluster.get("HelmChart", f"{NAMESPACE}-app")
     assert made["spec"] == {
-        "chart": "demo", "version": "0.1.0", "interval": "5m", "sourceRef": {"kind": "HelmRepository", "name": "repo"},
-    }  # fmt: skip
+        "chart": "demo",
+        "version": "0.1.0",
+        "interval": "5m",
+        "sourceRef": {"kind": "HelmRepository", "name": "repo"},
+    }
     assert made["metadata"]["labels"]["helm.toolkit.fluxcd.io/name"] == "app"
     ready = conditions(cluster.get("HelmRelease", "app"))["Ready"]
     problem = "latest generation of object has not been reconciled"

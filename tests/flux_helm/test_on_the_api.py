@@ -13,28 +13,42 @@ from typing import Any
 
 import helm_python
 import uvicorn
-from harness import World
-from test_helm_release import chart
 
-from fleetlib.sandbox import fabric, pki
-from fleetlib.sandbox.machine.client import KubeClient
-from fleetlib.sandbox.machine.images import artifacts, flux_helm, flux_kustomize
-from fleetlib.sandbox.machine.images.flux_crds import flux_crds
-from fleetlib.sandbox.machine.program import Pod
+from azuresandbox import fabric, pki
+from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.images.flux import helm as flux_helm
+from azuresandbox.machine.images.flux import kustomize as flux_kustomize
+from azuresandbox.machine.images.flux.crds import flux_crds
+from azuresandbox.machine.node.program import Pod
+from tests.flux_helm.test_helm_release import chart
+from tests.harness import World
 
 NAMESPACE = "cluster-config"
 DIGEST = "0123456789ab" + "0" * 52
 WIDGETS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.org"},
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example.org"},
     "spec": {
-        "group": "example.org", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True,
-            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                "spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}},
-        }],
+        "group": "example.org",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+                    }
+                },
+            }
+        ],
     },
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -65,9 +79,12 @@ class Hub:
         obj = {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
         found = await self.kube.find(api, kind, name, NAMESPACE) or await self.kube.create(obj)
         artifact = {
-            "url": artifacts.url_of(path), "path": path, "digest": blob.digest, "revision": revision,
+            "url": artifacts.url_of(path),
+            "path": path,
+            "digest": blob.digest,
+            "revision": revision,
             "lastUpdateTime": "2026-01-01T00:00:00Z",
-        }  # fmt: skip
+        }
         await self.kube.patch(
             {**obj, "metadata": found["metadata"]},
             {"status": {"artifact": artifact, "observedGeneration": 1}},
@@ -76,18 +93,25 @@ class Hub:
 
     async def release(self, name: str, **spec: Any) -> None:
         reference = {"kind": "OCIRepository", "name": "charts"}
-        await self.kube.create({
-            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"interval": "5m", "chartRef": reference, **spec},
-        })  # fmt: skip
+        await self.kube.create(
+            {
+                "apiVersion": "helm.toolkit.fluxcd.io/v2",
+                "kind": "HelmRelease",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"interval": "5m", "chartRef": reference, **spec},
+            }
+        )
 
     async def kustomization(self, name: str, **spec: Any) -> None:
         reference = {"kind": "GitRepository", "name": "fleet"}
-        await self.kube.create({
-            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {"interval": "5m", "prune": True, "sourceRef": reference, **spec},
-        })  # fmt: skip
+        await self.kube.create(
+            {
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+                "kind": "Kustomization",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"interval": "5m", "prune": True, "sourceRef": reference, **spec},
+            }
+        )
 
     async def ready(self, kind: str, name: str) -> tuple[str, str, str]:
         group = "helm.toolkit.fluxcd.io/v2" if kind == "HelmRelease" else "kustomize.toolkit.fluxcd.io/v1"
@@ -114,9 +138,25 @@ async def hub(folder: Path) -> AsyncIterator[Hub]:
         log: list[str] = []
         storage = artifacts.Storage()
         pod = Pod(
-            "hub", "flux-system", "flux-0", "manager", "flux", "node-0", "flux", {}, {}, [], [], {}, {}, kube, world.wire,
-            world.clock, log.append, lambda ready: None,
-        )  # fmt: skip
+            "hub",
+            "flux-system",
+            "flux-0",
+            "manager",
+            "flux",
+            "node-0",
+            "flux",
+            {},
+            {},
+            [],
+            [],
+            {},
+            {},
+            kube,
+            world.wire,
+            world.clock,
+            log.append,
+            lambda ready: None,
+        )
         found = Hub(world, kube, storage, log)
         with artifacts.serving(pod, storage):
             tasks: list[asyncio.Future[None]]
@@ -194,8 +234,11 @@ async def test_what_kubectl_added_or_changed_is_put_back(hub: Hub) -> None:
     await hub.kustomization("apps")
     await hub.settle()
     changed = {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": NAMESPACE}, "data": {"a": "2", "b": "3"},
-    }  # fmt: skip
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c", "namespace": NAMESPACE},
+        "data": {"a": "2", "b": "3"},
+    }
     await hub.kube.apply(changed, "kubectl", force=True)
     await hub.advance(301)
     assert (await hub.kube.get("v1", "ConfigMap", "c", NAMESPACE))["data"] == {"a": "1"}
@@ -241,9 +284,13 @@ async def listening(hub: Hub) -> AsyncIterator[helm_python.Config]:
     pki.write_private(state / "tls.key", key)
     listener = socket.create_server(("127.0.0.1", 0))
     settings = uvicorn.Config(
-        hub.world.wire.app or "", log_level="critical", lifespan="off",
-        ssl_certfile=str(state / "tls.pem"), ssl_keyfile=str(state / "tls.key"), timeout_graceful_shutdown=1,
-    )  # fmt: skip
+        hub.world.wire.app or "",
+        log_level="critical",
+        lifespan="off",
+        ssl_certfile=str(state / "tls.pem"),
+        ssl_keyfile=str(state / "tls.key"),
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(settings)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     address = f"https://127.0.0.1:{listener.getsockname()[1]}/clusters/hub"

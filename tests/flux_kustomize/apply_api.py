@@ -14,21 +14,26 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from fleetlib.sandbox.http import read_body, send_json
-from fleetlib.sandbox.machine.images.flux_crds import flux_crds
-from fleetlib.sandbox.machine.kustomize.patch import json6902
+from azuresandbox.http import read_body, send_json
+from azuresandbox.machine.images.flux.crds import flux_crds
+from azuresandbox.machine.kustomize.patch import json6902
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 PATH = re.compile(r"/clusters/[^/]+/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/(?P<rest>.*))?")
 BUILT_IN = {
-    ("v1", "configmaps"): ("ConfigMap", True), ("v1", "secrets"): ("Secret", True), ("v1", "events"): ("Event", True),
-    ("v1", "services"): ("Service", True), ("v1", "pods"): ("Pod", True), ("v1", "namespaces"): ("Namespace", False),
-    ("v1", "serviceaccounts"): ("ServiceAccount", True), ("apps/v1", "deployments"): ("Deployment", True),
+    ("v1", "configmaps"): ("ConfigMap", True),
+    ("v1", "secrets"): ("Secret", True),
+    ("v1", "events"): ("Event", True),
+    ("v1", "services"): ("Service", True),
+    ("v1", "pods"): ("Pod", True),
+    ("v1", "namespaces"): ("Namespace", False),
+    ("v1", "serviceaccounts"): ("ServiceAccount", True),
+    ("apps/v1", "deployments"): ("Deployment", True),
     ("batch/v1", "jobs"): ("Job", True),
     ("rbac.authorization.k8s.io/v1", "clusterroles"): ("ClusterRole", False),
     ("apiextensions.k8s.io/v1", "customresourcedefinitions"): ("CustomResourceDefinition", False),
-}  # fmt: skip
+}
 
 
 class ApplyApi:

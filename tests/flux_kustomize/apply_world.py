@@ -9,14 +9,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from apply_api import ApplyApi, Object
-
-from fleetlib.sandbox.clock import VirtualClock
-from fleetlib.sandbox.machine.client import KubeClient
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.machine.program import Pod, Program
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Wire
+from azuresandbox.clock import VirtualClock
+from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.node.program import Pod, Program
+from azuresandbox.store import Store
+from azuresandbox.wire import Wire
+from tests.flux_kustomize.apply_api import ApplyApi, Object
 
 NAMESPACE = "cluster-config"
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
@@ -98,9 +97,25 @@ async def running(program: Program, *arguments: str) -> AsyncIterator[Cluster]:
     lines: list[str] = []
     kube = KubeClient(wire, f"{wire.base}/clusters/hub", "token")
     pod = Pod(
-        "hub", "flux-system", "controller-0", "manager", "controller", "node-0", "controller", {}, {}, [], list(arguments),
-        {}, {}, kube, wire, clock, lines.append, lambda ready: None,
-    )  # fmt: skip
+        "hub",
+        "flux-system",
+        "controller-0",
+        "manager",
+        "controller",
+        "node-0",
+        "controller",
+        {},
+        {},
+        [],
+        list(arguments),
+        {},
+        {},
+        kube,
+        wire,
+        clock,
+        lines.append,
+        lambda ready: None,
+    )
     storage = artifacts.Storage()
     cluster = Cluster(api, pod, clock, storage, lines)
     cluster.namespace(NAMESPACE)

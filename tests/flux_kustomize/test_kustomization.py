@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from apply_world import NAMESPACE, Cluster, conditions, with_program
-
-from fleetlib.sandbox.machine.images.flux_kustomize import program
+from azuresandbox.machine.images.flux.kustomize import program
+from tests.flux_kustomize.apply_world import NAMESPACE, Cluster, conditions, with_program
 
 MAIN = "main@sha1:1111111111111111111111111111111111111111"
 NEXT = "main@sha1:2222222222222222222222222222222222222222"
@@ -16,10 +15,12 @@ NEXT = "main@sha1:2222222222222222222222222222222222222222"
 def kustomization(name: str = "apps", **spec: Any) -> dict[str, Any]:
     source = {"kind": "GitRepository", "name": "fleet"}
     return {
-        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": name},
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": name},
         "spec": {"interval": "10m", "sourceRef": source, "path": "./apps", "prune": True, **spec},
         "status": {"observedGeneration": -1},
-    }  # fmt: skip
+    }
 
 
 def config_map(name: str, namespace: str = NAMESPACE, **data: str) -> str:
@@ -41,8 +42,9 @@ async def test_a_revision_is_applied_with_inventory_labels_and_events(cluster: C
     ]
     assert (status["lastAppliedRevision"], status["lastAttemptedRevision"], status["observedGeneration"]) == (MAIN, MAIN, 1)
     assert cluster.get("ConfigMap", "a")["metadata"]["labels"] == {
-        "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": NAMESPACE,
-    }  # fmt: skip
+        "kustomize.toolkit.fluxcd.io/name": "apps",
+        "kustomize.toolkit.fluxcd.io/namespace": NAMESPACE,
+    }
     changes = f"ConfigMap/{NAMESPACE}/a created\nConfigMap/{NAMESPACE}/b created"
     assert cluster.events("apps") == [
         ("Normal", "Progressing", changes),
@@ -146,8 +148,10 @@ async def test_dependencies_wait_for_ready_and_revision(cluster: Cluster) -> Non
     missing = 'kustomizations.kustomize.toolkit.fluxcd.io "infra" not found'
     assert ready == ("False", "DependencyNotReady", f"dependency '{NAMESPACE}/infra' not found: {missing}")
     assert cluster.events("apps")[-1] == (
-        "Normal", "DependencyNotReady", "Dependencies do not meet ready condition, retrying in 30s"
-    )  # fmt: skip
+        "Normal",
+        "DependencyNotReady",
+        "Dependencies do not meet ready condition, retrying in 30s",
+    )
     cluster.create(kustomization("infra", path="./infra"))
     await cluster.settle()
     assert conditions(cluster.get("Kustomization", "apps"))["Ready"][0] == "True"
@@ -190,9 +194,13 @@ async def test_a_missing_namespace_and_a_refusal_are_quoted(cluster: Cluster) ->
 
 DEPLOYMENT = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: {NAMESPACE}}}\nspec: {{replicas: 1}}\n"
 AVAILABLE = {
-    "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+    "observedGeneration": 1,
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "readyReplicas": 1,
+    "availableReplicas": 1,
     "conditions": [{"type": "Available", "status": "True"}],
-}  # fmt: skip
+}
 
 
 @with_program(program)
@@ -257,7 +265,7 @@ async def test_the_specs_own_overlay(cluster: Cluster) -> None:
             namePrefix="eu-",
             patches=[{"patch": patch, "target": {"kind": "Deployment"}}],
             commonMetadata={"labels": {"team": "a"}, "annotations": {"note": "b"}},
-        )  # fmt: skip
+        )
     )
     await cluster.settle()
     found = cluster.get("Deployment", "eu-web", "staging")

@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any
 
-from fleetlib.sandbox.http import read_body, send_json
-from fleetlib.sandbox.machine.images.flux_crds import flux_crds
+from azuresandbox.http import read_body, send_json
+from azuresandbox.machine.images.flux.crds import flux_crds
 
 Object = dict[str, Any]
 PATH = re.compile(r"/clusters/[^/]+/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)(?:/(?P<rest>.*))?")

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dulwich import porcelain
-from harness import BASE, OPERATOR_SECRET, World
-from little_api import LittleApi
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
-from fleetlib.sandbox.machine.client import KubeClient
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.machine.images.flux_source import source_controller
-from fleetlib.sandbox.machine.program import Pod
-from fleetlib.sandbox.sources import mirror, seed_repository
-from fleetlib.sandbox.sources.oci_store import digest_of
-from fleetlib.sandbox.sources.repositories import locate
+from azuresandbox.context import OPERATOR_CLIENT_ID
+from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.images.flux.source import source_controller
+from azuresandbox.machine.node.program import Pod
+from azuresandbox.sources import mirror, seed_repository
+from azuresandbox.sources.oci_store import digest_of
+from azuresandbox.sources.repositories import locate
+from tests.flux_source.little_api import LittleApi
+from tests.harness import BASE, OPERATOR_SECRET, World
 
 FLEET = "https://github.com/contoso/aks-fleet"
 NAMESPACE = "cluster-config"
@@ -45,9 +45,15 @@ class Cluster:
 
     async def apply(self, kind: str, name: str, spec: Object, **metadata: Any) -> Object:
         """Create or change an object and let the controller work; the object as it then is."""
-        self.api.put(kind, NAMESPACE, {
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "metadata": {"name": name, **metadata}, "spec": spec,
-        })  # fmt: skip
+        self.api.put(
+            kind,
+            NAMESPACE,
+            {
+                "apiVersion": "source.toolkit.fluxcd.io/v1",
+                "metadata": {"name": name, **metadata},
+                "spec": spec,
+            },
+        )
         await self.settle()
         return self.get(kind, name)
 
@@ -118,11 +124,15 @@ class Cluster:
         for data in (layer, b"{}"):
             await send("POST", f"{base}/blobs/uploads/?digest={digest_of(data)}", headers=OPERATOR, body=data)
         kind = "application/vnd.oci.image.manifest.v1+json"
-        manifest = json.dumps({
-            "schemaVersion": 2, "mediaType": kind, "annotations": annotations,
-            "config": {"mediaType": "application/vnd.test", "digest": digest_of(b"{}"), "size": 2},
-            "layers": [{"mediaType": media_type, "digest": digest_of(layer), "size": len(layer)}],
-        }).encode()  # fmt: skip
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": kind,
+                "annotations": annotations,
+                "config": {"mediaType": "application/vnd.test", "digest": digest_of(b"{}"), "size": 2},
+                "layers": [{"mediaType": media_type, "digest": digest_of(layer), "size": len(layer)}],
+            }
+        ).encode()
         answer = await send("PUT", f"{base}/manifests/{tag}", headers={**OPERATOR, "content-type": kind}, body=manifest)
         assert answer.status == 201
         return digest_of(manifest)
@@ -152,9 +162,25 @@ async def running(folder: Path) -> AsyncIterator[Cluster]:
         world.wire.app = application
         kube = KubeClient(world.wire, f"{BASE}/clusters/hub", "token")
         pod = Pod(
-            "hub", "flux-system", "source-controller-0", "manager", "ghcr.io/fluxcd/source-controller:v1.6.2", "node-0",
-            "source-controller", {}, {}, [], [], {}, {}, kube, world.wire, world.clock, lines.append, lambda ready: None,
-        )  # fmt: skip
+            "hub",
+            "flux-system",
+            "source-controller-0",
+            "manager",
+            "ghcr.io/fluxcd/source-controller:v1.6.2",
+            "node-0",
+            "source-controller",
+            {},
+            {},
+            [],
+            [],
+            {},
+            {},
+            kube,
+            world.wire,
+            world.clock,
+            lines.append,
+            lambda ready: None,
+        )
         cluster = Cluster(world, api, pod, folder, lines, underway)
         task = asyncio.create_task(source_controller(pod))
         await cluster.settle()

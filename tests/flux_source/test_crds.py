@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleetlib.sandbox.machine.images.flux_crds import flux_crds
+from azuresandbox.machine.images.flux.crds import flux_crds
 
 CRDS = {crd["spec"]["names"]["kind"]: crd["spec"] for crd in flux_crds()}
 
@@ -20,11 +20,18 @@ def properties(kind: str, version: str, part: str = "spec") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "served"),
     [
-        ("GitRepository", ["v1", "v1beta2"]), ("OCIRepository", ["v1", "v1beta2"]), ("HelmRepository", ["v1", "v1beta2"]),
-        ("HelmChart", ["v1", "v1beta2"]), ("Bucket", ["v1", "v1beta2"]), ("Kustomization", ["v1", "v1beta2"]),
-        ("HelmRelease", ["v2", "v2beta2"]), ("Alert", ["v1beta3"]), ("Provider", ["v1beta3"]), ("Receiver", ["v1"]),
+        ("GitRepository", ["v1", "v1beta2"]),
+        ("OCIRepository", ["v1", "v1beta2"]),
+        ("HelmRepository", ["v1", "v1beta2"]),
+        ("HelmChart", ["v1", "v1beta2"]),
+        ("Bucket", ["v1", "v1beta2"]),
+        ("Kustomization", ["v1", "v1beta2"]),
+        ("HelmRelease", ["v2", "v2beta2"]),
+        ("Alert", ["v1beta3"]),
+        ("Provider", ["v1beta3"]),
+        ("Receiver", ["v1"]),
     ],
-)  # fmt: skip
+)
 def test_one_version_is_stored_and_older_ones_warn(kind: str, served: list[str]) -> None:
     versions = CRDS[kind]["versions"]
     assert [version["name"] for version in versions] == served

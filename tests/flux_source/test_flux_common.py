@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from source_cluster import NAMESPACE, Cluster, cluster
 
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.machine.images import flux_common as flux
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.images.flux import common as flux
+from tests.flux_source.source_cluster import NAMESPACE, Cluster, cluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -28,9 +28,13 @@ def test_the_transition_time_changes_with_the_condition_only() -> None:
     obj["metadata"]["generation"] = 2
     flux.set_condition(obj, "Ready", "True", "Succeeded", "stored", LATER)
     assert flux.condition(obj, "Ready") == {
-        "type": "Ready", "status": "True", "reason": "Succeeded", "message": "stored", "observedGeneration": 2,
+        "type": "Ready",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "stored",
+        "observedGeneration": 2,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }  # fmt: skip
+    }
     flux.set_condition(obj, "Ready", "True", "Succeeded", "stored again", LATER)
     assert flux.conditions(obj)[0]["lastTransitionTime"] == "2026-01-01T00:01:00Z"
 
@@ -91,9 +95,15 @@ def test_what_is_no_duration(text: str) -> None:
 
 @cluster
 async def test_only_differences_are_written(hub: Cluster) -> None:
-    before = hub.api.put("Bucket", NAMESPACE, {
-        "apiVersion": "source.toolkit.fluxcd.io/v1", "metadata": {"name": "b"}, "spec": {"suspend": True},
-    })  # fmt: skip
+    before = hub.api.put(
+        "Bucket",
+        NAMESPACE,
+        {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "metadata": {"name": "b"},
+            "spec": {"suspend": True},
+        },
+    )
     await hub.settle()
     before = hub.get("Bucket", "b")
     version = before["metadata"]["resourceVersion"]

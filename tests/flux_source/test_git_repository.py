@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from source_cluster import FLEET, NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
 
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.machine.images.artifacts import ArtifactError, ArtifactNotFound
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.images.flux.artifacts import ArtifactError, ArtifactNotFound
+from tests.flux_source.source_cluster import FLEET, NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
 
 SPEC = {"url": FLEET, "interval": "5m", "timeout": "60s", "ref": {"branch": "main"}}
 FILES = {"flux/clusters/release.yaml": "clusterCount: 3\n", "picture.png": "x", "README.md": "# fleet\n"}
@@ -83,13 +83,15 @@ async def test_suspended_means_left_alone(hub: Cluster) -> None:
 @pytest.mark.parametrize(
     ("ref", "expected"),
     [
-        ({"tag": "v1.1.0"}, "v1.1.0@sha1:{second}"), ({"semver": "1.x"}, "v1.1.0@sha1:{second}"),
-        ({"semver": "~1.0.0"}, "1.0.0@sha1:{first}"), ({"commit": "{first}"}, "sha1:{first}"),
+        ({"tag": "v1.1.0"}, "v1.1.0@sha1:{second}"),
+        ({"semver": "1.x"}, "v1.1.0@sha1:{second}"),
+        ({"semver": "~1.0.0"}, "1.0.0@sha1:{first}"),
+        ({"commit": "{first}"}, "sha1:{first}"),
         ({"commit": "{first}", "branch": "main"}, "main@sha1:{first}"),
         ({"name": "refs/heads/main"}, "refs/heads/main@sha1:{third}"),
         ({"name": "refs/tags/v1.1.0"}, "refs/tags/v1.1.0@sha1:{second}"),
     ],
-)  # fmt: skip
+)
 def test_references(ref: dict[str, str], expected: str, tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:
@@ -102,8 +104,10 @@ def test_references(ref: dict[str, str], expected: str, tmp_path: object) -> Non
         wanted = {key: value.format(**ids) for key, value in ref.items()}
         source = await hub.apply("GitRepository", "fleet", {**SPEC, "ref": wanted})
         assert conditions(source)["Ready"] == (
-            "True", "Succeeded", f"stored artifact for revision '{expected.format(**ids)}'",
-        )  # fmt: skip
+            "True",
+            "Succeeded",
+            f"stored artifact for revision '{expected.format(**ids)}'",
+        )
         await hub.advance(301)
         assert hub.get("GitRepository", "fleet")["status"]["artifact"] == source["status"]["artifact"]
 
@@ -116,27 +120,51 @@ CHECKOUT = "failed to checkout and determine revision: "
 @pytest.mark.parametrize(
     ("change", "reason", "message"),
     [
-        ({"ref": {"branch": "nope"}}, "GitOperationFailed",
-         f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/heads/nope\""),
-        ({"ref": {"tag": "v9"}}, "GitOperationFailed",
-         f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/tags/v9\""),
+        (
+            {"ref": {"branch": "nope"}},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/heads/nope\"",
+        ),
+        (
+            {"ref": {"tag": "v9"}},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/tags/v9\"",
+        ),
         ({"ref": {"semver": ">=9"}}, "GitOperationFailed", f"{CHECKOUT}no match found for semver: >=9"),
         ({"ref": {"semver": "nonsense"}}, "GitOperationFailed", f"{CHECKOUT}semver parse error: improper constraint: nonsense"),
-        ({"ref": {"name": "refs/heads/nope"}}, "GitOperationFailed",
-         f"{CHECKOUT}unable to resolve ref 'refs/heads/nope' to a specific commit"),
-        ({"ref": {"commit": "0" * 40}}, "GitOperationFailed",
-         f"{CHECKOUT}unable to resolve commit object for '{'0' * 40}': object not found"),
-        ({"ref": None}, "GitOperationFailed",
-         f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/heads/master\""),
-        ({"url": "https://nowhere.example/a/b"}, "GitOperationFailed",
-         f"{CHECKOUT}unable to clone 'https://nowhere.example/a/b': "
-         'Get "https://nowhere.example/a/b/info/refs?service=git-upload-pack": dial tcp: lookup nowhere.example: no such host'),
-        ({"url": FLEET + "-of-others"}, "GitOperationFailed",
-         f"{CHECKOUT}unable to clone '{FLEET}-of-others': repository not found: Repository not found."),
-        ({"secretRef": {"name": "git"}}, "AuthenticationFailed",
-         f"failed to get secret '{NAMESPACE}/git': secrets \"git\" not found"),
+        (
+            {"ref": {"name": "refs/heads/nope"}},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to resolve ref 'refs/heads/nope' to a specific commit",
+        ),
+        (
+            {"ref": {"commit": "0" * 40}},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to resolve commit object for '{'0' * 40}': object not found",
+        ),
+        (
+            {"ref": None},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to clone '{FLEET}': couldn't find remote ref \"refs/heads/master\"",
+        ),
+        (
+            {"url": "https://nowhere.example/a/b"},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to clone 'https://nowhere.example/a/b': "
+            'Get "https://nowhere.example/a/b/info/refs?service=git-upload-pack": dial tcp: lookup nowhere.example: no such host',
+        ),
+        (
+            {"url": FLEET + "-of-others"},
+            "GitOperationFailed",
+            f"{CHECKOUT}unable to clone '{FLEET}-of-others': repository not found: Repository not found.",
+        ),
+        (
+            {"secretRef": {"name": "git"}},
+            "AuthenticationFailed",
+            f"failed to get secret '{NAMESPACE}/git': secrets \"git\" not found",
+        ),
     ],
-)  # fmt: skip
+)
 def test_failures(change: dict[str, object], reason: str, message: str, tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:
@@ -187,11 +215,12 @@ async def test_credentials_of_a_secret_are_used(hub: Cluster) -> None:
 @pytest.mark.parametrize(
     ("ignore", "kept"),
     [
-        ("/*\n!/apps\n", ["apps/base/a.yaml", "apps/notes.md"]), ("*.md\n", ["apps/base/a.yaml", "infra/b.yaml", "p.png"]),
+        ("/*\n!/apps\n", ["apps/base/a.yaml", "apps/notes.md"]),
+        ("*.md\n", ["apps/base/a.yaml", "infra/b.yaml", "p.png"]),
         ("# none\n", ["apps/base/a.yaml", "apps/notes.md", "infra/b.yaml"]),
         ("apps/**/a.yaml\np.png\n", ["apps/notes.md", "infra/b.yaml"]),
     ],
-)  # fmt: skip
+)
 def test_ignored_files(ignore: str, kept: list[str], tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:
@@ -218,10 +247,11 @@ async def test_a_sourceignore_file_and_a_change_of_ignore_rebuild_the_artifact(h
     [
         ("verify", {"mode": "HEAD", "secretRef": {"name": "k"}}, "spec.verify"),
         ("recurseSubmodules", True, "spec.recurseSubmodules"),
-        ("include", [{"repository": {"name": "b"}}], "spec.include"), ("url", "ssh://git@github.com/a/b", "Git over SSH"),
+        ("include", [{"repository": {"name": "b"}}], "spec.include"),
+        ("url", "ssh://git@github.com/a/b", "Git over SSH"),
         ("provider", "azure", "spec.provider azure"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_emulated_is_refused_by_name(field: str, value: object, named: str, tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from source_cluster import FLEET, NAMESPACE, Cluster, cluster, conditions
 
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.machine.images.flux_source import charts
-from fleetlib.sandbox.sources import stand_ins
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.machine.images.flux.source import charts
+from azuresandbox.sources import stand_ins
+from tests.flux_source.source_cluster import FLEET, NAMESPACE, Cluster, cluster, conditions
 
 JETSTACK = {"url": "https://charts.jetstack.io", "interval": "24h"}
 
@@ -48,9 +48,9 @@ async def test_the_index_of_a_repository(hub: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"), [("*", "v1.18.2"), ("1.x", "v1.18.2"), ("~1.16.0", "v1.16.5"), ("v1.15.5", "v1.15.5"),
-     ("<1.17", "v1.16.5")]
-)  # fmt: skip
+    ("wanted", "found"),
+    [("*", "v1.18.2"), ("1.x", "v1.18.2"), ("~1.16.0", "v1.16.5"), ("v1.15.5", "v1.15.5"), ("<1.17", "v1.16.5")],
+)
 def test_a_chart_of_a_range(wanted: str, found: str, tmp_path: Path) -> None:
     @cluster
     async def run(hub: Cluster) -> None:
@@ -83,10 +83,11 @@ async def test_a_source_without_an_artifact(hub: Cluster) -> None:
     assert conditions(obj)["Ready"] == ("False", "NoSourceArtifact", message)
     repository = hub.get("HelmRepository", "jetstack")
     assert conditions(repository)["Ready"] == (
-        "False", "Failed",
+        "False",
+        "Failed",
         "failed to fetch Helm repository index: failed to cache index to temporary file: "
         'Get "https://nowhere.example/charts/index.yaml": dial tcp: lookup nowhere.example: no such host',
-    )  # fmt: skip
+    )
 
 
 INVALID = "invalid chart reference: failed to get chart version for remote reference: "
@@ -112,10 +113,15 @@ def test_a_chart_that_is_not_there_stalls(spec: dict[str, str], message: str, tm
 
 @cluster
 async def test_values_files_are_merged_into_the_defaults(hub: Cluster) -> None:
-    hub.repository({
-        "charts/app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.2.3\n", "charts/app/values.yaml": "a: 1\nb: {c: 2}\n",
-        "charts/app/prod.yaml": "b: {d: 3}\n", "charts/app/.helmignore": "*.md\n", "charts/app/NOTES.md": "x",
-    })  # fmt: skip
+    hub.repository(
+        {
+            "charts/app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.2.3\n",
+            "charts/app/values.yaml": "a: 1\nb: {c: 2}\n",
+            "charts/app/prod.yaml": "b: {d: 3}\n",
+            "charts/app/.helmignore": "*.md\n",
+            "charts/app/NOTES.md": "x",
+        }
+    )
     await hub.apply("GitRepository", "fleet", {"url": FLEET, "interval": "5m", "ref": {"branch": "main"}})
     source = {"kind": "GitRepository", "name": "fleet"}
     files = ["charts/app/values.yaml", "charts/app/prod.yaml"]
@@ -156,10 +162,11 @@ async def test_a_registry_as_a_repository(hub: Cluster) -> None:
     assert conditions(obj)["Ready"] == ("True", "ChartPullSucceeded", "pulled 'podinfo' chart with version '6.7.1'")
     missing = await hub.apply("HelmChart", "missing", chart(chart="podinfo", version="9.9.9", sourceRef=source))
     assert conditions(missing)["Ready"] == (
-        "False", "ChartPullError",
+        "False",
+        "ChartPullError",
         "chart pull error: failed to download chart for remote reference: "
         "failed to get 'oci://ghcr.io/stefanprodan/charts/podinfo:9.9.9': ghcr.io/stefanprodan/charts/podinfo:9.9.9: not found",
-    )  # fmt: skip
+    )
 
 
 @cluster

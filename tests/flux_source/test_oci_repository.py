@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from source_cluster import NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
 
-from fleetlib.sandbox.machine.images import artifacts
-from fleetlib.sandbox.sources import mirror
+from azuresandbox.machine.images.flux import artifacts
+from azuresandbox.sources import mirror
+from tests.flux_source.source_cluster import NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
 
 HOST = "contoso.azurecr.io"
 REPOSITORY = f"{HOST}/charts/podinfocluster"
 HELM = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 SPEC = {
-    "url": f"oci://{REPOSITORY}", "interval": "5m", "timeout": "60s", "ref": {"tag": "0.1.0"},
+    "url": f"oci://{REPOSITORY}",
+    "interval": "5m",
+    "timeout": "60s",
+    "ref": {"tag": "0.1.0"},
     "layerSelector": {"mediaType": HELM, "operation": "copy"},
-}  # fmt: skip
+}
 LAYER = artifacts.archive({"podinfocluster/Chart.yaml": (b"name: podinfocluster\n", False)})
 
 
@@ -73,27 +76,47 @@ BASE = f"https://{HOST}/v2/charts/podinfocluster"
 @pytest.mark.parametrize(
     ("change", "reason", "message"),
     [
-        ({"ref": {"tag": "9.9.9"}}, "OCIArtifactPullFailed",
-         f"failed to determine artifact digest: GET {BASE}/manifests/9.9.9: "
-         "MANIFEST_UNKNOWN: manifest unknown; unknown tag=9.9.9"),
-        ({"url": f"oci://{HOST}/charts/none"}, "OCIArtifactPullFailed",
-         f"failed to determine artifact digest: GET https://{HOST}/v2/charts/none/manifests/0.1.0: NAME_UNKNOWN: "
-         "repository name not known to registry; map[name:charts/none]"),
-        ({"ref": {"semver": ">=9"}}, "ReadOperationFailed",
-         f"failed to determine the artifact tag for 'oci://{REPOSITORY}': no match found for semver: >=9"),
-        ({"ref": {"semver": "x.y"}}, "ReadOperationFailed",
-         f"failed to determine the artifact tag for 'oci://{REPOSITORY}': semver 'x.y' parse error: improper constraint: x.y"),
-        ({"layerSelector": {"mediaType": "application/other", "operation": "copy"}}, "OCIArtifactLayerOperationFailed",
-         "failed to find layer with media type 'application/other' in artifact"),
-        ({"url": "oci://nowhere.example/charts/a"}, "OCIArtifactPullFailed",
-         'failed to determine artifact digest: '
-         'Get "https://nowhere.example/v2/": dial tcp: lookup nowhere.example: no such host'),
-        ({"secretRef": {"name": "pull"}}, "AuthenticationFailed",
-         'failed to get credential: secrets "pull" not found'),
-        ({"serviceAccountName": "puller"}, "AuthenticationFailed",
-         'failed to get credential: ServiceAccount "puller" not found'),
+        (
+            {"ref": {"tag": "9.9.9"}},
+            "OCIArtifactPullFailed",
+            f"failed to determine artifact digest: GET {BASE}/manifests/9.9.9: "
+            "MANIFEST_UNKNOWN: manifest unknown; unknown tag=9.9.9",
+        ),
+        (
+            {"url": f"oci://{HOST}/charts/none"},
+            "OCIArtifactPullFailed",
+            f"failed to determine artifact digest: GET https://{HOST}/v2/charts/none/manifests/0.1.0: NAME_UNKNOWN: "
+            "repository name not known to registry; map[name:charts/none]",
+        ),
+        (
+            {"ref": {"semver": ">=9"}},
+            "ReadOperationFailed",
+            f"failed to determine the artifact tag for 'oci://{REPOSITORY}': no match found for semver: >=9",
+        ),
+        (
+            {"ref": {"semver": "x.y"}},
+            "ReadOperationFailed",
+            f"failed to determine the artifact tag for 'oci://{REPOSITORY}': semver 'x.y' parse error: improper constraint: x.y",
+        ),
+        (
+            {"layerSelector": {"mediaType": "application/other", "operation": "copy"}},
+            "OCIArtifactLayerOperationFailed",
+            "failed to find layer with media type 'application/other' in artifact",
+        ),
+        (
+            {"url": "oci://nowhere.example/charts/a"},
+            "OCIArtifactPullFailed",
+            "failed to determine artifact digest: "
+            'Get "https://nowhere.example/v2/": dial tcp: lookup nowhere.example: no such host',
+        ),
+        ({"secretRef": {"name": "pull"}}, "AuthenticationFailed", 'failed to get credential: secrets "pull" not found'),
+        (
+            {"serviceAccountName": "puller"},
+            "AuthenticationFailed",
+            'failed to get credential: ServiceAccount "puller" not found',
+        ),
     ],
-)  # fmt: skip
+)
 def test_failures(change: dict[str, object], reason: str, message: str, tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:
@@ -149,7 +172,7 @@ async def test_pull_secrets(hub: Cluster) -> None:
         ({"verify": {"provider": "cosign"}}, "Unsupported", "the sandbox does not emulate spec.verify"),
         ({"url": f"oci://{REPOSITORY}:0.1.0"}, "URLInvalid", "URL must not contain a tag; remove ':0.1.0'"),
     ],
-)  # fmt: skip
+)
 def test_what_only_a_change_can_mend_stalls(change: dict[str, object], reason: str, text: str, tmp_path: object) -> None:
     @cluster
     async def run(hub: Cluster) -> None:

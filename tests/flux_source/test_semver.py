@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleetlib.sandbox.machine.images.flux_source.semver import Constraint, ConstraintError, parse
+from azuresandbox.machine.images.flux.source.semver import Constraint, ConstraintError, parse
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import helm_python
 import yaml
 
-from fleetlib.sandbox.sources.stand_ins import CHARTS
+from azuresandbox.sources.stand_ins import CHARTS
 
 ROOT = Path(__file__).parents[2]
 CLUSTER_CHART = ROOT / "charts" / "podinfocluster"

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from apply_world import Cluster, running
 from cryptography import x509
-from rendered import Object, stand_in
 
-from fleetlib.sandbox.machine.images import certmanager, certmanager_pki
+from azuresandbox.machine.images import certmanager
+from azuresandbox.machine.images.certmanager import pki as certmanager_pki
+from tests.flux_kustomize.apply_world import Cluster, running
+from tests.gitops.rendered import Object, stand_in
 
 SPACE = "cluster-config"
 
@@ -22,8 +23,12 @@ def _obj(kind: str, name: str, spec: Object) -> Object:
 
 
 def _certificate(name: str = "serving", **spec: Any) -> Object:
-    defaults = {"secretName": "serving-tls", "dnsNames": ["a.example.invalid"], "issuerRef": {"kind": "Issuer", "name": "own"},
-                "privateKey": {"algorithm": "ECDSA"}}  # fmt: skip
+    defaults = {
+        "secretName": "serving-tls",
+        "dnsNames": ["a.example.invalid"],
+        "issuerRef": {"kind": "Issuer", "name": "own"},
+        "privateKey": {"algorithm": "ECDSA"},
+    }
     return _obj("Certificate", name, {**defaults, **spec})
 
 
@@ -87,8 +92,10 @@ def test_a_certificate_waits_for_its_issuer() -> None:
         await cluster.settle()
         assert _ready(cluster, "Certificate", "serving")[:2] == ("False", "DoesNotExist")
         assert _ready(cluster, "CertificateRequest", "serving-1") == (
-            "False", "Pending", 'Referenced "Issuer" not found: issuer.cert-manager.io "own" not found'
-        )  # fmt: skip
+            "False",
+            "Pending",
+            'Referenced "Issuer" not found: issuer.cert-manager.io "own" not found',
+        )
         cluster.create(_obj("Issuer", "own", {"selfSigned": {}}))
         await cluster.settle()
         assert _ready(cluster, "Certificate", "serving")[0] == "True"
@@ -102,8 +109,10 @@ def test_a_ca_issues_for_others() -> None:
         cluster.create(_obj("Issuer", "fleet", {"ca": {"secretName": "ca-tls"}}))
         await cluster.settle()
         assert _ready(cluster, "Issuer", "fleet") == (
-            "False", "ErrGetKeyPair", 'Error getting keypair for CA issuer: secrets "ca-tls" not found'
-        )  # fmt: skip
+            "False",
+            "ErrGetKeyPair",
+            'Error getting keypair for CA issuer: secrets "ca-tls" not found',
+        )
         cluster.create(_certificate("ca", secretName="ca-tls", isCA=True, commonName="fleet", dnsNames=[]))
         cluster.create(_certificate(issuerRef={"name": "fleet"}))
         await cluster.advance(600)

@@ -6,13 +6,13 @@ from typing import Any
 
 import helm_python
 import pytest
-from rendered import CLUSTER_CHART, Object, render
 
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.machine.images.aso.crds import definition
+from azuresandbox.machine.images.aso.kinds import KINDS
 from fleetlib.environments import cluster_name
 from fleetlib.parameters import MAX_CLUSTERS
-from fleetlib.sandbox.kubernetes.schema import Schema
-from fleetlib.sandbox.machine.images.aso_crds import definition
-from fleetlib.sandbox.machine.images.aso_kinds import KINDS
+from tests.gitops.rendered import CLUSTER_CHART, Object, render
 
 
 def test_helm_finds_nothing_wrong() -> None:
@@ -46,9 +46,14 @@ def test_fewer_clusters_leave_the_others_as_they_are() -> None:
     assert five[: len(three)] == three
 
 
-@pytest.mark.parametrize("values", [
-    {}, {"kubernetesVersion": "1.34.2", "tags": {"cost": "42"}}, {"dnsPrefix": "shop", "flux": {"branch": "next"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"kubernetesVersion": "1.34.2", "tags": {"cost": "42"}},
+        {"dnsPrefix": "shop", "flux": {"branch": "next"}},
+    ],
+)
 def test_asos_definitions_accept_every_object(values: Object) -> None:
     schemas = {kind.kind: definition(kind, "v2.13.0")["spec"]["versions"] for kind in KINDS}
     for obj in render(CLUSTER_CHART, {"clusterCount": 2, **values}):
@@ -61,10 +66,16 @@ def test_asos_definitions_accept_every_object(values: Object) -> None:
 
 def test_values_reach_the_cluster() -> None:
     values = {
-        "clusterCount": 1, "location": "westeurope", "resourceGroup": "other-rg", "vmSize": "Standard_D4as_v5",
-        "kubernetesVersion": "1.34", "nodeCount": {"min": 2, "max": 7}, "tags": {"environment": "mine", "cost": "42"},
-        "dnsPrefix": "shop", "flux": {"repository": "https://example.invalid/w", "branch": "b", "kustomizationPath": "./x"},
-    }  # fmt: skip
+        "clusterCount": 1,
+        "location": "westeurope",
+        "resourceGroup": "other-rg",
+        "vmSize": "Standard_D4as_v5",
+        "kubernetesVersion": "1.34",
+        "nodeCount": {"min": 2, "max": 7},
+        "tags": {"environment": "mine", "cost": "42"},
+        "dnsPrefix": "shop",
+        "flux": {"repository": "https://example.invalid/w", "branch": "b", "kustomizationPath": "./x"},
+    }
     cluster, _, flux = render(CLUSTER_CHART, values)
     spec, pool = cluster["spec"], cluster["spec"]["agentPoolProfiles"][0]
     assert (spec["location"], spec["owner"]["name"], spec["kubernetesVersion"]) == ("westeurope", "other-rg", "1.34")

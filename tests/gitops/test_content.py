@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendered import CLUSTER_CHART, ROOT, documents, named, render
 
+from azuresandbox.machine.images.aso.crds import selected
+from azuresandbox.sources import stand_ins
 from fleetlib import environments
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox.machine.images.aso_crds import selected
-from fleetlib.sandbox.sources import stand_ins
+from tests.gitops.rendered import CLUSTER_CHART, ROOT, documents, named, render
 
 DEFAULTS = Parameters.check({})
 KUSTOMIZE = ROOT / "tools" / "kustomize" / "bin" / "kustomize"
@@ -89,9 +89,7 @@ def test_the_chart_source_takes_the_chart_that_is_published() -> None:
     source = named(documents("flux/clusters"), "OCIRepository", environments.SOURCE)["spec"]
     assert source["url"] == f"{DEFAULTS.chart_registry}/podinfocluster"
     assert source["ref"]["tag"] == yaml.safe_load((CLUSTER_CHART / "Chart.yaml").read_text())["version"]
-    assert source["layerSelector"] == {
-        "mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"
-    }  # fmt: skip
+    assert source["layerSelector"] == {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"}
 
 
 @pytest.mark.parametrize(("name", "path"), [("staging", "./apps/staging"), ("prod", "./apps/production")])

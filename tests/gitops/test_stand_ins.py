@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import helm_python
 import pytest
-from rendered import Object, named, stand_in
 
-from fleetlib.sandbox.kubernetes.schema import Schema
-from fleetlib.sandbox.sources import stand_ins
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.sources import stand_ins
+from tests.gitops.rendered import Object, named, stand_in
 
 ASO = {"crdPattern": "resources.azure.com/*", "azureSubscriptionID": "s", "azureTenantID": "t", "azureClientID": "c"}
 REAL_REDIS: Object = {
-    "image": {"repository": "bitnamilegacy/redis"}, "usePassword": False, "cluster": {"enabled": False},
-    "master": {"persistence": {"enabled": False}}, "replica": {"persistence": {"enabled": False}},
+    "image": {"repository": "bitnamilegacy/redis"},
+    "usePassword": False,
+    "cluster": {"enabled": False},
+    "master": {"persistence": {"enabled": False}},
+    "replica": {"persistence": {"enabled": False}},
     "volumePermissions": {"enabled": True},
-}  # fmt: skip
+}
 
 
 def _names(objects: list[Object], kind: str) -> set[str]:
@@ -35,9 +38,13 @@ def test_cert_manager() -> None:
     objects = stand_in("cert-manager", {"crds": {"enabled": True}}, namespace="cert-manager")
     assert _names(objects, "Deployment") == {"cert-manager", "cert-manager-webhook", "cert-manager-cainjector"}
     assert _names(objects, "CustomResourceDefinition") == {
-        "certificates.cert-manager.io", "certificaterequests.cert-manager.io", "issuers.cert-manager.io",
-        "clusterissuers.cert-manager.io", "orders.acme.cert-manager.io", "challenges.acme.cert-manager.io",
-    }  # fmt: skip
+        "certificates.cert-manager.io",
+        "certificaterequests.cert-manager.io",
+        "issuers.cert-manager.io",
+        "clusterissuers.cert-manager.io",
+        "orders.acme.cert-manager.io",
+        "challenges.acme.cert-manager.io",
+    }
     assert "quay.io/jetstack/cert-manager-controller:v1.18.2" in _images(objects)
     crds = [obj for obj in objects if obj["kind"] == "CustomResourceDefinition"]
     assert all(Schema(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]).problems() == [] for crd in crds)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleetlib.cloud import Cloud
+from fleetlib.clients.cloud import Cloud
+from fleetlib.clients.session import Session
 from fleetlib.environments import Environment
 from fleetlib.errors import FleetError
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.reading import FLUX, HUB, Arm, Git, Graph, Inside, Reading
 from fleetlib.parameters import Parameters
-from fleetlib.session import Session
 
 HEAD = "c42724889d6c198b7a15821b7c148ce0ee0641c9"
 CONTENT = "bfdf6a413f659208b8fd40339cddbcbd5e19cb4b"
@@ -57,51 +57,83 @@ def aso(kind: str, name: str, spec: Document, status: Document | None = None) ->
 
 def cluster(name: str, environment: str, group: str = GROUP, **properties: Any) -> Document:
     pool = {
-        "name": "system", "mode": "System", "count": 1, "minCount": 1, "maxCount": 3, "enableAutoScaling": True, "osSKU": "AzureLinux",
-        "vmSize": "Standard_D2as_v6", "orchestratorVersion": "1.35.8", "currentOrchestratorVersion": "1.35.8", "provisioningState": "Succeeded",
-        "nodeImageVersion": "AKSAzureLinux-V3gen2-202611.04.0", "powerState": {"code": "Running"},
-    }  # fmt: skip
+        "name": "system",
+        "mode": "System",
+        "count": 1,
+        "minCount": 1,
+        "maxCount": 3,
+        "enableAutoScaling": True,
+        "osSKU": "AzureLinux",
+        "vmSize": "Standard_D2as_v6",
+        "orchestratorVersion": "1.35.8",
+        "currentOrchestratorVersion": "1.35.8",
+        "provisioningState": "Succeeded",
+        "nodeImageVersion": "AKSAzureLinux-V3gen2-202611.04.0",
+        "powerState": {"code": "Running"},
+    }
     return {
-        "id": f"{group}/providers/Microsoft.ContainerService/managedClusters/{name}", "name": name, "location": "eastus2",
-        "type": "Microsoft.ContainerService/managedClusters", "tags": {"environment": environment}, "sku": {"name": "Base", "tier": "Free"},
+        "id": f"{group}/providers/Microsoft.ContainerService/managedClusters/{name}",
+        "name": name,
+        "location": "eastus2",
+        "type": "Microsoft.ContainerService/managedClusters",
+        "tags": {"environment": environment},
+        "sku": {"name": "Base", "tier": "Free"},
         "systemData": {"createdAt": "2026-01-02T03:00:00.5Z"},
         "properties": {
-            "provisioningState": "Succeeded", "powerState": {"code": "Running"}, "kubernetesVersion": "1.35", "currentKubernetesVersion": "1.35.8",
-            "agentPoolProfiles": [pool], **properties,
+            "provisioningState": "Succeeded",
+            "powerState": {"code": "Running"},
+            "kubernetesVersion": "1.35",
+            "currentKubernetesVersion": "1.35.8",
+            "agentPoolProfiles": [pool],
+            **properties,
         },
-    }  # fmt: skip
+    }
 
 
 def extension(cluster_id: str) -> Document:
     return {
-        "id": f"{cluster_id}/providers/Microsoft.KubernetesConfiguration/extensions/flux".lower(), "name": "flux",
+        "id": f"{cluster_id}/providers/Microsoft.KubernetesConfiguration/extensions/flux".lower(),
+        "name": "flux",
         "type": "microsoft.kubernetesconfiguration/extensions",
         "properties": {
-            "extensionType": "microsoft.flux", "provisioningState": "Succeeded", "currentVersion": "1.19.5", "autoUpgradeMinorVersion": True,
-            "releaseTrain": "Stable", "statuses": [],
+            "extensionType": "microsoft.flux",
+            "provisioningState": "Succeeded",
+            "currentVersion": "1.19.5",
+            "autoUpgradeMinorVersion": True,
+            "releaseTrain": "Stable",
+            "statuses": [],
         },
-    }  # fmt: skip
+    }
 
 
 def configuration(cluster_id: str) -> Document:
     def told(kind: str, name: str, message: str) -> Document:
         return {
-            "kind": kind, "name": name, "namespace": "cluster-config", "complianceState": "Compliant",
-            "statusConditions": [condition(message=message)], "helmReleaseProperties": None,
-        }  # fmt: skip
+            "kind": kind,
+            "name": name,
+            "namespace": "cluster-config",
+            "complianceState": "Compliant",
+            "statusConditions": [condition(message=message)],
+            "helmReleaseProperties": None,
+        }
 
     return {
-        "id": f"{cluster_id}/providers/Microsoft.KubernetesConfiguration/fluxConfigurations/cluster-config".lower(), "name": "cluster-config",
+        "id": f"{cluster_id}/providers/Microsoft.KubernetesConfiguration/fluxConfigurations/cluster-config".lower(),
+        "name": "cluster-config",
         "type": "microsoft.kubernetesconfiguration/fluxconfigurations",
         "properties": {
-            "provisioningState": "Succeeded", "complianceState": "Compliant", "sourceSyncedCommitId": f"main@sha1:{CONTENT}",
+            "provisioningState": "Succeeded",
+            "complianceState": "Compliant",
+            "sourceSyncedCommitId": f"main@sha1:{CONTENT}",
             "statuses": [
                 told("GitRepository", "cluster-config", f"stored artifact for revision 'main@sha1:{CONTENT}'"),
                 told("Kustomization", "cluster-config-apps", f"Applied revision: main@sha1:{CONTENT}"),
-                told("HelmRelease", "podinfo", "Helm install succeeded for release podinfo/podinfo.v1 with chart podinfo@6.9.2"),
+                told(
+                    "HelmRelease", "podinfo", "Helm install succeeded for release podinfo/podinfo.v1 with chart podinfo@6.9.2"
+                ),
             ],
         },
-    }  # fmt: skip
+    }
 
 
 @dataclass
@@ -184,10 +216,14 @@ class Documents:
             "AzureCloud", "https://arm.invalid", "https://entra.invalid", Path("/nonexistent"), portal="https://portal.invalid"
         )
         reading = Reading(Session(self.parameters, cloud))
-        parts = copy.deepcopy({
-            "git": Git(self.head, self.environments), "hub": self.hub, "arm": Arm(self.clusters, self.control_plane),
-            "graph": Graph(self.extensions, self.configurations),
-        })  # fmt: skip
+        parts = copy.deepcopy(
+            {
+                "git": Git(self.head, self.environments),
+                "hub": self.hub,
+                "arm": Arm(self.clusters, self.control_plane),
+                "graph": Graph(self.extensions, self.configurations),
+            }
+        )
         reading.unread.update(self.unread)
         reading._parts.update({side: part for side, part in parts.items() if side not in self.unread})
         reading._inside.update(copy.deepcopy(self.inside))

@@ -33,7 +33,7 @@ def _clusters() -> frames.View:
         {"cluster": "a", "status": "broken", "reason": "<b>", "message": "<script>x</script>", "portal": "https://portal/#a"},
         {"cluster": "c-10", "status": "ok", "nodes": 1, "since": "2026-01-02T03:04:05.123Z"},
         {"cluster": "c-9", "status": "ok"},
-    ]  # fmt: skip
+    ]
     return frames.build(columns.TABLES["clusters"], rows, source="test", read=READ)
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fleet_documents import Documents
 
 from fleetlib.inspect import prices
 from fleetlib.parameters import Parameters
+from tests.inspect.fleet_documents import Documents
 
 PROD = "podinfo-prod-1-aks"
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fleet_documents import Documents, condition
-from test_fleet_tables import CASES, PROD, fault, pod, waiting, workload
 
 from fleetlib.change import Check
 from fleetlib.inspect import show
@@ -15,6 +13,8 @@ from fleetlib.inspect.reading import Inside
 from fleetlib.inspect.roles import Roles
 from fleetlib.inspect.rules import RULES
 from fleetlib.inspect.versions import Offer
+from tests.inspect.fleet_documents import Documents, condition
+from tests.inspect.test_fleet_tables import CASES, PROD, fault, pod, waiting, workload
 
 SIZES = {"standard_d2as_v6": {"name": "Standard_D2as_v6", "family": "standardDasv6Family", "vcpus": 2, "available": True}}
 PLENTY = {"standardDasv6Family": (10, 1000), "cores": (10, 1000)}
@@ -24,9 +24,16 @@ OFFERED = [Offer("1.35.8", ("KubernetesOfficial",), preview=False)]
 def assignment(group: str, **properties: Any) -> dict[str, Any]:
     scope = f"/subscriptions/1f0c3c2e-5d1b-4a27-8f7a-0e9b6a4d2c10/resourceGroups/{group}"
     return {
-        "name": f"of-{group}", "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/of-{group}",
-        "properties": {"scope": scope, "principalId": "aso", "roleDefinitionId": "/definitions/contributor", "principalType": "ServicePrincipal", **properties},
-    }  # fmt: skip
+        "name": f"of-{group}",
+        "id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/of-{group}",
+        "properties": {
+            "scope": scope,
+            "principalId": "aso",
+            "roleDefinitionId": "/definitions/contributor",
+            "principalType": "ServicePrincipal",
+            **properties,
+        },
+    }
 
 
 class Patient(Documents):
@@ -58,8 +65,12 @@ class Patient(Documents):
 def definition(*stored: str) -> dict[str, Any]:
     return {
         "metadata": {"name": "managedclusters.containerservice.azure.com"},
-        "spec": {"group": "containerservice.azure.com", "versions": [{"name": "v1api20210501", "storage": False}, {"name": "v1api20240901", "storage": True}]}, "status": {"storedVersions": list(stored)},
-    }  # fmt: skip
+        "spec": {
+            "group": "containerservice.azure.com",
+            "versions": [{"name": "v1api20210501", "storage": False}, {"name": "v1api20240901", "storage": True}],
+        },
+        "status": {"storedVersions": list(stored)},
+    }
 
 
 @pytest.fixture
@@ -143,8 +154,9 @@ def test_what_only_waits_for_a_cause_is_not_told_beside_it(patient: Patient) -> 
 def test_azures_own_error_stands_beside_asos(patient: Patient) -> None:
     fault("ManagedCluster", PROD, reason="Failed", message="the operation failed", severity="Warning")(patient)
     patient.clusters[PROD]["properties"] |= {
-        "provisioningState": "Failed", "status": {"provisioningError": {"code": "QuotaExceeded", "message": "12 cores are left"}},
-    }  # fmt: skip
+        "provisioningState": "Failed",
+        "status": {"provisioningError": {"code": "QuotaExceeded", "message": "12 cores are left"}},
+    }
     (found,) = [row for _, row in patient.findings().iterrows()]
     assert "the operation failed" in found.message and "QuotaExceeded: 12 cores are left" in found.message
 
@@ -176,8 +188,9 @@ def _quota(patient: Patient) -> None:
 
 def _long_term(patient: Patient) -> None:
     patient.besides["Kubernetes versions of eastus2"] = [
-        Offer("1.35.8", ("AKSLongTermSupport",), preview=False), Offer("1.36.1", ("KubernetesOfficial",), preview=False),
-    ]  # fmt: skip
+        Offer("1.35.8", ("AKSLongTermSupport",), preview=False),
+        Offer("1.36.1", ("KubernetesOfficial",), preview=False),
+    ]
 
 
 def _channel(patient: Patient) -> None:
@@ -244,13 +257,21 @@ def test_the_control_planes_own_pin_is_fought_over_too(patient: Patient) -> None
 @pytest.mark.parametrize(
     ("spoil", "expected", "fix"),
     [
-        (lambda p: p.control_plane["asocluster-aks"]["properties"]["powerState"].update(code="Stopped"), ("arm", "stopped", "Stopped"), "az aks start"),
-        (lambda p: p.control_plane["asocluster-aks"]["properties"].update(provisioningState="Failed"), ("arm", "broken", "Failed"), "activity log"),
+        (
+            lambda p: p.control_plane["asocluster-aks"]["properties"]["powerState"].update(code="Stopped"),
+            ("arm", "stopped", "Stopped"),
+            "az aks start",
+        ),
+        (
+            lambda p: p.control_plane["asocluster-aks"]["properties"].update(provisioningState="Failed"),
+            ("arm", "broken", "Failed"),
+            "activity log",
+        ),
         (lambda p: p.control_plane.clear(), ("arm", "broken", "Missing"), "01_create_control_plane"),
         (lambda p: p.extensions.pop("asocluster-aks"), ("extension", "broken", "Missing"), "03_bootstrap_flux"),
     ],
     ids=["stopped", "failed", "deleted", "without Flux"],
-)  # fmt: skip
+)
 def test_the_control_planes_own_cluster(patient: Patient, spoil: Any, expected: tuple[str, ...], fix: str) -> None:
     spoil(patient)
     (found,) = [row for _, row in patient.findings().iterrows()]

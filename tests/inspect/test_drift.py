@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import pytest
-from fleet_documents import SINCE, Documents
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fleet_tables import PROD
 
 from fleetlib.errors import RetryableError
 from fleetlib.inspect.drift import as_azure_sees_it, compare, owner
+from tests.inspect.fleet_documents import SINCE, Documents
+from tests.inspect.test_fleet_tables import PROD
 
 POOL = {"name": "system", "mode": "System", "minCount": 1, "maxCount": 3, "vmSize": "standard_d2as_V6", "osSKU": "AzureLinux"}
 
@@ -38,8 +38,11 @@ class Drifting(Documents):
             ]
         for obj in self.hub["Extension"]:
             obj["spec"]["autoUpgradeMinorVersion"] = True
-        self.rendered = {(obj["kind"], obj["metadata"]["name"]): copy.deepcopy(obj)
-                         for kind in ("ManagedCluster", "Extension", "FluxConfiguration") for obj in self.hub[kind]}  # fmt: skip
+        self.rendered = {
+            (obj["kind"], obj["metadata"]["name"]): copy.deepcopy(obj)
+            for kind in ("ManagedCluster", "Extension", "FluxConfiguration")
+            for obj in self.hub[kind]
+        }
 
     def drift(self) -> Any:
         fleet = self.fleet()
@@ -154,10 +157,14 @@ def test_changed_in_azure() -> None:
 @pytest.mark.parametrize(
     ("path", "wanted", "there", "same"),
     [
-        (("kubernetesVersion",), "1.35", "1.35.8", True), (("kubernetesVersion",), "1.3", "1.35", False), (("location",), "East US 2", "eastus2", True),
-        (("pool", "vmSize"), "standard_d2s_v5", "Standard_D2s_v5", True), (("tags", "a"), "X", "x", False), (("count",), 1, 2, False),
+        (("kubernetesVersion",), "1.35", "1.35.8", True),
+        (("kubernetesVersion",), "1.3", "1.35", False),
+        (("location",), "East US 2", "eastus2", True),
+        (("pool", "vmSize"), "standard_d2s_v5", "Standard_D2s_v5", True),
+        (("tags", "a"), "X", "x", False),
+        (("count",), 1, 2, False),
     ],
-)  # fmt: skip
+)
 def test_what_is_the_same_to_azure(path: tuple[str, ...], wanted: Any, there: Any, same: bool) -> None:
     assert as_azure_sees_it(path, wanted, there) is same
 

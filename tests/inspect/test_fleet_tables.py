@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fleet_documents import CONTENT, SINCE, Documents, condition
 
 from fleetlib.errors import FinalError, RetryableError
 from fleetlib.inspect.frames import text
 from fleetlib.inspect.reading import Inside
+from tests.inspect.fleet_documents import CONTENT, SINCE, Documents, condition
 
 PROD = "podinfo-prod-1-aks"
 
@@ -25,9 +25,19 @@ def test_a_healthy_fleet() -> None:
     assert list(frame.index) == ["podinfo-prod-0-aks", PROD, "podinfo-staging-0-aks"]
     assert set(frame.status) == {"ok"} and frame.first_broken_layer.isna().all() and frame.next_step.isna().all()
     found = frame.loc[PROD]
-    assert found[["environment", "aso", "provisioning", "power", "extension", "compliance", "version", "nodes", "location"]].tolist() == [
-        "podinfo-prod", "Succeeded", "Succeeded", "Running", "Succeeded", "Compliant", "1.35.8", 1, "eastus2",
-    ]  # fmt: skip
+    assert found[
+        ["environment", "aso", "provisioning", "power", "extension", "compliance", "version", "nodes", "location"]
+    ].tolist() == [
+        "podinfo-prod",
+        "Succeeded",
+        "Succeeded",
+        "Running",
+        "Succeeded",
+        "Compliant",
+        "1.35.8",
+        1,
+        "eastus2",
+    ]
     assert (found.git, found.source, found.revision, found.chart) == ("c4272488", "c4272488", CONTENT[:8], "0.1.0")
     assert found.portal.startswith("https://portal.invalid/#resource/subscriptions/")
 
@@ -57,36 +67,99 @@ def not_compliant(documents: Documents) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Documents], Any], str, str, str, str]] = {
-    "not declared": (lambda d: d.environments["podinfo-prod"].values.update(clusterCount=1), "git", "broken", "NotDeclared", "no environment in Git"),
-    "source refused": (
-        fault("GitRepository", "cluster-config", reason="GitOperationFailed", message="failed to checkout: couldn't find remote ref"),
-        "source", "broken", "GitOperationFailed", "couldn't find remote ref",
+    "not declared": (
+        lambda d: d.environments["podinfo-prod"].values.update(clusterCount=1),
+        "git",
+        "broken",
+        "NotDeclared",
+        "no environment in Git",
     ),
-    "source behind": (lambda d: setattr(d, "head", "f" * 40), "source", "progressing", "Behind", "the control plane has c4272488, Git ffffffff"),
+    "source refused": (
+        fault(
+            "GitRepository",
+            "cluster-config",
+            reason="GitOperationFailed",
+            message="failed to checkout: couldn't find remote ref",
+        ),
+        "source",
+        "broken",
+        "GitOperationFailed",
+        "couldn't find remote ref",
+    ),
+    "source behind": (
+        lambda d: setattr(d, "head", "f" * 40),
+        "source",
+        "progressing",
+        "Behind",
+        "the control plane has c4272488, Git ffffffff",
+    ),
     "chart not found": (
-        fault("OCIRepository", "aso-cluster-charts", reason="OCIArtifactPullFailed", message="MANIFEST_UNKNOWN: manifest unknown"),
-        "source", "broken", "OCIArtifactPullFailed", "MANIFEST_UNKNOWN",
+        fault(
+            "OCIRepository", "aso-cluster-charts", reason="OCIArtifactPullFailed", message="MANIFEST_UNKNOWN: manifest unknown"
+        ),
+        "source",
+        "broken",
+        "OCIArtifactPullFailed",
+        "MANIFEST_UNKNOWN",
     ),
     "kustomization failed": (
         fault("Kustomization", "cluster-config-clusters", reason="BuildFailed", message="kustomize build failed: no such file"),
-        "kustomization", "broken", "BuildFailed", "kustomize build failed",
+        "kustomization",
+        "broken",
+        "BuildFailed",
+        "kustomize build failed",
     ),
     "kustomization behind": (
-        lambda d: d.object("Kustomization", "cluster-config-clusters")["status"].update(lastAppliedRevision="main@sha1:" + "e" * 40),
-        "kustomization", "progressing", "Behind", "it has applied eeeeeeee, the source has c4272488",
+        lambda d: d.object("Kustomization", "cluster-config-clusters")["status"].update(
+            lastAppliedRevision="main@sha1:" + "e" * 40
+        ),
+        "kustomization",
+        "progressing",
+        "Behind",
+        "it has applied eeeeeeee, the source has c4272488",
     ),
     "release failed": (
-        fault("HelmRelease", "podinfoprod", reason="UpgradeFailed", message="Helm upgrade failed: values don't meet the schema"),
-        "release", "broken", "UpgradeFailed", "don't meet the schema",
+        fault(
+            "HelmRelease", "podinfoprod", reason="UpgradeFailed", message="Helm upgrade failed: values don't meet the schema"
+        ),
+        "release",
+        "broken",
+        "UpgradeFailed",
+        "don't meet the schema",
     ),
-    "release suspended": (lambda d: d.object("HelmRelease", "podinfoprod")["spec"].update(suspend=True), "release", "stopped", "Suspended", "suspended"),
+    "release suspended": (
+        lambda d: d.object("HelmRelease", "podinfoprod")["spec"].update(suspend=True),
+        "release",
+        "stopped",
+        "Suspended",
+        "suspended",
+    ),
     "ASO refused": (
-        fault("ManagedCluster", PROD, reason="AuthorizationFailed", message="does not have authorization to perform action", severity="Error"),
-        "aso", "broken", "AuthorizationFailed", "does not have authorization",
+        fault(
+            "ManagedCluster",
+            PROD,
+            reason="AuthorizationFailed",
+            message="does not have authorization to perform action",
+            severity="Error",
+        ),
+        "aso",
+        "broken",
+        "AuthorizationFailed",
+        "does not have authorization",
     ),
-    "ASO at work": (fault("ManagedCluster", PROD, reason="Reconciling", message="", severity="Info"), "aso", "progressing", "Reconciling", ""),
+    "ASO at work": (
+        fault("ManagedCluster", PROD, reason="Reconciling", message="", severity="Info"),
+        "aso",
+        "progressing",
+        "Reconciling",
+        "",
+    ),
     "ASO's extension missing": (
-        lambda d: d.hub["Extension"].remove(d.object("Extension", f"{PROD}-flux")), "aso", "broken", "Missing", f"no Extension of {PROD}",
+        lambda d: d.hub["Extension"].remove(d.object("Extension", f"{PROD}-flux")),
+        "aso",
+        "broken",
+        "Missing",
+        f"no Extension of {PROD}",
     ),
     "creating": (arm(provisioningState="Creating"), "arm", "progressing", "Creating", ""),
     "failed": (arm(provisioningState="Failed"), "arm", "broken", "Failed", ""),
@@ -94,14 +167,25 @@ CASES: dict[str, tuple[Callable[[Documents], Any], str, str, str, str]] = {
     "gone from Azure": (lambda d: d.clusters.pop(PROD), "arm", "broken", "Missing", "Azure has no such cluster"),
     "extension failed": (
         lambda d: d.extensions[PROD][0]["properties"].update(
-            provisioningState="Failed", statuses=[{"code": "InstallationFailed", "level": "Error", "message": "helm install timed out"}]),
-        "extension", "broken", "Failed", "helm install timed out",
+            provisioningState="Failed",
+            statuses=[{"code": "InstallationFailed", "level": "Error", "message": "helm install timed out"}],
+        ),
+        "extension",
+        "broken",
+        "Failed",
+        "helm install timed out",
     ),
     "no extension": (lambda d: d.extensions.pop(PROD), "extension", "broken", "Missing", "Azure has no such extension"),
     "not compliant": (not_compliant, "flux", "broken", "InstallFailed", "timed out waiting for the condition"),
     "pending": (told(complianceState="Pending"), "flux", "progressing", "Pending", ""),
-    "no configuration": (lambda d: d.configurations.pop(PROD), "flux", "broken", "Missing", "the cluster has no Flux configuration"),
-}  # fmt: skip
+    "no configuration": (
+        lambda d: d.configurations.pop(PROD),
+        "flux",
+        "broken",
+        "Missing",
+        "the cluster has no Flux configuration",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -173,11 +257,15 @@ def workload(name: str, wanted: int, ready: int) -> dict[str, Any]:
         "message": f"{ready} ready",
     }
     return {
-        "metadata": {"name": name, "namespace": "podinfo", "creationTimestamp": SINCE, "labels": {"helm.toolkit.fluxcd.io/name": name,
-                     "helm.toolkit.fluxcd.io/namespace": "cluster-config"}},
+        "metadata": {
+            "name": name,
+            "namespace": "podinfo",
+            "creationTimestamp": SINCE,
+            "labels": {"helm.toolkit.fluxcd.io/name": name, "helm.toolkit.fluxcd.io/namespace": "cluster-config"},
+        },
         "spec": {"replicas": wanted, "template": {"spec": {"containers": [{"image": "podinfo:6.9.2"}]}}},
         "status": {"readyReplicas": ready, "conditions": [available]},
-    }  # fmt: skip
+    }
 
 
 def _inside(documents: Documents) -> None:
@@ -185,8 +273,9 @@ def _inside(documents: Documents) -> None:
     bad = {**good, "Deployment": [workload("podinfo", 2, 1)]}
     documents.inside = {
         "podinfo-prod-0-aks": Inside(error="the API of cluster podinfo-prod-0-aks does not answer: timed out"),
-        PROD: Inside(bad), "podinfo-staging-0-aks": Inside(good),
-    }  # fmt: skip
+        PROD: Inside(bad),
+        "podinfo-staging-0-aks": Inside(good),
+    }
 
 
 def test_deep_asks_the_clusters_and_one_that_does_not_answer_is_a_row() -> None:
@@ -204,8 +293,11 @@ def test_workloads_name_who_applied_them_and_errors_have_a_row() -> None:
     _inside(documents)
     frame = documents.fleet().workloads()
     assert frame.loc[(PROD, "podinfo", "Deployment", "podinfo")][["desired", "ready", "status", "applied_by"]].tolist() == [
-        2, 1, "progressing", "cluster-config/podinfo",
-    ]  # fmt: skip
+        2,
+        1,
+        "progressing",
+        "cluster-config/podinfo",
+    ]
     error = frame[frame.status == "unreachable"]
     assert len(error) == 1 and "timed out" in error.error.iloc[0] and error.index[0][0] == "podinfo-prod-0-aks"
 
@@ -257,10 +349,25 @@ def test_pools_have_the_limits_of_their_autoscalers() -> None:
 
 
 WAITS = {
-    "a dependency": ("Kustomization", "cluster-config-clusters", "DependencyNotReady", "dependency 'cluster-config/x' is not ready"),
-    "the source's artifact": ("Kustomization", "cluster-config-clusters", "ArtifactFailed", "Source artifact not found, retrying in 30s"),
-    "the chart": ("HelmRelease", "podinfoprod", "SourceNotReady", "HelmChart 'cluster-config/x' is not ready: latest generation"),
-}  # fmt: skip
+    "a dependency": (
+        "Kustomization",
+        "cluster-config-clusters",
+        "DependencyNotReady",
+        "dependency 'cluster-config/x' is not ready",
+    ),
+    "the source's artifact": (
+        "Kustomization",
+        "cluster-config-clusters",
+        "ArtifactFailed",
+        "Source artifact not found, retrying in 30s",
+    ),
+    "the chart": (
+        "HelmRelease",
+        "podinfoprod",
+        "SourceNotReady",
+        "HelmChart 'cluster-config/x' is not ready: latest generation",
+    ),
+}
 
 
 @pytest.mark.parametrize(("age", "status"), [(10, "progressing"), (600, "broken")])
@@ -303,11 +410,16 @@ NO_ROOM = {
 }
 
 PODS: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    "an image that is not there": (pod("podinfo-5xnrw-72dj4", **waiting("ImagePullBackOff", BACK_OFF)), "broken", "ImagePullBackOff", BACK_OFF),
+    "an image that is not there": (
+        pod("podinfo-5xnrw-72dj4", **waiting("ImagePullBackOff", BACK_OFF)),
+        "broken",
+        "ImagePullBackOff",
+        BACK_OFF,
+    ),
     "no room": (pod("podinfo-5xnrw-72dj4", conditions=[NO_ROOM]), "progressing", "Unschedulable", NO_ROOM["message"]),
     "it starts": (pod("podinfo-5xnrw-72dj4", **waiting("ContainerCreating", "")), "progressing", "MinimumReplicas", "1 ready"),
     "another's": (pod("redis-0", **waiting("CrashLoopBackOff", "")), "progressing", "MinimumReplicas", "1 ready"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PODS)

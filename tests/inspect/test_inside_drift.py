@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from fleet_documents import SINCE
 
+from fleetlib.clients.kube import Kube
 from fleetlib.errors import FinalError
 from fleetlib.inspect import applied, inside_drift, managers
 from fleetlib.inspect.rows import Row
-from fleetlib.kube import Kube
+from tests.inspect.fleet_documents import SINCE
 
 Document = dict[str, Any]
 HELM = {"helm.toolkit.fluxcd.io/name": "web", "helm.toolkit.fluxcd.io/namespace": "flux"}
@@ -51,14 +51,20 @@ class Cluster:
         self.calls: list[str] = []
         self.accepted: dict[str, bool] = {}
         self.kustomization: Document = {
-            "metadata": {"name": "apps", "namespace": "flux", "managedFields": [owns("fluxconfig-agent", {"f:spec": {"f:prune": {}}})]},
-            "spec": {"prune": True, "sourceRef": {"kind": "GitRepository", "name": "fleet"}}, "status": {"inventory": {"entries": []}},
-        }  # fmt: skip
+            "metadata": {
+                "name": "apps",
+                "namespace": "flux",
+                "managedFields": [owns("fluxconfig-agent", {"f:spec": {"f:prune": {}}})],
+            },
+            "spec": {"prune": True, "sourceRef": {"kind": "GitRepository", "name": "fleet"}},
+            "status": {"inventory": {"entries": []}},
+        }
         last = {"name": "web", "namespace": "web", "version": 2, "status": "deployed"}
         self.release: Document = {
             "metadata": {"name": "web", "namespace": "flux", "labels": dict(KUSTOMIZE)},
-            "spec": {}, "status": {"history": [last], "storageNamespace": "flux"},
-        }  # fmt: skip
+            "spec": {},
+            "status": {"history": [last], "storageNamespace": "flux"},
+        }
         self.manifest: list[Document] = []
         self.refused = False
         self.by_agent: list[applied.Key] = []
@@ -80,7 +86,16 @@ class Cluster:
         self.objects.append(obj)
         return obj
 
-    def items(self, api_version: str, plural: str, namespace: str | None = None, timeout: float = 0, *, labels: str = "", only_metadata: bool = False) -> list[Document]:  # fmt: skip
+    def items(
+        self,
+        api_version: str,
+        plural: str,
+        namespace: str | None = None,
+        timeout: float = 0,
+        *,
+        labels: str = "",
+        only_metadata: bool = False,
+    ) -> list[Document]:
         self.calls.append(plural)
         if labels:
             return self._stored()
@@ -97,7 +112,11 @@ class Cluster:
 
     def _stored(self) -> list[Document]:
         if self.refused:
-            raise FinalError("could not list in cluster x", target="secrets", said='Forbidden: secrets is forbidden: User "reader" cannot list')  # fmt: skip
+            raise FinalError(
+                "could not list in cluster x",
+                target="secrets",
+                said='Forbidden: secrets is forbidden: User "reader" cannot list',
+            )
         content = json.dumps({"manifest": "---\n".join(map(yaml.safe_dump, self.manifest))}).encode()
         data = base64.b64encode(base64.b64encode(gzip.compress(content))).decode()
         return [{"metadata": {"name": "sh.helm.release.v1.web.v2", "namespace": "flux"}, "data": {"release": data}}]
@@ -139,9 +158,15 @@ def test_left_alone_there_is_nothing_to_tell() -> None:
 def test_every_kind_that_flux_applies_is_looked_at() -> None:
     cluster = Cluster()
     for kind, api_version in (
-        ("Service", "v1"), ("Ingress", "networking.k8s.io/v1"), ("NetworkPolicy", "networking.k8s.io/v1"), ("HorizontalPodAutoscaler", "autoscaling/v2"),
-        ("StatefulSet", "apps/v1"), ("PodDisruptionBudget", "policy/v1"), ("PersistentVolumeClaim", "v1"), ("CronJob", "batch/v1"),
-    ):  # fmt: skip
+        ("Service", "v1"),
+        ("Ingress", "networking.k8s.io/v1"),
+        ("NetworkPolicy", "networking.k8s.io/v1"),
+        ("HorizontalPodAutoscaler", "autoscaling/v2"),
+        ("StatefulSet", "apps/v1"),
+        ("PodDisruptionBudget", "policy/v1"),
+        ("PersistentVolumeClaim", "v1"),
+        ("CronJob", "batch/v1"),
+    ):
         takes(cluster.by_helm(kind, "web", api_version=api_version, spec={"x": "1"}), "kubectl-edit", x="2")
     role = cluster.by_helm(
         "ClusterRole", "web:reader", "", api_version="rbac.authorization.k8s.io/v1", rules=[{"verbs": ["get"]}]
@@ -160,8 +185,17 @@ def test_every_kind_that_flux_applies_is_looked_at() -> None:
     assert binding in cluster.objects
     told = cluster.told()
     assert [row[0].partition("/")[0] for row in told] == [
-        "Namespace", "PersistentVolumeClaim", "Service", "StatefulSet", "HorizontalPodAutoscaler", "CronJob", "Ingress", "NetworkPolicy", "PodDisruptionBudget", "ClusterRole",
-    ]  # fmt: skip
+        "Namespace",
+        "PersistentVolumeClaim",
+        "Service",
+        "StatefulSet",
+        "HorizontalPodAutoscaler",
+        "CronJob",
+        "Ingress",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "ClusterRole",
+    ]
     assert told[0] == ("Namespace/web", "changed", "metadata.labels.team", None, "x", "kubectl-label"), (
         "Git's value is not known"
     )
@@ -171,14 +205,20 @@ def test_every_kind_that_flux_applies_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("manager", "subresource", "field", "by"),
     [
-        ("kube-controller-manager", "scale", "replicas", None), ("keda", "scale", "replicas", None),
-        ("kubectl", "scale", "replicas", "kubectl"), ("kubectl-edit", "", "replicas", "kubectl-edit"), ("helm", "", "replicas", "helm"),
-        ("keda", "", "replicas", "keda"), ("kube-controller-manager", "", "paused", "kube-controller-manager"),
-        ("Go-http-client", "", "replicas", "unknown program Go-http-client"), ("node-fetch", "scale", "replicas", "unknown program node-fetch"),
-        ("", "", "replicas", "unknown program (without a name)"), ("kubectlish", "", "replicas", "unknown program kubectlish"),
+        ("kube-controller-manager", "scale", "replicas", None),
+        ("keda", "scale", "replicas", None),
+        ("kubectl", "scale", "replicas", "kubectl"),
+        ("kubectl-edit", "", "replicas", "kubectl-edit"),
+        ("helm", "", "replicas", "helm"),
+        ("keda", "", "replicas", "keda"),
+        ("kube-controller-manager", "", "paused", "kube-controller-manager"),
+        ("Go-http-client", "", "replicas", "unknown program Go-http-client"),
+        ("node-fetch", "scale", "replicas", "unknown program node-fetch"),
+        ("", "", "replicas", "unknown program (without a name)"),
+        ("kubectlish", "", "replicas", "unknown program kubectlish"),
         ("kube-controller-manager", "status", "paused", None),
     ],
-)  # fmt: skip
+)
 def test_who_is_a_hand_who_a_controller_and_who_is_unknown(manager: str, subresource: str, field: str, by: str | None) -> None:
     cluster = Cluster()
     takes(deployment(cluster), manager, subresource, **{field: 5})
@@ -285,7 +325,11 @@ def test_a_secret_is_named_never_shown() -> None:
     assert not any(value in json.dumps(rows) for value in ("b2xk", "bmV3", "YQ=="))
     assert {row["declared"] for row in rows} == {row["actual"] for row in rows} == {inside_drift.HIDDEN}
     assert cluster.accepted["secrets"] is True, "nothing but metadata is asked for"
-    assert [value for item in applied.manifests("---\n".join(map(yaml.safe_dump, cluster.manifest))) for value in item["data"].values()] == [applied.SECRET] * 2  # fmt: skip
+    assert [
+        value
+        for item in applied.manifests("---\n".join(map(yaml.safe_dump, cluster.manifest)))
+        for value in item["data"].values()
+    ] == [applied.SECRET] * 2
 
 
 def test_who_may_not_read_secrets_is_told_and_the_rest_is_compared() -> None:
@@ -308,11 +352,14 @@ def test_who_may_not_read_secrets_is_told_and_the_rest_is_compared() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"spec": {"suspend": True}}, "HelmRelease web is suspended, so that nothing puts it back: flux resume helmrelease web -n flux"),
+        (
+            {"spec": {"suspend": True}},
+            "HelmRelease web is suspended, so that nothing puts it back: flux resume helmrelease web -n flux",
+        ),
         ({"spec": {"driftDetection": {"mode": "enabled"}}}, "Flux puts it back within its interval"),
         ({"spec": {"driftDetection": {"mode": "warn"}}}, "at the next upgrade only"),
     ],
-)  # fmt: skip
+)
 def test_what_puts_it_right(change: Document, words: str) -> None:
     cluster = Cluster()
     cluster.release.update(change)
@@ -385,11 +432,14 @@ def test_made_by_hand_where_flux_made_the_namespace() -> None:
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ({"paths": ["/spec/replicas"]}, []), ({"paths": ["/spec"], "target": {"kind": "Deployment", "name": "we."}}, []),
-        ({"paths": ["/spec/replicas"], "target": {"kind": "StatefulSet"}}, ["spec.replicas"]), ({"paths": ["/spec/rep"]}, ["spec.replicas"]),
-        ({"paths": ["/spec/replicas"], "target": {"labelSelector": "a=b"}}, ["spec.replicas"]), ({"paths": []}, ["spec.replicas"]),
+        ({"paths": ["/spec/replicas"]}, []),
+        ({"paths": ["/spec"], "target": {"kind": "Deployment", "name": "we."}}, []),
+        ({"paths": ["/spec/replicas"], "target": {"kind": "StatefulSet"}}, ["spec.replicas"]),
+        ({"paths": ["/spec/rep"]}, ["spec.replicas"]),
+        ({"paths": ["/spec/replicas"], "target": {"labelSelector": "a=b"}}, ["spec.replicas"]),
+        ({"paths": []}, ["spec.replicas"]),
     ],
-)  # fmt: skip
+)
 def test_what_git_leaves_to_others_is_no_drift(rule: Document, told: list[str]) -> None:
     cluster = Cluster()
     cluster.release["spec"] = {"driftDetection": {"mode": "enabled", "ignore": [rule]}}

@@ -20,9 +20,11 @@ def test_paths_are_of_what_is_owned_itself() -> None:
         "f:metadata": {"f:labels": {".": {}, "f:team": {}}, "f:annotations": {".": {}}, "f:finalizers": {'v:"a/b"': {}}},
         "f:spec": {
             "f:replicas": {},
-            "f:containers": {CONTAINERS: {".": {}, "f:name": {}, "f:image": {}, "f:ports": {PORTS: {".": {}, "f:containerPort": {}}}}},
+            "f:containers": {
+                CONTAINERS: {".": {}, "f:name": {}, "f:image": {}, "f:ports": {PORTS: {".": {}, "f:containerPort": {}}}}
+            },
         },
-    }  # fmt: skip
+    }
     assert [".".join(shown(path)) for path in leaves(fields)] == [
         "metadata.labels.team",
         'metadata.finalizers."a/b"',
@@ -33,12 +35,26 @@ def test_paths_are_of_what_is_owned_itself() -> None:
 
 
 def test_what_is_at_a_path_is_found_as_the_server_finds_it() -> None:
-    obj = {"spec": {"containers": [{"name": "other"}, {"name": "app", "image": "a:1", "ports": [{"containerPort": 80, "name": "http"}]}], "args": ["x"]}}  # fmt: skip
+    obj = {
+        "spec": {
+            "containers": [
+                {"name": "other"},
+                {"name": "app", "image": "a:1", "ports": [{"containerPort": 80, "name": "http"}]},
+            ],
+            "args": ["x"],
+        }
+    }
     spec = ("f:spec", "f:containers", CONTAINERS)
     assert lookup(obj, (*spec, "f:image")) == "a:1"
     assert lookup(obj, (*spec, "f:ports", PORTS)) == {"containerPort": 80, "name": "http"}, "TCP need not be written"
     assert lookup(obj, ("f:spec", "f:args", 'v:"x"')) == "x" and lookup(obj, ("f:spec", "f:args", "i:0")) == "x"
-    for path in ((*spec, "f:tty"), ("f:spec", "f:args", 'v:"y"'), ("f:spec", "f:args", "i:1"), ("f:data", "f:x"), ("f:spec", "f:containers", 'k:{"name":"no"}')):  # fmt: skip
+    for path in (
+        (*spec, "f:tty"),
+        ("f:spec", "f:args", 'v:"y"'),
+        ("f:spec", "f:args", "i:1"),
+        ("f:data", "f:x"),
+        ("f:spec", "f:containers", 'k:{"name":"no"}'),
+    ):
         assert lookup(obj, path) is None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleet_documents import GROUP, Documents
 
-from fleetlib.azure import rest
+from fleetlib.clients.azure import rest
 from fleetlib.errors import RetryableError
 from fleetlib.inspect.reading import ASKED_AGAIN, Reading
+from tests.inspect.fleet_documents import GROUP, Documents
 
 
 class Azure:
@@ -75,8 +75,10 @@ def test_pages_not_clusters(ask: Any, count: int, calls: int) -> None:
 def test_what_the_graph_does_not_call_good_is_asked_of_arm_but_not_of_all(ask: Any) -> None:
     documents = Documents({"podinfo-prod": 80})
     azure, reading = ask(documents)
-    stale = {name: [dict(item, properties={**item["properties"], "complianceState": "Pending"}) for item in items]
-             for name, items in documents.configurations.items()}  # fmt: skip
+    stale = {
+        name: [dict(item, properties={**item["properties"], "complianceState": "Pending"}) for item in items]
+        for name, items in documents.configurations.items()
+    }
     fresh, documents.configurations = documents.configurations, stale
     query = azure._query(0)
     documents.configurations = fresh

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_documents import SUBSCRIPTION, Documents
-
 from fleetlib.errors import FinalError
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.roles import Roles
 from fleetlib.parameters import Parameters
+from tests.inspect.fleet_documents import SUBSCRIPTION, Documents
 
 SCOPE = f"/subscriptions/{SUBSCRIPTION}"
 ASO, OPERATOR, STRANGER = ("aaaaaaaa-0000", "bbbbbbbb-0000", "cccccccc-0000")
@@ -18,9 +17,12 @@ ASO, OPERATOR, STRANGER = ("aaaaaaaa-0000", "bbbbbbbb-0000", "cccccccc-0000")
 def assignment(scope: str, role: str, principal: str) -> dict[str, Any]:
     name = f"{abs(hash((scope, role, principal))):x}"
     properties = {
-        "roleDefinitionId": f"{SCOPE}/providers/Microsoft.Authorization/roleDefinitions/{role}", "principalId": principal,
-        "principalType": "ServicePrincipal", "scope": scope, "createdOn": "2026-01-02T03:04:05.1Z",
-    }  # fmt: skip
+        "roleDefinitionId": f"{SCOPE}/providers/Microsoft.Authorization/roleDefinitions/{role}",
+        "principalId": principal,
+        "principalType": "ServicePrincipal",
+        "scope": scope,
+        "createdOn": "2026-01-02T03:04:05.1Z",
+    }
     return {"id": f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}", "name": name, "properties": properties}
 
 
@@ -39,8 +41,11 @@ def groups(*names: str) -> list[str]:
 def test_the_two_that_are_needed_and_the_others() -> None:
     hub, ours = groups("Controlplane-RG", "myfleet-rg")  # ARM keeps the case somebody wrote
     frame = fleet(
-        assignment(hub, "c0", ASO), assignment(ours, "c0", ASO), assignment(SCOPE, "00", OPERATOR), assignment(ours, "00", STRANGER)
-    ).roles()  # fmt: skip
+        assignment(hub, "c0", ASO),
+        assignment(ours, "c0", ASO),
+        assignment(SCOPE, "00", OPERATOR),
+        assignment(ours, "00", STRANGER),
+    ).roles()
     assert set(frame.status) == {"ok"} and len(frame) == 4
     needed = frame[frame.needed]
     assert set(needed.scope) == {"Controlplane-RG", "myfleet-rg"} and set(needed.principal) == {"aso-controlplane-identity"}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_documents import Document, Documents, flux
-
 from fleetlib.errors import FinalError
 from fleetlib.inspect import versions
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.reading import Git, Inside
+from tests.inspect.fleet_documents import Document, Documents, flux
 
 PROD, HUB = "podinfo-prod-1-aks", "asocluster-aks"
 REGION = [

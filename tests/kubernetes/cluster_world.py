@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from harness import World
-
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.fabric import ClusterGoal
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Response
+from azuresandbox import fabric
+from azuresandbox.fabric import ClusterGoal
+from azuresandbox.store import Store
+from azuresandbox.wire import Response
+from tests.harness import World
 
 CLUSTER = "c1"
 ISSUER = "https://127.0.0.1:8443/oidc/c1/"
@@ -51,9 +50,15 @@ class Api:
         }
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json",
-        accept: str = "application/json", **query: str,
-    ) -> Response:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
+    ) -> Response:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = self.headers(content_type, accept)
         return await self.world.wire.request(method, self.url(path, **query), headers=headers, body=data)
@@ -113,30 +118,40 @@ WIDGET_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "spec": {
-            "type": "object", "required": ["size"],
+            "type": "object",
+            "required": ["size"],
             "properties": {
-                "size": {"type": "integer", "minimum": 1}, "colour": {"type": "string", "default": "green"},
+                "size": {"type": "integer", "minimum": 1},
+                "colour": {"type": "string", "default": "green"},
                 "replicas": {"type": "integer"},
             },
         },
         "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     },
-}  # fmt: skip
+}
 
 
 def widget_definition() -> dict[str, Any]:
     columns = [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]
     version = {
-        "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": WIDGET_SCHEMA},
-        "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": WIDGET_SCHEMA},
+        "subresources": {
+            "status": {},
+            "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+        },
         "additionalPrinterColumns": columns,
-    }  # fmt: skip
+    }
     older = {**version, "name": "v1beta1", "storage": False}
     names = {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"]}
     return {
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"},
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
         "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version, older]},
-    }  # fmt: skip
+    }
 
 
 def widget(name: str, **spec: Any) -> dict[str, Any]:

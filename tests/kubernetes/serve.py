@@ -12,10 +12,10 @@ from pathlib import Path
 
 import uvicorn
 
-from fleetlib.sandbox import fabric, kubernetes, server
-from fleetlib.sandbox.clock import ScaledClock
-from fleetlib.sandbox.fabric import ClusterGoal
-from fleetlib.sandbox.store import Store
+from azuresandbox import fabric, kubernetes, server
+from azuresandbox.clock import ScaledClock
+from azuresandbox.fabric import ClusterGoal
+from azuresandbox.store import Store
 
 
 def listen(store: Store) -> None:

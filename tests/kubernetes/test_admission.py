@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from cluster_world import cluster, config_map, deployment, pod
+from tests.kubernetes.cluster_world import cluster, config_map, deployment, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -52,15 +52,18 @@ def test_workload_identity_is_injected(tmp_path: Path) -> None:
             created = await api.ok("POST", PODS, _identity_pod("p"))
             (container,) = created["spec"]["containers"]
             assert {item["name"]: item["value"] for item in container["env"]} == {
-                "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_TENANT_ID": api.world.sandbox.tenant_id,
+                "AZURE_CLIENT_ID": CLIENT_ID,
+                "AZURE_TENANT_ID": api.world.sandbox.tenant_id,
                 "AZURE_FEDERATED_TOKEN_FILE": "/var/run/secrets/azure/tokens/azure-identity-token",
                 "AZURE_AUTHORITY_HOST": "https://127.0.0.1:8443/",
-            }  # fmt: skip
+            }
             volume = next(item for item in created["spec"]["volumes"] if item["name"] == "azure-identity-token")
             (source,) = volume["projected"]["sources"]
             assert source["serviceAccountToken"] == {
-                "path": "azure-identity-token", "expirationSeconds": 3600, "audience": "api://AzureADTokenExchange",
-            }  # fmt: skip
+                "path": "azure-identity-token",
+                "expirationSeconds": 3600,
+                "audience": "api://AzureADTokenExchange",
+            }
             plain = pod("q")
             plain["spec"]["serviceAccountName"] = "robot"
             assert "env" not in (await api.ok("POST", PODS, plain))["spec"]["containers"][0]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from cluster_world import CLUSTER, cluster, config_map, goal, pod, widget_definition
-from harness import World
-
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.store import Store
-from fleetlib.sandbox.wire import Stream
+from azuresandbox import fabric
+from azuresandbox.store import Store
+from azuresandbox.wire import Stream
+from tests.harness import World
+from tests.kubernetes.cluster_world import CLUSTER, cluster, config_map, goal, pod, widget_definition
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 AGGREGATED = (

@@ -6,7 +6,7 @@ import asyncio
 import copy
 from pathlib import Path
 
-from cluster_world import cluster, widget, widget_definition
+from tests.kubernetes.cluster_world import cluster, widget, widget_definition
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 OLDER = "/apis/example.com/v1beta1/namespaces/default/widgets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from cluster_world import cluster, config_map, owner, widget, widget_definition
+from tests.kubernetes.cluster_world import cluster, config_map, owner, widget, widget_definition
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"

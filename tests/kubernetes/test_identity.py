@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cluster_world import CLUSTER, ISSUER, Api, cluster, config_map, goal, pod
 
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.kubernetes import tokens
+from azuresandbox import fabric
+from azuresandbox.kubernetes.state import tokens
+from azuresandbox.kubernetes.state.cluster import clusters
+from tests.kubernetes.cluster_world import CLUSTER, ISSUER, Api, cluster, config_map, goal, pod
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -133,9 +134,10 @@ def test_rights_come_from_roles_and_bindings(tmp_path: Path) -> None:
             assert status["message"].startswith('configmaps "one" is forbidden: User ')
             subjects = [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}]
             binding = {
-                "metadata": {"name": "b"}, "subjects": subjects,
+                "metadata": {"name": "b"},
+                "subjects": subjects,
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-            }  # fmt: skip
+            }
             await api.ok("POST", f"{RBAC}/namespaces/default/rolebindings", binding)
             await robot.ok("POST", MAPS, config_map("one"))
             await robot.ok("GET", f"{MAPS}/one")  # by aggregation: edit includes view
@@ -175,7 +177,7 @@ def test_a_client_certificate_is_for_one_cluster(tmp_path: Path) -> None:
 
             subject = x509.load_pem_x509_certificate(report.credentials["admin"]["cert"].encode()).subject
             names = [(attribute.oid._name, attribute.value) for attribute in subject]
-            found = api.world.sandbox.extras["kubernetes"][CLUSTER]
+            found = clusters(api.world.sandbox)[CLUSTER]
             user = found.user_of_certificate(names)
             assert user.name == "masterclient" and user.groups == ("system:masters", "system:authenticated")
             assert found.user_of_certificate([("organizationName", "system:masters"), ("commonName", "masterclient")]) is None

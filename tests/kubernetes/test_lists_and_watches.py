@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster_world import Api, cluster, config_map, pod
+from tests.kubernetes.cluster_world import Api, cluster, config_map, pod
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

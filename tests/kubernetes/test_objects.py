@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from cluster_world import cluster, config_map, deployment, pod
+from tests.kubernetes.cluster_world import cluster, config_map, deployment, pod
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from cluster_world import Api, cluster, config_map, deployment, widget, widget_definition
+from tests.kubernetes.cluster_world import Api, cluster, config_map, deployment, widget, widget_definition
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"

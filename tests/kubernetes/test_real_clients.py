@@ -17,8 +17,10 @@ import kubernetes.client
 import kubernetes.watch
 import pytest
 import yaml
-from cluster_world import deployment, widget, widget_definition
 
+from tests.kubernetes.cluster_world import deployment, widget, widget_definition
+
+ROOT = Path(__file__).parents[2]
 KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
 
@@ -32,11 +34,13 @@ class Hub:
     def kubeconfig(self, user: dict[str, str]) -> Path:
         authority = base64.b64encode((self.folder / "ca.pem").read_bytes()).decode()
         document = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "hub",
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "hub",
             "clusters": [{"name": "hub", "cluster": {"server": self.server, "certificate-authority-data": authority}}],
             "users": [{"name": "me", "user": user}],
             "contexts": [{"name": "hub", "context": {"cluster": "hub", "user": "me"}}],
-        }  # fmt: skip
+        }
         path = self.folder / f"kubeconfig-{'-'.join(user)}"
         path.write_text(yaml.safe_dump(document))
         return path
@@ -60,9 +64,12 @@ class Hub:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[str, str]]]:
     folder = tmp_path_factory.mktemp("hub")
-    script = Path(__file__).with_name("serve.py")
     process = subprocess.Popen(
-        [sys.executable, str(script), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.kubernetes.serve", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin is not None and process.stdout is not None
     line = process.stdout.readline()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_world import Api, cluster, config_map, pod
+
+from tests.kubernetes.cluster_world import Api, cluster, config_map, pod
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -43,17 +44,19 @@ def bindings(namespace: str = "") -> str:
 
 def binding(name: str, role: str, kind: str = "ClusterRole") -> dict[str, Any]:
     return {
-        "metadata": {"name": name}, "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}],
+        "metadata": {"name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": "default"}],
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-    }  # fmt: skip
+    }
 
 
 def test_names_subresources_and_paths(tmp_path: Path) -> None:
     async def scenario() -> None:
         rules = (
-            rule("get update", "configmaps", resourceNames=["mine"]), rule("get", "pods/log */status"),
+            rule("get update", "configmaps", resourceNames=["mine"]),
+            rule("get", "pods/log */status"),
             {"verbs": ["get"], "nonResourceURLs": ["/metrics", "/logs/*"]},
-        )  # fmt: skip
+        )
         async with robot_with(tmp_path, *rules) as (api, robot):
             for name in ("mine", "yours"):
                 await api.ok("POST", MAPS, config_map(name))
@@ -113,17 +116,32 @@ ESCALATIONS = [
     # rules held, rules of the new role, what the message names as missing ("" if it is allowed)
     (rule("*", "*", "*"), rule("get", "secrets"), ""),
     (rule("get list", "secrets"), rule("get", "secrets"), ""),
-    (rule("get", "secrets"), rule("get list delete", "secrets"), '{APIGroups:[""], Resources:["secrets"], Verbs:["list" "delete"]}'),
-    (rule("get", "secrets", resourceNames=["one"]), rule("get", "secrets"), '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}'),
+    (
+        rule("get", "secrets"),
+        rule("get list delete", "secrets"),
+        '{APIGroups:[""], Resources:["secrets"], Verbs:["list" "delete"]}',
+    ),
+    (
+        rule("get", "secrets", resourceNames=["one"]),
+        rule("get", "secrets"),
+        '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}',
+    ),
     (rule("get", "secrets", resourceNames=["one"]), rule("get", "secrets", resourceNames=["one"]), ""),
-    (rule("get", "secrets", resourceNames=["*"]), rule("get", "secrets", resourceNames=["two"]),
-     '{APIGroups:[""], Resources:["secrets"], ResourceNames:["two"], Verbs:["get"]}'),
+    (
+        rule("get", "secrets", resourceNames=["*"]),
+        rule("get", "secrets", resourceNames=["two"]),
+        '{APIGroups:[""], Resources:["secrets"], ResourceNames:["two"], Verbs:["get"]}',
+    ),
     (rule("get", "*/status"), rule("get", "pods/status"), ""),
     (rule("get", "pods"), rule("get", "pods/log"), '{APIGroups:[""], Resources:["pods/log"], Verbs:["get"]}'),
     (rule("get", "pods"), rule("get", "pods", "*"), '{APIGroups:["*"], Resources:["pods"], Verbs:["get"]}'),
     ({"verbs": ["get"], "nonResourceURLs": ["/logs/*"]}, {"verbs": ["get"], "nonResourceURLs": ["/logs/x"]}, ""),
-    ({"verbs": ["get"], "nonResourceURLs": ["/logs"]}, {"verbs": ["get"], "nonResourceURLs": ["*"]}, '{NonResourceURLs:["*"], Verbs:["get"]}'),
-]  # fmt: skip
+    (
+        {"verbs": ["get"], "nonResourceURLs": ["/logs"]},
+        {"verbs": ["get"], "nonResourceURLs": ["*"]},
+        '{NonResourceURLs:["*"], Verbs:["get"]}',
+    ),
+]
 
 
 @pytest.mark.parametrize(("held", "wanted", "missing"), ESCALATIONS)
@@ -199,8 +217,9 @@ def test_acting_as_somebody_else_takes_the_right_to(tmp_path: Path) -> None:
             assert found["status"]["userInfo"] == {"username": "jane", "groups": ["system:authenticated"]}
             status, found = await whoami(robot, user="joe")
             assert (status, found["message"]) == (
-                403, f'users "joe" is forbidden: User "{ROBOT}" cannot impersonate resource "users" in API group "" at the cluster scope'
-            )  # fmt: skip
+                403,
+                f'users "joe" is forbidden: User "{ROBOT}" cannot impersonate resource "users" in API group "" at the cluster scope',
+            )
             status, found = await whoami(robot, user="jane", group="system:masters")
             assert status == 403 and found["message"].startswith('groups "system:masters" is forbidden')
             status, found = await whoami(robot, user=ROBOT)
@@ -212,9 +231,10 @@ def test_acting_as_somebody_else_takes_the_right_to(tmp_path: Path) -> None:
             assert (await whoami(robot, group="x"))[0] == 500
             status, found = await whoami(api, user=ROBOT, extra_team="x")
             assert found["status"]["userInfo"] == {
-                "username": ROBOT, "extra": {"team": ["x"]},
+                "username": ROBOT,
+                "extra": {"team": ["x"]},
                 "groups": ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"],
-            }  # fmt: skip
+            }
 
     asyncio.run(scenario())
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from real import ask, needs_real
 
-from fleetlib.sandbox.kubernetes import builtin, fieldmanager, patch
+from azuresandbox.kubernetes.model import builtin, fieldmanager, patch
+from tests.kubernetes_pure.real import ask, needs_real
 
 pytestmark = needs_real
 
@@ -46,13 +46,22 @@ def keyed(key: str, names: st.SearchStrategy[Any], **members: st.SearchStrategy[
 ports = keyed("containerPort", st.integers(1, 3), name=words, protocol=st.just("TCP"))
 environment = keyed("name", words, value=words, valueFrom=some(fieldRef=some(fieldPath=words)))
 containers = keyed(
-    "name", words, image=words, ports=ports, env=environment, args=st.lists(words, max_size=3),
+    "name",
+    words,
+    image=words,
+    ports=ports,
+    env=environment,
+    args=st.lists(words, max_size=3),
     resources=some(limits=st.dictionaries(words, words, max_size=2)),
-)  # fmt: skip
+)
 pod = some(
-    containers=containers, nodeSelector=labels, volumes=keyed("name", words, emptyDir=some(medium=words)), hostname=words,
-    tolerations=st.lists(some(key=words), max_size=2), imagePullSecrets=keyed("name", words),
-)  # fmt: skip
+    containers=containers,
+    nodeSelector=labels,
+    volumes=keyed("name", words, emptyDir=some(medium=words)),
+    hostname=words,
+    tolerations=st.lists(some(key=words), max_size=2),
+    imagePullSecrets=keyed("name", words),
+)
 metadata = some(labels=labels, annotations=labels, finalizers=st.lists(words, max_size=3, unique=True)).map(
     lambda found: {"name": "x", **found}
 )
@@ -60,19 +69,23 @@ specs: dict[str, st.SearchStrategy[Object]] = {
     "Pod": some(spec=pod, status=some(phase=words, conditions=keyed("type", words, status=words))),
     "Deployment": some(
         spec=some(
-            replicas=st.integers(0, 2), selector=some(matchLabels=labels), strategy=some(type=words),
+            replicas=st.integers(0, 2),
+            selector=some(matchLabels=labels),
+            strategy=some(type=words),
             template=some(metadata=some(labels=labels), spec=pod),
         ),
         status=some(replicas=st.integers(0, 2), conditions=keyed("type", words, status=words)),
     ),
     "Service": some(
         spec=some(
-            selector=labels, type=words, ports=keyed("port", st.integers(1, 3), name=words, protocol=st.just("TCP")),
+            selector=labels,
+            type=words,
+            ports=keyed("port", st.integers(1, 3), name=words, protocol=st.just("TCP")),
             externalIPs=st.lists(words, max_size=2, unique=True),
         )
     ),
     "ConfigMap": some(data=labels, binaryData=labels, immutable=st.booleans()),
-}  # fmt: skip
+}
 
 
 def objects(kind: str) -> st.SearchStrategy[Object]:
@@ -209,8 +222,12 @@ def _direct(value: Any, data: st.DataObject) -> None:
 
 
 _MERGE_KEYS = {
-    "containers": "name", "env": "name", "volumes": "name", "imagePullSecrets": "name", "conditions": "type",
-}  # fmt: skip
+    "containers": "name",
+    "env": "name",
+    "volumes": "name",
+    "imagePullSecrets": "name",
+    "conditions": "type",
+}
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers(0, 3) | words,

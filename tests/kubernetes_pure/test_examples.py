@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fleetlib.sandbox.kubernetes import builtin, fieldmanager, patch
-from fleetlib.sandbox.kubernetes.resources import Registry
-from fleetlib.sandbox.kubernetes.schema import Schema
+from azuresandbox.kubernetes.model import builtin, fieldmanager, patch
+from azuresandbox.kubernetes.model.resources import Registry
+from azuresandbox.kubernetes.model.schema import Schema
 
 EARLY, LATE = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from fleetlib.sandbox.kubernetes import builtin, decoding, goform
+from azuresandbox.kubernetes.model import builtin, decoding, goform
 
 
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
-        ("0.1", "100m"), ("1000m", "1"), ("1500m", "1500m"), ("1024Mi", "1Gi"), ("0.5Gi", "512Mi"), ("1.5Gi", "1536Mi"), ("1000", "1k"),
-        ("1e3", "1e3"), ("0", "0"), ("1024", "1024"), ("0.0001", "100u"), ("512Ki", "512Ki"), ("100k", "100k"), ("lots", "lots"),
+        ("0.1", "100m"),
+        ("1000m", "1"),
+        ("1500m", "1500m"),
+        ("1024Mi", "1Gi"),
+        ("0.5Gi", "512Mi"),
+        ("1.5Gi", "1536Mi"),
+        ("1000", "1k"),
+        ("1e3", "1e3"),
+        ("0", "0"),
+        ("1024", "1024"),
+        ("0.0001", "100u"),
+        ("512Ki", "512Ki"),
+        ("100k", "100k"),
+        ("lots", "lots"),
     ],
-)  # fmt: skip
+)
 def test_quantities(text: str, canonical: str) -> None:
     assert goform.quantity(text) == canonical
 
@@ -31,11 +43,15 @@ def test_what_is_always_and_never_written() -> None:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b"", "unexpected end of JSON input"), (b"{", "unexpected end of JSON input"), (b'{"a"}', "invalid character '}' after object key"),
-        (b'{"a":1,}', "invalid character '}' looking for beginning of object key string"), (b"{a}", "invalid character 'a' looking for beginning of object key string"),
-        (b'{"a":[1 2]}', "invalid character '2' after array element"), (b"{} x", "invalid character 'x' after top-level value"),
+        (b"", "unexpected end of JSON input"),
+        (b"{", "unexpected end of JSON input"),
+        (b'{"a"}', "invalid character '}' after object key"),
+        (b'{"a":1,}', "invalid character '}' looking for beginning of object key string"),
+        (b"{a}", "invalid character 'a' looking for beginning of object key string"),
+        (b'{"a":[1 2]}', "invalid character '2' after array element"),
+        (b"{} x", "invalid character 'x' after top-level value"),
     ],
-)  # fmt: skip
+)
 def test_broken_json(body: bytes, complaint: str) -> None:
     with pytest.raises(decoding.Malformed) as caught:
         decoding.parse(body)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real import ask, needs_real
 
-from fleetlib.sandbox.kubernetes.schema import Schema
+from azuresandbox.kubernetes.model.schema import Schema
+from tests.kubernetes_pure.real import ask, needs_real
 
 bounded = settings(max_examples=400, deadline=None)
 
@@ -27,19 +27,39 @@ def of(member: dict[str, Any]) -> dict[str, Any]:
         ({"type": "integer"}, "a", ['spec.f: Invalid value: "string": spec.f in body must be of type integer: "string"']),
         ({"type": "string"}, 1, ['spec.f: Invalid value: "integer": spec.f in body must be of type string: "integer"']),
         ({"type": "string", "enum": ["a", "b"]}, "c", ['spec.f: Unsupported value: "c": supported values: "a", "b"']),
-        ({"type": "string", "pattern": "^[a-z]$"}, "a\n", ['spec.f: Invalid value: "a\\n": spec.f in body should match \'^[a-z]$\'']),
+        (
+            {"type": "string", "pattern": "^[a-z]$"},
+            "a\n",
+            ["spec.f: Invalid value: \"a\\n\": spec.f in body should match '^[a-z]$'"],
+        ),
         ({"type": "string", "maxLength": 1}, "ab", ["spec.f: Too long: may not be more than 1 bytes"]),
-        ({"type": "integer", "minimum": 1}, 0, ["spec.f: Invalid value: 0: spec.f in body should be greater than or equal to 1"]),
+        (
+            {"type": "integer", "minimum": 1},
+            0,
+            ["spec.f: Invalid value: 0: spec.f in body should be greater than or equal to 1"],
+        ),
         ({**STRINGS, "maxItems": 1}, ["a", "b"], ["spec.f: Too many: 2: must have at most 1 item"]),
         ({**STRINGS, "x-kubernetes-list-type": "set"}, ["a", "a"], ['spec.f[1]: Duplicate value: "a"']),
         ({"type": "object", "required": ["a"]}, {}, ["spec.f.a: Required value"]),
-        ({"type": "integer", "format": "int32"}, 1 << 31, ['<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.f']),
-        ({"type": "string", "format": "date-time"}, "x", ['spec.f: Invalid value: "x": spec.f in body must be of type date-time: "x"']),
-        ({"type": "string", "not": {"pattern": "^a"}}, "a", ['<nil>: Invalid value: "": "spec.f" must not validate the schema (not)']),
+        (
+            {"type": "integer", "format": "int32"},
+            1 << 31,
+            ['<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.f'],
+        ),
+        (
+            {"type": "string", "format": "date-time"},
+            "x",
+            ['spec.f: Invalid value: "x": spec.f in body must be of type date-time: "x"'],
+        ),
+        (
+            {"type": "string", "not": {"pattern": "^a"}},
+            "a",
+            ['<nil>: Invalid value: "": "spec.f" must not validate the schema (not)'],
+        ),
         ({"x-kubernetes-int-or-string": True}, "1", []),
         ({"type": "integer", "nullable": True}, None, []),
     ],
-)  # fmt: skip
+)
 def test_messages(member: dict[str, Any], value: Any, causes: list[str]) -> None:
     found = Schema(of(member), custom=False).validate({"spec": {"f": value}})
     assert [f"{cause.field}: {cause.message}" for cause in found] == causes
@@ -59,27 +79,45 @@ documents = st.recursive(
 leaves: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries(
         {"type": st.just("string")},
-        optional={"default": words, "nullable": st.booleans(), "enum": st.just(["a", "b"]), "maxLength": st.integers(0, 2),
-                  "minLength": st.integers(0, 2), "pattern": st.sampled_from(["^a", "b$"]), "format": st.sampled_from(["date", "uuid"])},
+        optional={
+            "default": words,
+            "nullable": st.booleans(),
+            "enum": st.just(["a", "b"]),
+            "maxLength": st.integers(0, 2),
+            "minLength": st.integers(0, 2),
+            "pattern": st.sampled_from(["^a", "b$"]),
+            "format": st.sampled_from(["date", "uuid"]),
+        },
     ),
     st.fixed_dictionaries(
         {"type": st.sampled_from(["integer", "number"])},
-        optional={"minimum": st.integers(-1, 1), "maximum": st.integers(2, 3), "exclusiveMaximum": st.booleans(),
-                  "multipleOf": st.just(2), "nullable": st.booleans()},
+        optional={
+            "minimum": st.integers(-1, 1),
+            "maximum": st.integers(2, 3),
+            "exclusiveMaximum": st.booleans(),
+            "multipleOf": st.just(2),
+            "nullable": st.booleans(),
+        },
     ),
     st.just({"type": "integer", "format": "int32"}),
     st.just({"type": "boolean"}),
     st.just({"x-kubernetes-int-or-string": True}),
     st.just({"x-kubernetes-preserve-unknown-fields": True}),
-)  # fmt: skip
+)
 
 
 def _larger(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     objects = st.fixed_dictionaries(
         {"type": st.just("object"), "properties": st.dictionaries(words, inner, max_size=3)},
-        optional={"required": st.lists(words, max_size=2, unique=True), "maxProperties": st.integers(0, 2), "nullable": st.booleans(),
-                  "minProperties": st.integers(0, 2), "x-kubernetes-preserve-unknown-fields": st.just(True), "default": st.just({})},
-    )  # fmt: skip
+        optional={
+            "required": st.lists(words, max_size=2, unique=True),
+            "maxProperties": st.integers(0, 2),
+            "nullable": st.booleans(),
+            "minProperties": st.integers(0, 2),
+            "x-kubernetes-preserve-unknown-fields": st.just(True),
+            "default": st.just({}),
+        },
+    )
     maps = st.fixed_dictionaries({"type": st.just("object"), "additionalProperties": inner})
     lists = st.fixed_dictionaries(
         {"type": st.just("array"), "items": inner}, optional={"minItems": st.integers(0, 2), "maxItems": st.integers(1, 2)}

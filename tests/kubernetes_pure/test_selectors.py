@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from real import ask, needs_real
 
-from fleetlib.sandbox.kubernetes import selectors
+from azuresandbox.kubernetes.model import selectors
+from tests.kubernetes_pure.real import ask, needs_real
 
 bounded = settings(max_examples=400, deadline=None)
 
@@ -62,8 +62,9 @@ def test_none_selects_nothing_and_an_empty_object_everything() -> None:
 def test_fields_are_unescaped_in_values_only() -> None:
     found = selectors.parse_field_selector(r"metadata.name=a\,b,status.phase!=x")
     assert [(r.field, r.operator, r.value) for r in found.requirements] == [
-        ("metadata.name", "=", "a,b"), ("status.phase", "!=", "x"),
-    ]  # fmt: skip
+        ("metadata.name", "=", "a,b"),
+        ("status.phase", "!=", "x"),
+    ]
     assert found.matches({"metadata.name": "a,b", "status.phase": "y"})
     with pytest.raises(selectors.SelectorError, match="invalid selector: 'a'; can't understand 'a'"):
         selectors.parse_field_selector("a")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetlib.sandbox.machine.kustomize import KustomizeError, substitute
+from azuresandbox.machine.kustomize import KustomizeError, substitute
 
 VARIABLES = {"name": "Hello World", "path": "/usr/local/bin/tool.tar.gz", "empty": "", "n": "abcdef"}
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from kustomize_cases import BINARY, CASES, TOP, Case, read, run_real
-
-from fleetlib.sandbox.machine.kustomize import KustomizeError, Unsupported, build
+from azuresandbox.machine.kustomize import KustomizeError, Unsupported, build
+from tests.kustomize.kustomize_cases import BINARY, CASES, TOP, Case, read, run_real
 
 
 def _key(obj: dict[str, Any]) -> tuple[str, ...]:

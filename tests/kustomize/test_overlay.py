@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetlib.sandbox.machine.kustomize import KustomizeError, build, with_overlay
-from fleetlib.sandbox.machine.kustomize.documents import parse_one
+from azuresandbox.machine.kustomize import KustomizeError, build, with_overlay
+from azuresandbox.machine.kustomize.documents import parse_one
 
 MAP = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n"
 FILES = {

@@ -7,25 +7,38 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from harness import World
-
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.fabric import ClusterGoal
-from fleetlib.sandbox.machine.client import KubeClient
+from azuresandbox import fabric
+from azuresandbox.fabric import ClusterGoal
+from azuresandbox.machine.client import KubeClient
+from tests.harness import World
 
 ID = "c1"
 POOL = {
-    "name": "system", "count": 1, "vm_size": "Standard_D2as_v6", "vcpus": 2, "memory_gb": 8, "mode": "System",
-    "os_sku": "AzureLinux", "version": "1.33.3", "node_image": "AKSAzureLinux-V3gen2-202510.1.0", "labels": {}, "taints": [], "zones": [],
-}  # fmt: skip
+    "name": "system",
+    "count": 1,
+    "vm_size": "Standard_D2as_v6",
+    "vcpus": 2,
+    "memory_gb": 8,
+    "mode": "System",
+    "os_sku": "AzureLinux",
+    "version": "1.33.3",
+    "node_image": "AKSAzureLinux-V3gen2-202510.1.0",
+    "labels": {},
+    "taints": [],
+    "zones": [],
+}
 Body = Callable[[World, KubeClient], Awaitable[None]]
 
 
 def goal(**changes: Any) -> ClusterGoal:
     base: dict[str, Any] = {
-        "cluster_id": ID, "cluster_name": "one-aks", "location": "eastus2", "version": "1.33.3",
-        "node_resource_group": "MC_rg_one-aks_eastus2", "pools": [POOL],
-    }  # fmt: skip
+        "cluster_id": ID,
+        "cluster_name": "one-aks",
+        "location": "eastus2",
+        "version": "1.33.3",
+        "node_resource_group": "MC_rg_one-aks_eastus2",
+        "pools": [POOL],
+    }
     return ClusterGoal(**{**base, **changes})
 
 
@@ -61,12 +74,15 @@ def run(tmp_path: Path, body: Body, parts: tuple[str, ...] = ("kubernetes", "mac
 def deployment(name: str, image: str, replicas: int = 1, **spec: Any) -> dict[str, Any]:
     labels = {"app": name}
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
         "spec": {
-            "replicas": replicas, "selector": {"matchLabels": labels},
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image, **spec}]}},
         },
-    }  # fmt: skip
+    }
 
 
 async def available(kube: KubeClient, name: str, namespace: str = "default") -> int:

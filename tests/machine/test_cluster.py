@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import World
-from machine_world import ID, available, deployment, run, until
-
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.machine.client import KubeClient
+from azuresandbox import fabric
+from azuresandbox.machine.client import KubeClient
+from tests.harness import World
+from tests.machine.machine_world import ID, available, deployment, run, until
 
 
 def test_nodes_and_system_pods_run(tmp_path: Path) -> None:
@@ -61,9 +60,14 @@ def test_a_missing_secret_and_an_unknown_image_are_said_as_a_kubelet_says_them(t
         await until(world, both)
         events = {e["message"] for e in await kube.list("v1", "Event", "default")}
         assert 'Error: secret "absent" not found' in events
-        await kube.create({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "absent", "namespace": "default"}, "stringData": {"k": "v"},
-        })  # fmt: skip
+        await kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "absent", "namespace": "default"},
+                "stringData": {"k": "v"},
+            }
+        )
 
         async def running() -> bool:
             return await available(kube, "needy") == 1

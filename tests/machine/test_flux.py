@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import World
-from machine_world import ID, run, until
-
-from fleetlib.sandbox import fabric, sources
-from fleetlib.sandbox.fabric import ExtensionGoal, FluxConfigurationGoal
-from fleetlib.sandbox.machine.client import KubeClient
+from azuresandbox import fabric, sources
+from azuresandbox.fabric import ExtensionGoal, FluxConfigurationGoal
+from azuresandbox.machine.client import KubeClient
+from tests.harness import World
+from tests.machine.machine_world import ID, run, until
 
 PROPERTIES = {
-    "namespace": "cluster-config", "scope": "cluster", "sourceKind": "GitRepository", "suspend": False,
+    "namespace": "cluster-config",
+    "scope": "cluster",
+    "sourceKind": "GitRepository",
+    "suspend": False,
     "gitRepository": {
-        "url": "https://github.com/contoso/nowhere", "syncIntervalInSeconds": 600, "timeoutInSeconds": 600,
+        "url": "https://github.com/contoso/nowhere",
+        "syncIntervalInSeconds": 600,
+        "timeoutInSeconds": 600,
         "repositoryRef": {"branch": "main", "tag": None},
     },
     "kustomizations": {
         "infra": {"path": "./infra", "prune": True, "syncIntervalInSeconds": 90, "timeoutInSeconds": 600, "dependsOn": []},
-        "apps": {"path": "./apps", "prune": True, "syncIntervalInSeconds": 600, "timeoutInSeconds": 600, "dependsOn": ["infra"]},
+        "apps": {
+            "path": "./apps",
+            "prune": True,
+            "syncIntervalInSeconds": 600,
+            "timeoutInSeconds": 600,
+            "dependsOn": ["infra"],
+        },
     },
-}  # fmt: skip
+}
 
 
 def extension(**changes: object) -> ExtensionGoal:
@@ -49,10 +59,16 @@ def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path)
         assert (report.state, report.details) == ("Succeeded", {"version": "1.19.5"})
         pods = {p["metadata"]["labels"]["app"]: p["status"]["phase"] for p in await kube.list("v1", "Pod", "flux-system")}
         assert pods == dict.fromkeys(
-            ("source-controller", "kustomize-controller", "helm-controller", "notification-controller", "fluxconfig-agent",
-             "fluxconfig-controller"),
+            (
+                "source-controller",
+                "kustomize-controller",
+                "helm-controller",
+                "notification-controller",
+                "fluxconfig-agent",
+                "fluxconfig-controller",
+            ),
             "Running",
-        )  # fmt: skip
+        )
         goal = FluxConfigurationGoal(
             cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES
         )
@@ -85,8 +101,10 @@ def test_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned(tmp_path: Path) -> None:
-    files = {"infra": "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
-             "apps": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {x: '1'}\n"}  # fmt: skip
+    files = {
+        "infra": "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
+        "apps": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {x: '1'}\n",
+    }
     for folder, text in files.items():
         (tmp_path / "tree" / folder).mkdir(parents=True)
         (tmp_path / "tree" / folder / "objects.yaml").write_text(text)

@@ -7,12 +7,11 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from harness import World
-from machine_world import ID, POOL, available, deployment, goal, run, until
-
-from fleetlib.sandbox import fabric
-from fleetlib.sandbox.machine.client import KubeClient
-from fleetlib.sandbox.store import Store
+from azuresandbox import fabric
+from azuresandbox.machine.client import KubeClient
+from azuresandbox.store import Store
+from tests.harness import World
+from tests.machine.machine_world import ID, POOL, available, deployment, goal, run, until
 
 
 def meta(name: str) -> dict[str, Any]:
@@ -21,21 +20,35 @@ def meta(name: str) -> dict[str, Any]:
 
 def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
     async def body(world: World, kube: KubeClient) -> None:
-        await kube.create({
-            "apiVersion": "v1", "kind": "Service", "metadata": meta("web"),
-            "spec": {"type": "LoadBalancer", "selector": {"app": "db"}, "ports": [{"port": 80}]},
-        })  # fmt: skip
+        await kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": meta("web"),
+                "spec": {"type": "LoadBalancer", "selector": {"app": "db"}, "ports": [{"port": 80}]},
+            }
+        )
         claim = {
             "metadata": {"name": "data"},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
         }
-        await kube.create({
-            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta("db"),
-            "spec": {
-                "replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "volumeClaimTemplates": [claim],
-                "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "redis", "image": "redis:7"}]}},
-            },
-        })  # fmt: skip
+        await kube.create(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "metadata": meta("db"),
+                "spec": {
+                    "replicas": 2,
+                    "serviceName": "db",
+                    "selector": {"matchLabels": {"app": "db"}},
+                    "volumeClaimTemplates": [claim],
+                    "template": {
+                        "metadata": {"labels": {"app": "db"}},
+                        "spec": {"containers": [{"name": "redis", "image": "redis:7"}]},
+                    },
+                },
+            }
+        )
 
         async def ready() -> bool:
             found = await kube.get("apps/v1", "StatefulSet", "db", "default")

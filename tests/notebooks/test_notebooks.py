@@ -42,7 +42,7 @@ def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
     command = [
         sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "--nbval-cell-timeout=300",
         "--nbval-current-env", "-p", "tests.notebooks.unix_sockets", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "default", "--override-ini", "addopts=", *notebooks,
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert re.search(r"\d+ passed", done.stdout)
@@ -89,7 +89,7 @@ def _plain_papermill(home: Path, folder: Path) -> None:
     command = [
         str(BIN / "papermill"), "notebooks/08_inspect_fleet.ipynb", str(folder / "out.ipynb"), "-f", str(folder / "values.yaml"),
         "-p", "location", "eastus2", "--cwd", "notebooks", "--no-progress-bar",
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 clusters: declared, provisioned, compliant" in (folder / "out.ipynb").read_text()
@@ -99,7 +99,7 @@ def test_plain_papermill_refuses_a_parameter_that_does_not_exist_before_anything
     command = [
         str(BIN / "papermill"), "notebooks/06_deploy_workload_clusters.ipynb", str(tmp_path / "out.ipynb"),
         "-f", "parameters/sandbox.yaml", "-p", "prod_count", "5", "--cwd", "notebooks", "--no-progress-bar",
-    ]  # fmt: skip
+    ]
     home = tmp_path / "home"
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -164,7 +164,7 @@ def _histories(home: Path) -> dict[str, bytes]:
 
 def _pod_logs(home: Path) -> dict[str, bytes]:
     """What the programs in the clusters have logged."""
-    from fleetlib.sandbox.store import Store
+    from azuresandbox.store import Store
 
     store = Store(home / "sandbox/sandbox.db")
     logs = {record.key: record.value for record in store.list("machine", "log/").records}
@@ -175,7 +175,7 @@ def _pod_logs(home: Path) -> dict[str, bytes]:
 
 def _secrets(home: Path) -> set[bytes]:
     """What the sandbox ever issued and still knows: the operator's secret, cluster credentials, private keys."""
-    from fleetlib.sandbox.store import Store
+    from azuresandbox.store import Store
 
     secrets = {json.loads((home / "sandbox/credential.json").read_text())["client_secret"].encode()}
     store = Store(home / "sandbox/sandbox.db")

@@ -1,7 +1,7 @@
 """A pytest plugin for nbval's own process: its kernels are reached through files, not ports.
 
 The library chooses free TCP ports that the kernel binds a second later; beside the tests of other workers somebody else has
-one of them now and then. `fleetlib.kernels` does the same for `fleet run`.
+one of them now and then. `fleetlib.execution.kernels` does the same for `fleet run`.
 """
 
 from __future__ import annotations

@@ -60,5 +60,8 @@ def test_every_controller_of_the_fleet_has_conditions_events_retries_and_finaliz
         row.controller: {other.about for other in TABLE.rows() if other.controller == row.controller} for row in TABLE.rows()
     }
     assert {name for name, about in said.items() if wanted <= about} >= {
-        "source-controller", "kustomize-controller", "helm-controller", "Azure Service Operator",
-    }  # fmt: skip
+        "source-controller",
+        "kustomize-controller",
+        "helm-controller",
+        "Azure Service Operator",
+    }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fleetlib.parameters import Parameters, read_file
 
 ROOT = Path(__file__).parents[2]
+DISTRIBUTIONS = ("fleetlib", "azuresandbox")
 RENAMED = {"python-kubernetes": "kubernetes"}
 
 
@@ -19,18 +21,23 @@ def _bounds(requirements: list[str]) -> dict[str, str]:
     return {m.group(1): m.group(2) for m in found if m}
 
 
+def _all_bounds(projects: list[dict[str, Any]]) -> dict[str, str]:
+    return {name: bound for project in projects for name, bound in _bounds(project["dependencies"]).items()}
+
+
 def test_conda_and_pip_install_the_same() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    projects = [tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"] for name in DISTRIBUTIONS]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(item["pip"] for item in conda if isinstance(item, dict))
     listed = _bounds([item for item in conda if isinstance(item, str)] + pip)
-    assert listed.pop("python") in project["requires-python"]
-    assert {RENAMED.get(name, name): bound for name, bound in listed.items()} == _bounds(project["dependencies"])
+    assert {f">={listed.pop('python')}"} == {project["requires-python"] for project in projects}
+    assert {RENAMED.get(name, name): bound for name, bound in listed.items()} == _all_bounds(projects)
 
 
 def test_the_lock_holds_every_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = set(_bounds(project["project"]["dependencies"])) | set(_bounds(project["dependency-groups"]["dev"]))
+    projects = [tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"] for name in DISTRIBUTIONS]
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = set(_all_bounds(projects)) | set(_bounds(workspace["dependency-groups"]["dev"]))
     locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
     assert {name.lower().replace("_", "-").replace(".", "-") for name in wanted} <= {n.replace(".", "-") for n in locked}
 

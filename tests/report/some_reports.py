@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_documents import SUBSCRIPTION, Documents, condition
 
+from fleetlib.execution.run import Run, StageResult
 from fleetlib.inspect import versions
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.reading import Inside
@@ -19,7 +19,7 @@ from fleetlib.inspect.roles import Roles
 from fleetlib.parameters import Parameters
 from fleetlib.report import gather
 from fleetlib.report.model import Report
-from fleetlib.run import Run, StageResult
+from tests.inspect.fleet_documents import SUBSCRIPTION, Documents, condition
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look with")
@@ -31,8 +31,13 @@ MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 ENVIRONMENTS = ("podinfo-dev", "podinfo-prod", "podinfo-staging")
 KUBERNETES = [
-    {"version": minor, "capabilities": {"supportPlan": ["KubernetesOfficial"]}, "patchVersions": {f"{minor}.1": {}, f"{minor}.8": {}}} for minor in ("1.34", "1.35", "1.36")
-]  # fmt: skip
+    {
+        "version": minor,
+        "capabilities": {"supportPlan": ["KubernetesOfficial"]},
+        "patchVersions": {f"{minor}.1": {}, f"{minor}.8": {}},
+    }
+    for minor in ("1.34", "1.35", "1.36")
+]
 
 
 def documents(count: int = 9, broken: tuple[int, ...] = ()) -> Documents:
@@ -95,12 +100,33 @@ def fleet(found: Documents) -> Fleet:
 def run(folder: Path, failed: bool = False) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     results = [
-        StageResult("00_check_prerequisites", "skipped", 1.5, "00_check_prerequisites.ipynb", "", [["p", "o", "create", ""]], [["ok", "yes", True, ""]]),
-        StageResult("06_deploy_workload_clusters", "done", 9.1, "06_deploy_workload_clusters.ipynb", "", [["commit", "main", "update", "0 -> 3"]]),
-        StageResult("07_scale_environments", "failed" if failed else "done", 4.0, "07_scale_environments.ipynb",
-                    f"it went wrong\n  answer: {LONG}\x1b[0m\x00" if failed else "", [["commit", "main", "update", "3 -> 5"]],
-                    [["all compliant", LONG if failed else "yes", not failed, "run 06 again"]]),
-    ]  # fmt: skip
+        StageResult(
+            "00_check_prerequisites",
+            "skipped",
+            1.5,
+            "00_check_prerequisites.ipynb",
+            "",
+            [["p", "o", "create", ""]],
+            [["ok", "yes", True, ""]],
+        ),
+        StageResult(
+            "06_deploy_workload_clusters",
+            "done",
+            9.1,
+            "06_deploy_workload_clusters.ipynb",
+            "",
+            [["commit", "main", "update", "0 -> 3"]],
+        ),
+        StageResult(
+            "07_scale_environments",
+            "failed" if failed else "done",
+            4.0,
+            "07_scale_environments.ipynb",
+            f"it went wrong\n  answer: {LONG}\x1b[0m\x00" if failed else "",
+            [["commit", "main", "update", "3 -> 5"]],
+            [["all compliant", LONG if failed else "yes", not failed, "run 06 again"]],
+        ),
+    ]
     return Run(folder, Parameters().model_dump(), results)
 
 

@@ -8,13 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import some_reports
-
 from fleetlib import report
 from fleetlib.errors import FinalError
 from fleetlib.inspect.columns import TABLES
 from fleetlib.report import gather
 from fleetlib.report.model import Report, about
+from tests.report import some_reports
 
 
 def _cases(folder: Path) -> dict[tuple[str, str], ElementTree.Element]:
@@ -34,8 +33,10 @@ def test_junit_has_a_case_a_stage_a_promise_and_a_cluster(tmp_path: Path) -> Non
     cases = _cases(tmp_path)
     failed = {name for name, case in cases.items() if case.find("failure") is not None}
     assert failed == {
-        ("fleet.stages", "07_scale_environments"), ("fleet.promises", "07_scale_environments: all compliant"), ("fleet.fleet", "podinfo-staging-0-aks"),
-    }  # fmt: skip
+        ("fleet.stages", "07_scale_environments"),
+        ("fleet.promises", "07_scale_environments: all compliant"),
+        ("fleet.fleet", "podinfo-staging-0-aks"),
+    }
     assert cases["fleet.stages", "00_check_prerequisites"].find("skipped") is not None
     assert ("fleet.fleet", "podinfo-dev-0-aks") in cases
     for suite in ElementTree.parse(tmp_path / "junit.xml").getroot().iter("testsuite"):
@@ -64,8 +65,10 @@ def test_the_json_document_is_strict_and_explains_its_columns(tmp_path: Path) ->
         assert all(list(record) == [column["name"] for column in table["columns"]] for record in table["records"])
     clusters = read["tables"]["clusters"]["records"]
     assert [(row["cluster"], row["status"]) for row in clusters] == [
-        ("podinfo-dev-0-aks", "ok"), ("podinfo-prod-0-aks", "broken"), ("podinfo-staging-0-aks", "ok"),
-    ]  # fmt: skip
+        ("podinfo-dev-0-aks", "ok"),
+        ("podinfo-prod-0-aks", "broken"),
+        ("podinfo-staging-0-aks", "ok"),
+    ]
     assert clusters[0]["workloads"] is None and clusters[1]["since"] == "2026-01-02T03:04:00+00:00"
     assert all(list(finding) == [column.name for column in TABLES["findings"].all] for finding in read["findings"])
     assert (read["findings"][0]["cluster"], read["findings"][0]["message"]) == ("podinfo-prod-0-aks", some_reports.LONG)

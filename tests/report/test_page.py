@@ -8,13 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import some_reports
-from fleet_documents import condition
-from some_reports import needs_chromium
-
 from fleetlib import report
 from fleetlib.report import gather
 from fleetlib.report import page as pages
+from tests.inspect.fleet_documents import condition
+from tests.report import some_reports
+from tests.report.some_reports import needs_chromium
 
 
 class _References(HTMLParser):

@@ -10,11 +10,11 @@ from xml.sax.saxutils import unescape
 
 import pandas
 import pytest
-import some_reports
-from fleet_documents import Documents
 
 from fleetlib.inspect import plots
 from fleetlib.inspect.drawing import FILLS, STEPS, Plot, contrast, ink, luminance
+from tests.inspect.fleet_documents import Documents
+from tests.report import some_reports
 
 MATRICES = {
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -32,8 +32,10 @@ def _lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, flo
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     r, g, b = (min(max(sum(m * c for m, c in zip(row, linear, strict=True)), 0), 1) for row in matrix)
     xyz = (
-        (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047, 0.2126 * r + 0.7152 * g + 0.0722 * b, (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883,
-    )  # fmt: skip
+        (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.95047,
+        0.2126 * r + 0.7152 * g + 0.0722 * b,
+        (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.08883,
+    )
     x, y, z = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in xyz)
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
@@ -71,9 +73,14 @@ def _of(documents: Documents) -> list[Plot]:
         {"time": [start + pandas.Timedelta(seconds=5 * n) for n in steps], "compliant": steps, "clusters": len(clusters)}
     )
     return [
-        plots.topology("asocluster-aks", clusters, fleet.sources()), plots.environments(clusters), plots.versions(fleet.versions()),
-        plots.provisioning(fleet.operations()), plots.compliance(history), plots.nodes(fleet.pools()), plots.cost(fleet.costs()),
-    ]  # fmt: skip
+        plots.topology("asocluster-aks", clusters, fleet.sources()),
+        plots.environments(clusters),
+        plots.versions(fleet.versions()),
+        plots.provisioning(fleet.operations()),
+        plots.compliance(history),
+        plots.nodes(fleet.pools()),
+        plots.cost(fleet.costs()),
+    ]
 
 
 @pytest.mark.parametrize("count", [3, 60, 1000])
@@ -153,9 +160,10 @@ def test_clusters_made_far_apart_are_drawn_from_their_own_beginnings() -> None:
 def test_one_broken_cluster_among_a_thousand_is_seen() -> None:
     environments = _all(1000)[1]
     [width] = [
-        float(box.get("width", 0)) for box in ElementTree.fromstring(environments.svg).iter("{http://www.w3.org/2000/svg}rect")
+        float(box.get("width", 0))
+        for box in ElementTree.fromstring(environments.svg).iter("{http://www.w3.org/2000/svg}rect")
         if box.get("fill") == FILLS["broken"] and box.get("height") == "20"
-    ]  # fmt: skip
+    ]
     assert width >= 3
 
 

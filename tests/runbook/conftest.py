@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from azuresandbox import lifecycle
+from fleetlib.clients.session import Session, connect
 from fleetlib.parameters import Parameters
-from fleetlib.sandbox import lifecycle
-from fleetlib.session import Session, connect
 from fleetlib.stages.aso_identity import AsoIdentity
 from fleetlib.stages.bootstrap_flux import BootstrapFlux
 from fleetlib.stages.control_plane import ControlPlane
@@ -24,12 +24,20 @@ from fleetlib.stages.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, type[Stage]] = {
-    "00": Prerequisites, "01": ControlPlane, "02": AsoIdentity, "03": BootstrapFlux, "04": PrepareFleet, "05": PublishChart,
+    "00": Prerequisites,
+    "01": ControlPlane,
+    "02": AsoIdentity,
+    "03": BootstrapFlux,
+    "04": PrepareFleet,
+    "05": PublishChart,
     "06": DeployWorkloads,
-}  # fmt: skip
+}
 SETTINGS: dict[str, Any] = {
-    "staging_cluster_count": 1, "prod_cluster_count": 1, "timeout_minutes": 1.0, "patience_minutes": 0.3,
-}  # fmt: skip
+    "staging_cluster_count": 1,
+    "prod_cluster_count": 1,
+    "timeout_minutes": 1.0,
+    "patience_minutes": 0.3,
+}
 
 
 @dataclass

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetlib.azure import flux, groups, identities, managed_clusters, roles
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import flux, groups, identities, managed_clusters, roles
+from fleetlib.clients.gitops import set_value
+from fleetlib.clients.kube import condition, secret
 from fleetlib.errors import FleetError
-from fleetlib.gitops import set_value
-from fleetlib.kube import condition, secret
-from fleetlib.sandbox import lifecycle
 from fleetlib.stages.aso_identity import ROLE, SUBJECT
 from fleetlib.stages.rollout import (
     EXTENSION,
@@ -212,9 +212,14 @@ def test_the_resource_group_object_is_missing(fleet: Start) -> None:
     fails(stage.verify, "podinfo-staging")
     follow_commit(current.session, current.session.repository.head(), ["clusters"])
     await_ready(
-        current.session, hub, MANAGED_CLUSTER, p.cluster_namespace, ["podinfo-staging-0-aks"], "waits",
+        current.session,
+        hub,
+        MANAGED_CLUSTER,
+        p.cluster_namespace,
+        ["podinfo-staging-0-aks"],
+        "waits",
         lambda obj: condition(obj)[1] == "WaitingForOwner",
-    )  # fmt: skip
+    )
     fails(stage.verify, "WaitingForOwner", "group.yaml|04_prepare_fleet|flux/clusters")
 
 
@@ -285,10 +290,11 @@ def test_two_configurations_with_one_name_collide(fleet: Start) -> None:
     hub, p = current.session.hub, current.session.parameters
     first = hub.list(*FLUX_CONFIGURATION, p.cluster_namespace)[0]
     second = {
-        "apiVersion": FLUX_CONFIGURATION[0], "kind": "FluxConfiguration",
+        "apiVersion": FLUX_CONFIGURATION[0],
+        "kind": "FluxConfiguration",
         "metadata": {"name": "the-same-in-azure", "namespace": p.cluster_namespace},
         "spec": {**first["spec"], "gitRepository": {**first["spec"]["gitRepository"], "repositoryRef": {"branch": "other"}}},
-    }  # fmt: skip
+    }
     hub.apply(second)
     await_ready(current.session, hub, FLUX_CONFIGURATION, p.cluster_namespace, ["the-same-in-azure"], "applied")
     cluster = first["spec"]["owner"]["name"]
@@ -370,12 +376,14 @@ def test_extension_objects_follow_their_owner(fleet: Start) -> None:
     current = fleet("06")
     hub, p = current.session.hub, current.session.parameters
     orphan = {
-        "apiVersion": EXTENSION[0], "kind": "Extension", "metadata": {"name": "orphan", "namespace": p.cluster_namespace},
+        "apiVersion": EXTENSION[0],
+        "kind": "Extension",
+        "metadata": {"name": "orphan", "namespace": p.cluster_namespace},
         "spec": {
             "owner": {"group": "containerservice.azure.com", "kind": "ManagedCluster", "name": "nobody"},
             "extensionType": "microsoft.flux",
         },
-    }  # fmt: skip
+    }
     hub.apply(orphan)
     await_ready(
         current.session,

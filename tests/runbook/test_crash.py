@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fleetlib.azure import managed_clusters, roles
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import managed_clusters, roles
 from fleetlib.progress import waiting
-from fleetlib.sandbox import lifecycle
 from fleetlib.stages.rollout import MANAGED_CLUSTER
 
 pytestmark = pytest.mark.xdist_group("runbook")

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fleetlib.azure.roles import find
+from fleetlib.clients.azure.roles import find
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.stages.aso_identity import ROLE, AsoIdentity
 from fleetlib.stages.prepare_fleet import PrepareFleet
@@ -122,26 +122,55 @@ def power(on: bool) -> Callable[[Ward], object]:
 
 DRILLS: dict[str, Drill] = {
     "credential deleted": Drill(
-        delete_credential, lambda w: AsoIdentity(w.session).apply_all(),
-        "aso", "identity aso-controlplane-identity", "PromiseNotKept", "", "run 02_create_aso_identity again",
+        delete_credential,
+        lambda w: AsoIdentity(w.session).apply_all(),
+        "aso",
+        "identity aso-controlplane-identity",
+        "PromiseNotKept",
+        "",
+        "run 02_create_aso_identity again",
     ),
     "role removed": Drill(
-        delete_role, lambda w: PrepareFleet(w.session).apply("role"),
-        "aso", "role Contributor on myfleet-rg", "RoleAssignmentMissing", "ASO's identity has no Contributor", "run notebook 04 again",
+        delete_role,
+        lambda w: PrepareFleet(w.session).apply("role"),
+        "aso",
+        "role Contributor on myfleet-rg",
+        "RoleAssignmentMissing",
+        "ASO's identity has no Contributor",
+        "run notebook 04 again",
     ),
     "release suspended": Drill(
-        suspend(True), suspend(False), "release", "HelmRelease/podinfoprod", "Suspended", "", "flux resume", "stopped",
+        suspend(True),
+        suspend(False),
+        "release",
+        "HelmRelease/podinfoprod",
+        "Suspended",
+        "",
+        "flux resume",
+        "stopped",
     ),
     "object left alone": Drill(
-        annotate("skip"), annotate(None), "aso", f"ManagedCluster/{PROD}", "LeftAlone", "reconcile-policy: skip", "take the annotation off", "stopped",
+        annotate("skip"),
+        annotate(None),
+        "aso",
+        f"ManagedCluster/{PROD}",
+        "LeftAlone",
+        "reconcile-policy: skip",
+        "take the annotation off",
+        "stopped",
     ),
     "chart tag absent": Drill(
-        tag("0.1.0", "9.9.9"), tag("9.9.9", "0.1.0"),
-        "source", "OCIRepository/aso-cluster-charts", "OCIArtifactPullFailed", "MANIFEST_UNKNOWN", "05_publish_cluster_chart",
+        tag("0.1.0", "9.9.9"),
+        tag("9.9.9", "0.1.0"),
+        "source",
+        "OCIRepository/aso-cluster-charts",
+        "OCIArtifactPullFailed",
+        "MANIFEST_UNKNOWN",
+        "05_publish_cluster_chart",
     ),
     "control plane stopped": Drill(power(False), power(True), "arm", HUB, "Stopped", "", "az aks start", "stopped"),
     "cluster stopped": Drill(stop, start, "arm", STAGING, "Stopped", "", "az aks start", "stopped", STAGING),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DRILLS)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetlib.azure import managed_clusters
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.session import connect
 from fleetlib.inspect.fleet import Fleet as Tables
-from fleetlib.sandbox import lifecycle
-from fleetlib.session import connect
 from fleetlib.stages.rollout import HELM_RELEASE, MANAGED_CLUSTER
 
 pytestmark = pytest.mark.xdist_group("runbook")
@@ -121,10 +121,17 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
         ["ConfigMap/redis/redis-configuration", "changed", "data.more.conf", "(none)", "x", "kubectl-patch"],
         ["Namespace/podinfo", "changed", "metadata.labels.team", None, "a", "unknown program node-fetch"],
         ["Service/podinfo/podinfo", "changed", "metadata.annotations.note", "(none)", "mine", "kubectl-annotate"],
-        ["Deployment/ingress-nginx/ingress-nginx-controller", "changed", "spec.template.spec.containers.controller.env.DEBUG.value", "(none)", "1", "kubectl-set"],
+        [
+            "Deployment/ingress-nginx/ingress-nginx-controller",
+            "changed",
+            "spec.template.spec.containers.controller.env.DEBUG.value",
+            "(none)",
+            "1",
+            "kubectl-set",
+        ],
         ["Deployment/podinfo/podinfo", "changed", "spec.replicas", "1", "3", "kubectl"],
         ["Ingress/podinfo/podinfo", "missing", None, None, None, None],
-    ]  # fmt: skip
+    ]
     when = found.set_index("field").since
     assert abs((found.attrs["read"] - when["metadata.labels.team"]).total_seconds()) < 600
     assert when.isna()["spec.replicas"], "the API server keeps no time of what is written through scale"
@@ -177,8 +184,10 @@ def test_suspended_by_hand_in_a_cluster(staging: Any) -> None:
     kubectl("scale", "deployment/podinfo", "-n", "podinfo", "--replicas=3")
     found = Tables(current.session).drift()
     assert [(row[0].partition("/")[0], row[2]) for row in told(found)] == [
-        ("Deployment", "spec.replicas"), ("HelmRelease", "spec.suspend"), ("Kustomization", "spec.suspend"),
-    ]  # fmt: skip
+        ("Deployment", "spec.replicas"),
+        ("HelmRelease", "spec.suspend"),
+        ("Kustomization", "spec.suspend"),
+    ]
     deployment, release, _ = found.fix
     assert "flux resume helmrelease podinfo -n cluster-config" in deployment
     assert "flux resume kustomization cluster-config-apps -n cluster-config" in release
@@ -202,6 +211,8 @@ def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> No
 
     command = [sys.executable, "-m", "fleetlib.cli", "drift"]
     settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
-    done = subprocess.run([*command, *settings], env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [*command, *settings], env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1 and done.stdout.strip() == "nothing differs in what could be read"
     assert f"{STAGING} is stopped" in done.stderr and f"{PROD} could not be compared" in done.stderr

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from fleetlib.azure import managed_clusters, rest
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import managed_clusters, rest
+from fleetlib.clients.kube import Kube
 from fleetlib.inspect import frames
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
-from fleetlib.kube import Kube
-from fleetlib.sandbox import lifecycle
 from fleetlib.stages.aso_identity import AsoIdentity
 
 pytestmark = pytest.mark.xdist_group("runbook")

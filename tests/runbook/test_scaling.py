@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleetlib.azure import managed_clusters
+from fleetlib.clients.azure import managed_clusters
 from fleetlib.stages.scale_environments import ScaleEnvironments
 
 pytestmark = pytest.mark.xdist_group("runbook")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks import simulated
+from fleetlib.clients.kube import Kube
+from fleetlib.clients.session import Session
 from fleetlib.errors import FleetError
 from fleetlib.inspect.fleet import Fleet
-from fleetlib.kube import Kube
-from fleetlib.session import Session
 
 
 def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
@@ -26,8 +26,11 @@ def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Pat
         assert list(broken.index) == ["podinfo-e00-49-aks", "podinfo-e00-99-aks"], broken[["status", "reason", "message"]]
         assert set(broken.first_broken_layer) == {"flux"} and set(broken.reason) == {"InstallFailed"}
         assert table.groupby("environment", observed=True).size().to_dict() == {
-            "podinfo-staging": 1, "podinfo-prod": 1, "podinfo-e00": 100, "podinfo-e01": 1,
-        }  # fmt: skip
+            "podinfo-staging": 1,
+            "podinfo-prod": 1,
+            "podinfo-e00": 100,
+            "podinfo-e01": 1,
+        }
         assert (table.workloads == table.workloads_ready).all() and table.workloads.min() > 0
 
         one, other = (session.workload_cluster(f"podinfo-e00-{number}-aks") for number in (7, 8))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fleetlib.azure import groups, managed_clusters
+from azuresandbox import lifecycle
+from fleetlib.clients.azure import groups, managed_clusters
 from fleetlib.errors import VerificationError
-from fleetlib.sandbox import lifecycle
 from fleetlib.stages.tear_down import TearDown
 
 pytestmark = pytest.mark.xdist_group("runbook")

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from fleetlib.sandbox.clock import ScaledClock, VirtualClock
-from fleetlib.sandbox.faults import Faults, UnknownFault
-from fleetlib.sandbox.store import Store
+from azuresandbox.clock import ScaledClock, VirtualClock
+from azuresandbox.faults import Faults, UnknownFault
+from azuresandbox.store import Store
 
 
 def test_sleepers_wake_in_order_of_time() -> None:

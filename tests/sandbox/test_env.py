@@ -9,15 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from fleetlib.sandbox import lifecycle, shell
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
-from fleetlib.sandbox.lifecycle import Endpoint
+from azuresandbox import lifecycle, shell
+from azuresandbox.context import OPERATOR_CLIENT_ID, SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.lifecycle import Endpoint
 
 HOSTILE = {
-    "AZURE_CLIENT_ID": "somebody-else", "AZURE_CLIENT_SECRET": "else's secret", "AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere.pem",
-    "AZURE_FEDERATED_TOKEN_FILE": "/nowhere", "AZURE_USERNAME": "me@example.org", "AZURE_PASSWORD": "p", "NO_PROXY": "example.org",
-    "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "KUBECONFIG": "/home/me/.kube/config",
-}  # fmt: skip
+    "AZURE_CLIENT_ID": "somebody-else",
+    "AZURE_CLIENT_SECRET": "else's secret",
+    "AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere.pem",
+    "AZURE_FEDERATED_TOKEN_FILE": "/nowhere",
+    "AZURE_USERNAME": "me@example.org",
+    "AZURE_PASSWORD": "p",
+    "NO_PROXY": "example.org",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "KUBECONFIG": "/home/me/.kube/config",
+}
 ASKS = """
 import os, requests
 from azure.identity import DefaultAzureCredential
@@ -64,9 +71,10 @@ def test_evaluating_it_twice_changes_nothing(live: Endpoint) -> None:
     once = shell.lines(_state(live), live, {"NO_PROXY": "example.org"})
     bundle = (_state(live) / "ca-bundle.pem").read_text()
     within = {
-        "NO_PROXY": "127.0.0.1,localhost,example.org", "no_proxy": "127.0.0.1,localhost,example.org",
+        "NO_PROXY": "127.0.0.1,localhost,example.org",
+        "no_proxy": "127.0.0.1,localhost,example.org",
         "REQUESTS_CA_BUNDLE": str(_state(live) / "ca-bundle.pem"),
-    }  # fmt: skip
+    }
     assert shell.lines(_state(live), live, within) == once
     assert (_state(live) / "ca-bundle.pem").read_text() == bundle
 

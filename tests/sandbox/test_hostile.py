@@ -12,11 +12,11 @@ import zlib
 
 import pytest
 
-from fleetlib.sandbox.context import TENANT_ID
-from fleetlib.sandbox.http import TooLarge, gunzip
-from fleetlib.sandbox.lifecycle import Endpoint
-from fleetlib.sandbox.machine.images.flux_source import charts
-from fleetlib.sandbox.sources import git
+from azuresandbox.context import TENANT_ID
+from azuresandbox.http import TooLarge, gunzip
+from azuresandbox.lifecycle import Endpoint
+from azuresandbox.machine.images.flux.source import charts
+from azuresandbox.sources import git
 
 MEGABYTE = 1 << 20
 
@@ -46,13 +46,24 @@ def send(live: Endpoint, method: str, path: str, *headers: str, body: bytes = b"
 
 
 CLOSED = [
-    ("GET", "/subscriptions?api-version=2022-12-01"), ("POST", "/subscriptions/x/providers/y/register?api-version=2021-04-01"),
-    ("GET", "/providers?api-version=2021-04-01"), ("GET", "/tenants?api-version=2022-12-01"), ("POST", "/batch?api-version=2021-04-01"),
-    ("GET", "/git/github.com/contoso/aks-fleet/info/refs?service=git-upload-pack"), ("POST", "/git/github.com/contoso/aks-fleet/git-receive-pack"),
-    ("GET", "/v2/"), ("GET", "/v2/_catalog"), ("POST", "/v2/contosofleet.azurecr.io/x/blobs/uploads/"), ("GET", "/oauth2-registry/token"),
-    ("GET", "/helm/charts.jetstack.io/index.yaml"), ("GET", "/sandbox/status"), ("POST", "/sandbox/faults"), ("DELETE", "/sandbox/faults"),
-    ("POST", "/sandbox/mirrors"), ("GET", "/sandbox/anything"),
-]  # fmt: skip
+    ("GET", "/subscriptions?api-version=2022-12-01"),
+    ("POST", "/subscriptions/x/providers/y/register?api-version=2021-04-01"),
+    ("GET", "/providers?api-version=2021-04-01"),
+    ("GET", "/tenants?api-version=2022-12-01"),
+    ("POST", "/batch?api-version=2021-04-01"),
+    ("GET", "/git/github.com/contoso/aks-fleet/info/refs?service=git-upload-pack"),
+    ("POST", "/git/github.com/contoso/aks-fleet/git-receive-pack"),
+    ("GET", "/v2/"),
+    ("GET", "/v2/_catalog"),
+    ("POST", "/v2/contosofleet.azurecr.io/x/blobs/uploads/"),
+    ("GET", "/oauth2-registry/token"),
+    ("GET", "/helm/charts.jetstack.io/index.yaml"),
+    ("GET", "/sandbox/status"),
+    ("POST", "/sandbox/faults"),
+    ("DELETE", "/sandbox/faults"),
+    ("POST", "/sandbox/mirrors"),
+    ("GET", "/sandbox/anything"),
+]
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -66,11 +77,16 @@ OUTSIDE = [
     "/git/github.com/../../../../etc/info/refs?service=git-upload-pack",
     "/git/github.com/%2e%2e/%2e%2e/sandbox.db/info/refs?service=git-upload-pack",
     "/git/github.com/..%2f..%2f..%2fetc/info/refs?service=git-upload-pack",
-    "/git/github.com/x%00y/z/info/refs?service=git-upload-pack", "/git/-upload-pack=id/x/info/refs?service=git-upload-pack",
-    "/helm/charts.jetstack.io/..%2f..%2f..%2fcredential.json", "/helm/..%2f..%2fca.key",
-    "/v2/h/../../../ca.key/blobs/sha256:aa", "/v2/h/%2e%2e/%2e%2e/manifests/ca.key", "/v2/h/x/manifests/..%2f..%2fca.key",
-    "/v2/h/x/blobs/uploads/..%2f..%2f..%2fca.key", "/v2/h/x/blobs/sha256:..%2f..%2f..%2fca.key",
-]  # fmt: skip
+    "/git/github.com/x%00y/z/info/refs?service=git-upload-pack",
+    "/git/-upload-pack=id/x/info/refs?service=git-upload-pack",
+    "/helm/charts.jetstack.io/..%2f..%2f..%2fcredential.json",
+    "/helm/..%2f..%2fca.key",
+    "/v2/h/../../../ca.key/blobs/sha256:aa",
+    "/v2/h/%2e%2e/%2e%2e/manifests/ca.key",
+    "/v2/h/x/manifests/..%2f..%2fca.key",
+    "/v2/h/x/blobs/uploads/..%2f..%2f..%2fca.key",
+    "/v2/h/x/blobs/sha256:..%2f..%2f..%2fca.key",
+]
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
@@ -81,10 +97,14 @@ def test_no_path_leads_out_of_the_folder(live: Endpoint, path: str) -> None:
 
 
 INJECTED = [
-    "/v2/h/x%0d%0aevil:1/manifests/x", "/subscriptions/x%0d%0aevil:1?api-version=2022-12-01", "/x%0d%0aevil:1/oauth2/v2.0/token",
-    "/oauth2-registry/token?service=a%0d%0aevil:1&scope=repository:x%0d%0aevil:1:pull", "/clusters/x%0d%0aevil:1/api",
-    "/git/github.com/x%0d%0aevil:1/info/refs?service=git-upload-pack", "/v2/h/x/blobs/uploads/?mount=sha256:a%0d%0aevil:1",
-]  # fmt: skip
+    "/v2/h/x%0d%0aevil:1/manifests/x",
+    "/subscriptions/x%0d%0aevil:1?api-version=2022-12-01",
+    "/x%0d%0aevil:1/oauth2/v2.0/token",
+    "/oauth2-registry/token?service=a%0d%0aevil:1&scope=repository:x%0d%0aevil:1:pull",
+    "/clusters/x%0d%0aevil:1/api",
+    "/git/github.com/x%0d%0aevil:1/info/refs?service=git-upload-pack",
+    "/v2/h/x/blobs/uploads/?mount=sha256:a%0d%0aevil:1",
+]
 
 
 @pytest.mark.parametrize("path", INJECTED)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetlib.sandbox import lifecycle
+from azuresandbox import lifecycle
 
 
 @pytest.fixture(scope="module")

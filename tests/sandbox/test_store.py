@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetlib.sandbox.store import Compacted, Conflict, Event, Store
+from azuresandbox.store import Compacted, Conflict, Event, Store
 
 KEYS = st.sampled_from(["/a/1", "/a/2", "/b/1", "/b/1/x", "/é"])
 WRITES = st.lists(st.tuples(st.sampled_from(["put", "delete"]), KEYS, st.binary(max_size=4)), max_size=30)
@@ -139,7 +139,7 @@ def test_watches_end_when_closed() -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from fleetlib.sandbox.store import Store
+from azuresandbox.store import Store
 store = Store(Path(sys.argv[1]))
 while True:
     record = store.put("p", "/n", lambda revision: str(revision).encode())

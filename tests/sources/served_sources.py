@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from harness import OPERATOR_SECRET, World
 
-from fleetlib.sandbox.clock import ScaledClock
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
+from azuresandbox.clock import ScaledClock
+from azuresandbox.context import OPERATOR_CLIENT_ID
+from tests.harness import OPERATOR_SECRET, World
 
 OPERATOR = {"authorization": "Basic " + base64.b64encode(f"{OPERATOR_CLIENT_ID}:{OPERATOR_SECRET}".encode()).decode()}
 
@@ -39,10 +39,17 @@ class Port:
 
 async def run(command: list[str], cwd: Path | None = None, check: bool = True) -> str:
     environment = {
-        "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.invalid", "NO_PROXY": "*", "LC_ALL": "C",
-        "GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "Test",
+        "GIT_AUTHOR_EMAIL": "test@example.invalid",
+        "NO_PROXY": "*",
+        "LC_ALL": "C",
+        "GIT_COMMITTER_NAME": "Test",
+        "GIT_COMMITTER_EMAIL": "test@example.invalid",
+    }
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

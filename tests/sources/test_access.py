@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from harness import OPERATOR_SECRET, World
-from served_sources import Port, sources
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
-from fleetlib.sandbox.http import send_bytes
-from fleetlib.sandbox.sources import seed_repository
+from azuresandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
+from azuresandbox.http import send_bytes
+from azuresandbox.sources import seed_repository
+from tests.harness import OPERATOR_SECRET, World
+from tests.sources.served_sources import Port, sources
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -71,10 +71,13 @@ async def test_the_operators_token_opens_git(port: Port, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "expected"),
     [
-        ({}, OTHER, 401), ({"exp": 1}, KEY, 401), ({"aud": "https://graph.microsoft.com"}, KEY, 401),
-        ({"tid": "00000000-0000-0000-0000-000000000000"}, KEY, 401), ({"appid": "unknown"}, KEY, 401),
+        ({}, OTHER, 401),
+        ({"exp": 1}, KEY, 401),
+        ({"aud": "https://graph.microsoft.com"}, KEY, 401),
+        ({"tid": "00000000-0000-0000-0000-000000000000"}, KEY, 401),
+        ({"appid": "unknown"}, KEY, 401),
     ],
-)  # fmt: skip
+)
 def test_other_tokens_do_not(changes: dict[str, Any], key: rsa.RSAPrivateKey, expected: int, tmp_path: Path) -> None:
     @sources
     async def run(port: Port, folder: Path) -> None:
@@ -92,9 +95,11 @@ def test_a_token_that_the_sandboxs_entra_issued_opens_git(tmp_path: Path) -> Non
         async with World.open(tmp_path / "state", parts=("entra", "sources")) as world:
             seed_repository(tmp_path / "state", "https://github.com/contoso/aks-fleet", tmp_path / "tree")
             form = {
-                "grant_type": "client_credentials", "client_id": OPERATOR_CLIENT_ID, "client_secret": OPERATOR_SECRET,
+                "grant_type": "client_credentials",
+                "client_id": OPERATOR_CLIENT_ID,
+                "client_secret": OPERATOR_SECRET,
                 "scope": "https://management.azure.com/.default",
-            }  # fmt: skip
+            }
             headers = {"content-type": "application/x-www-form-urlencoded"}
             url = world.url(f"/{TENANT_ID}/oauth2/v2.0/token")
             issued = await world.wire.request("POST", url, headers=headers, body=urlencode(form).encode())

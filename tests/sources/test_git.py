@@ -6,18 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from served_sources import OPERATOR, Port, sources
 
-from fleetlib.sandbox.sources import (
-    RepositoryError,
-    copy_repository,
-    locate,
-    mirror,
-    mirror_repository,
-    mirrors,
-    seed_repository,
-)
-from fleetlib.sandbox.wire import Unreachable
+from azuresandbox.sources import RepositoryError, copy_repository, locate, mirror, mirror_repository, mirrors, seed_repository
+from azuresandbox.wire import Unreachable
+from tests.sources.served_sources import OPERATOR, Port, sources
 
 FLEET = "github.com/contoso/aks-fleet"
 
@@ -125,8 +117,16 @@ async def test_references_are_listed_as_git_lists_them(port: Port, folder: Path)
     await port.git("tag", "-a", "v1.0.0", "-m", "A release", cwd=source)
     await port.git("tag", "light", cwd=source)
     bare = mirror_repository(port.world.sandbox, f"https://{FLEET}", source)
-    lines = [b"command=ls-refs\n", b"agent=git/2.39.5\n", None, b"peel\n", b"symrefs\n", b"ref-prefix HEAD\n",
-             b"ref-prefix refs/heads/\n", b"ref-prefix refs/tags/\n"]  # fmt: skip
+    lines = [
+        b"command=ls-refs\n",
+        b"agent=git/2.39.5\n",
+        None,
+        b"peel\n",
+        b"symrefs\n",
+        b"ref-prefix HEAD\n",
+        b"ref-prefix refs/heads/\n",
+        b"ref-prefix refs/tags/\n",
+    ]
     request = b"".join(b"0001" if line is None else f"{len(line) + 4:04x}".encode() + line for line in lines) + b"0000"
     headers = {**OPERATOR, "git-protocol": "version=2", "content-type": "application/x-git-upload-pack-request"}
     url = port.world.url(f"/git/{FLEET}/git-upload-pack")
@@ -134,9 +134,12 @@ async def test_references_are_listed_as_git_lists_them(port: Port, folder: Path)
     assert (ours.status, ours.headers["content-type"]) == (200, "application/x-git-upload-pack-result")
 
     theirs = subprocess.run(
-        ["git", "upload-pack", "--stateless-rpc", str(bare)], input=request, capture_output=True, check=True,
+        ["git", "upload-pack", "--stateless-rpc", str(bare)],
+        input=request,
+        capture_output=True,
+        check=True,
         env={"PATH": "/usr/bin:/bin", "GIT_PROTOCOL": "version=2"},
-    )  # fmt: skip
+    )
     assert ours.body == theirs.stdout
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import OPERATOR_SECRET
-from served_sources import OPERATOR, Port, sources
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
-from fleetlib.sandbox.machine.images.flux_source import semver
-from fleetlib.sandbox.sources import stand_ins
-from fleetlib.sandbox.wire import Unreachable
+from azuresandbox.context import OPERATOR_CLIENT_ID
+from azuresandbox.machine.images.flux.source import semver
+from azuresandbox.sources import stand_ins
+from azuresandbox.wire import Unreachable
+from tests.harness import OPERATOR_SECRET
+from tests.sources.served_sources import OPERATOR, Port, sources
 
 
 @pytest.mark.parametrize("url", sorted(stand_ins.REPOSITORIES))
@@ -77,9 +77,14 @@ async def test_helm_pulls_a_range_from_a_repository(port: Port, folder: Path) ->
 
     def pull() -> None:
         helm.pull(
-            "cert-manager", repo_url=url, version="~v1.16.0", destination=str(folder), plain_http=True,
-            username=OPERATOR_CLIENT_ID, password=OPERATOR_SECRET,
-        )  # fmt: skip
+            "cert-manager",
+            repo_url=url,
+            version="~v1.16.0",
+            destination=str(folder),
+            plain_http=True,
+            username=OPERATOR_CLIENT_ID,
+            password=OPERATOR_SECRET,
+        )
 
     await asyncio.to_thread(pull)
     pulled = folder / "cert-manager-v1.16.5.tgz"
@@ -114,9 +119,14 @@ async def test_ranges_choose_what_helm_chooses(port: Port, folder: Path) -> None
         target = folder / f"pulled-{RANGES.index(wanted)}"
         target.mkdir()
         helm.pull(
-            "podinfo", repo_url=url, version=wanted, destination=str(target), plain_http=True,
-            username=OPERATOR_CLIENT_ID, password=OPERATOR_SECRET,
-        )  # fmt: skip
+            "podinfo",
+            repo_url=url,
+            version=wanted,
+            destination=str(target),
+            plain_http=True,
+            username=OPERATOR_CLIENT_ID,
+            password=OPERATOR_SECRET,
+        )
         return next(target.iterdir()).name.removeprefix("podinfo-").removesuffix(".tgz")
 
     for wanted in RANGES:

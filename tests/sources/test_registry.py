@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import OPERATOR_SECRET
-from served_sources import OPERATOR, Port, sources
 
-from fleetlib.sandbox.context import OPERATOR_CLIENT_ID
-from fleetlib.sandbox.sources.oci_store import digest_of
-from fleetlib.sandbox.wire import Response, Unreachable
+from azuresandbox.context import OPERATOR_CLIENT_ID
+from azuresandbox.sources.oci_store import digest_of
+from azuresandbox.wire import Response, Unreachable
+from tests.harness import OPERATOR_SECRET
+from tests.sources.served_sources import OPERATOR, Port, sources
 
 HOST = "contoso.azurecr.io"
 REPOSITORY = f"{HOST}/charts/podinfocluster"
@@ -96,14 +96,20 @@ async def test_what_is_not_there_is_named(port: Port, folder: Path) -> None:
     client = Client(port)
     missing = await client.call("GET", "manifests/0.1.0")
     assert (missing.status, missing.json()["errors"][0]) == (
-        404, {"code": "NAME_UNKNOWN", "message": "repository name not known to registry",
-              "detail": {"name": "charts/podinfocluster"}},
-    )  # fmt: skip
+        404,
+        {
+            "code": "NAME_UNKNOWN",
+            "message": "repository name not known to registry",
+            "detail": {"name": "charts/podinfocluster"},
+        },
+    )
     assert code(await client.call("GET", "tags/list")) == "NAME_UNKNOWN"
     await client.manifest("0.1.0")
     assert (await client.call("GET", "manifests/0.2.0")).json()["errors"][0] == {
-        "code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": "unknown tag=0.2.0"
-    }  # fmt: skip
+        "code": "MANIFEST_UNKNOWN",
+        "message": "manifest unknown",
+        "detail": "unknown tag=0.2.0",
+    }
     assert code(await client.call("GET", f"blobs/{digest_of(b'gone')}")) == "BLOB_UNKNOWN"
 
 
@@ -187,7 +193,7 @@ async def test_an_unreachable_registry_fails_its_ping(port: Port, folder: Path) 
 
 @sources
 async def test_nothing_pushed_is_lost_with_the_process(port: Port, folder: Path) -> None:
-    from fleetlib.sandbox.sources.oci_store import OciStore
+    from azuresandbox.sources.oci_store import OciStore
 
     data, _ = await Client(port).manifest("0.1.0")
     again = OciStore(port.world.sandbox.store, port.world.sandbox.state / "oci")
@@ -233,9 +239,12 @@ async def test_oras_pushes_and_reads(port: Port, folder: Path) -> None:
         with pytest.raises(ValueError, match="Not Found"):
             client.get_manifest(f"{target}:0.1.0")
         client.push(
-            target=f"{target}:0.1.0", files=[f"{folder}/layer.tgz:application/x.layer"],
-            manifest_config=f"{folder}/config.json:application/x.config", disable_path_validation=True, quiet=True,
-        )  # fmt: skip
+            target=f"{target}:0.1.0",
+            files=[f"{folder}/layer.tgz:application/x.layer"],
+            manifest_config=f"{folder}/config.json:application/x.config",
+            disable_path_validation=True,
+            quiet=True,
+        )
         manifest = client.get_manifest(f"{target}:0.1.0")
         return str(manifest["layers"][0]["digest"])
 

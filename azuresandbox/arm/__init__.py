@@ -1,0 +1,69 @@
+"""Azure Resource Manager, as far as a fleet of AKS clusters needs it. `docs/sandbox.md` lists what is emulated.
+
+The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other
+(but AKS counts with Compute's sizes and quotas), nor Entra, nor the data plane: goals and reports go through `sandbox/fabric.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from azuresandbox.arm import (
+    authorization,
+    compute,
+    containerservice,
+    kubernetesconfiguration,
+    managedidentity,
+    operations,
+    resourcegraph,
+    resources,
+)
+from azuresandbox.arm.authorization import assignments
+from azuresandbox.arm.provider import Provider, ResourceType
+from azuresandbox.arm.resourcegraph.index import Index
+from azuresandbox.arm.resources import registrations
+from azuresandbox.arm.router import Arm
+from azuresandbox.context import OPERATOR_OBJECT_ID, ASGIApp, Memory, Sandbox
+
+
+def _providers() -> tuple[Provider, ...]:
+    parts = (resources, authorization, managedidentity, compute, containerservice, kubernetesconfiguration, resourcegraph)
+    return tuple(part.provider() for part in parts)
+
+
+@dataclass(frozen=True)
+class _Manager:
+    """The resource manager of a sandbox, and Resource Graph's copy of what it holds."""
+
+    arm: Arm
+    graph: Index
+
+
+def _manager(sandbox: Sandbox) -> _Manager:
+    providers = _providers()
+    types = {provider.full_name(kind).lower(): kind for provider in providers for kind in provider.types}
+
+    def type_of(name: str) -> ResourceType:
+        return types[name.lower()]
+
+    graph = Index(sandbox, type_of)
+    routes = (*resources.routes(lambda: providers, type_of), *resourcegraph.routes(sandbox, graph))
+    return _Manager(Arm(sandbox, providers, routes, registrations.registered), graph)
+
+
+_MANAGER = Memory(_manager)
+
+
+def app(sandbox: Sandbox) -> ASGIApp:
+    """The resource manager's HTTP interface. On the first start the sandbox's operator becomes the subscription's owner."""
+    assignments.ensure_owner(sandbox, OPERATOR_OBJECT_ID)
+    return _MANAGER.of(sandbox).arm.app()
+
+
+async def run(sandbox: Sandbox) -> None:
+    """Work off long-running operations, and keep Resource Graph's copy, until cancelled."""
+    manager = _MANAGER.of(sandbox)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(operations.run(sandbox, manager.arm.type_of))
+        tasks.create_task(manager.graph.follow())

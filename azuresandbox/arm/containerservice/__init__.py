@@ -1,0 +1,98 @@
+"""Microsoft.ContainerService: AKS.
+
+`versions`, `defaults`, `rules`, `errors`, `data` are data and pure functions; `clusters`, `pools`, `upgrades`, `credentials` are
+the requests; `work` is what runs behind them; `state` is how a cluster is kept and what the data plane is told of it.
+May import `arm`'s core, `arm.compute` (sizes, quotas) and the fabric; never the data plane.
+"""
+
+from __future__ import annotations
+
+from azuresandbox.arm.containerservice import clusters, data, errors, pools, upgrades, work
+from azuresandbox.arm.provider import Provider, ResourceType
+
+ALL = frozenset({"GET", "LIST", "PUT", "PATCH", "DELETE"})
+
+
+def provider() -> Provider:
+    return Provider(data.NAMESPACE, (_CLUSTERS, _POOLS, *_COMPUTED, *(_refused(*row) for row in data.REFUSED_TYPES.items())))
+
+
+_CLUSTERS = ResourceType(
+    name="managedClusters",
+    api_versions=data.API_VERSIONS,
+    model="containerservice.ManagedCluster",
+    prepare=clusters.prepare,
+    show=clusters.show,
+    busy=clusters.busy,
+    malformed=errors.malformed,
+    rank=20,
+    etag_at="eTag",
+    runners={
+        "put": work.put_cluster,
+        "delete": work.delete_cluster,
+        "start": work.start_cluster,
+        "stop": work.stop_cluster,
+    },
+    actions={
+        "start": clusters.start,
+        "stop": clusters.stop,
+        "abort": clusters.abort,
+        "listclusteradmincredential": clusters.credential("admin"),
+        "listclusterusercredential": clusters.credential("user"),
+        "listclustermonitoringusercredential": clusters.credential("user"),
+        **{action: clusters.refuse(what) for action, what in data.REFUSED_ACTIONS.items()},
+    },
+)
+
+_POOLS = ResourceType(
+    name="managedClusters/agentPools",
+    api_versions=data.API_VERSIONS,
+    model="containerservice.AgentPool",
+    tracked=False,
+    verbs=frozenset({"GET", "LIST", "PUT", "DELETE"}),
+    prepare=pools.prepare,
+    show=pools.show,
+    busy=pools.busy,
+    malformed=errors.malformed,
+    check_delete=pools.check_delete,
+    rank=30,
+    runners={"put": work.put_pool, "delete": work.delete_pool},
+    actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
+)
+
+_COMPUTED = (
+    ResourceType(
+        name="locations/kubernetesVersions",
+        api_versions=data.API_VERSIONS,
+        tracked=False,
+        verbs=frozenset({"LIST"}),
+        lists=upgrades.of_region,
+    ),
+    ResourceType(
+        name="managedClusters/upgradeProfiles",
+        api_versions=data.API_VERSIONS,
+        tracked=False,
+        verbs=frozenset({"GET"}),
+        get=upgrades.of_cluster,
+    ),
+    ResourceType(
+        name="managedClusters/agentPools/upgradeProfiles",
+        api_versions=data.API_VERSIONS,
+        tracked=False,
+        verbs=frozenset({"GET"}),
+        get=upgrades.of_pool,
+    ),
+    ResourceType(
+        name="managedClusters/availableAgentPoolVersions",
+        api_versions=data.API_VERSIONS,
+        tracked=False,
+        verbs=frozenset({"LIST"}),
+        lists=upgrades.available_for_pools,
+    ),
+)
+
+
+def _refused(name: str, what: str) -> ResourceType:
+    """A type that Azure has and the sandbox does not: every call says so."""
+    handler = clusters.refuse(what)
+    return ResourceType(name=name, api_versions=data.API_VERSIONS, tracked=False, verbs=ALL, whole=handler, lists=handler)

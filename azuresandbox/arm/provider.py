@@ -1,0 +1,185 @@
+"""What a resource provider is: a namespace and a table of `ResourceType`s. The contract between ARM's core and the providers.
+
+The core (`router.py`, `engine.py`, `operations.py`) does what is the same for every type: authentication, role assignments,
+api-version, registration, locations, unknown properties, etags, paging, the envelope, busy resources, long-running
+operations and their headers, cascading deletion. A type's entry says what is its own. May import the context and `arm`'s
+data modules (`records`, `resource_id`, `errors`), no provider.
+
+A provider is a package `arm/<name>/` with `def provider() -> Provider`, listed in `arm/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from azuresandbox.arm.errors import ArmError
+from azuresandbox.arm.models import Mismatch
+from azuresandbox.arm.records import Resource
+from azuresandbox.arm.resource_id import ResourceId
+from azuresandbox.context import Sandbox
+
+if TYPE_CHECKING:
+    from azuresandbox.arm.operations import Operation, Work
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, from a verified token."""
+
+    app_id: str
+    object_id: str
+    tenant_id: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One authenticated and authorized call.
+
+    `id` is the resource's for GET, PUT, PATCH, DELETE and actions; for a list it is the collection's parent or scope.
+    `query` has its names in lower case without `$`; `headers` in lower case; `namespace` is the provider's;
+    `narrowed`: a list shows only what the caller may read.
+    """
+
+    sandbox: Sandbox
+    method: str
+    id: ResourceId
+    type: ResourceType
+    api_version: str
+    caller: Caller
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Document
+    namespace: str
+    path: str = ""
+    narrowed: bool = False
+
+    @property
+    def location(self) -> str:
+        """For types under `locations`: the location's name in lower case."""
+        return self.id.name.lower()
+
+
+@dataclass
+class Answer:
+    """What a handler returns. `operation`: the long-running one just started; the core adds its headers."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    operation: Operation | None = None
+
+
+@dataclass
+class Write:
+    """A PUT or PATCH that the core has checked so far (rights, parent, location, known properties, not busy, etag).
+
+    `current` is what is stored, None for a creation. `document` is what will be stored: for PUT the body with id, name, type
+    (location and tags as sent), for PATCH the stored document with the body's `tags` put in its place. The hook `prepare`
+    completes it in place (defaults, read-only properties) or raises `ArmError`. `private` is stored beside it.
+    """
+
+    request: Request
+    current: Resource | None
+    document: Document
+    private: Document
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.request.sandbox
+
+    @property
+    def id(self) -> ResourceId:
+        return self.request.id
+
+    @property
+    def properties(self) -> Document:
+        found: Document = self.document.setdefault("properties", {})
+        return found
+
+    @property
+    def before(self) -> Document:
+        """The stored properties, {} for a creation."""
+        return self.current.properties if self.current else {}
+
+
+Handler = Callable[[Request], Awaitable[Answer]]
+Prepare = Callable[[Write], None]
+Runner = Callable[["Work"], Awaitable[None]]
+Show = Callable[[Request, Resource], Document]
+Busy = Callable[[Resource, "Operation"], ArmError]
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """One row of a provider's table.
+
+    name            `managedClusters/agentPools`: without the namespace, in the case documents show it
+    api_versions    all that exist, newest first
+    model           key of the schema in `arm/data/models.json` (tools/arm_models.py); its unknown properties are refused.
+                    "" accepts any body
+    patch_model     the same for PATCH bodies; "" means tags only (`{"tags": {...}}`)
+    verbs           of GET LIST PUT PATCH DELETE; others are answered 405. Actions are named in `actions`
+    tracked         has a location and tags; a PUT without location is refused
+    extends         types it may extend ("Microsoft.ContainerService/managedClusters"); () for types in a resource group,
+                    a subscription or nested in another type
+    prepare         completes a PUT or PATCH, see `Write`
+    runners         operation kind -> what it does. With "put", PUT and PATCH are long-running (201/200 and
+                    `Azure-AsyncOperation`, provisioningState Creating/Updating until done); with "delete", so is DELETE
+                    (202). Others are started by actions with `operations.begin(request, kind, state)`. A runner is started
+                    anew after a restart of the sandbox, so it must be able to meet its own half-done work.
+                    Raising `ArmError` ends the operation in Failed
+    actions         lower-cased last segment of a POST -> handler
+    get, lists      replace reading and listing of stored resources, for computed types (kubernetesVersions, skus)
+    whole           answers GET, PUT, PATCH and DELETE itself: for types that are not stored as resources of their own
+    show            what GET shows of a stored resource; default: its document
+    check_delete    called before a DELETE is accepted: refuses it, or returns what its runner gets as input
+    remove          called (synchronously) when a resource goes, before its record does; for types without "delete" runner
+    busy            the 409 while an operation on the resource is in progress; default AnotherOperationInProgress
+    malformed       words the refusal of a body that does not fit the model; default InvalidRequestContent, Newtonsoft's words
+    rank            order of deletion with the group: lower goes first
+    etag_at         "" or the name under which the document shows its etag ("eTag")
+    name_rule       regular expression the last name must match in full; `name_error(name)` words the refusal
+    regions         where it is offered, () for everywhere
+    retry_after     the seconds that the real provider asks clients to wait between polls
+    """
+
+    name: str
+    api_versions: tuple[str, ...]
+    model: str = ""
+    patch_model: str = ""
+    verbs: frozenset[str] = frozenset({"GET", "LIST", "PUT", "PATCH", "DELETE"})
+    tracked: bool = True
+    extends: tuple[str, ...] = ()
+    prepare: Prepare | None = None
+    runners: Mapping[str, Runner] = field(default_factory=dict)
+    actions: Mapping[str, Handler] = field(default_factory=dict)
+    get: Handler | None = None
+    lists: Handler | None = None
+    whole: Handler | None = None
+    show: Show | None = None
+    check_delete: Callable[[Request, Resource], Document] | None = None
+    remove: Callable[[Sandbox, Resource], None] | None = None
+    busy: Busy | None = None
+    malformed: Callable[[Mismatch], ArmError] | None = None
+    rank: int = 50
+    etag_at: str = ""
+    name_rule: str = ""
+    name_error: Callable[[str], ArmError] | None = None
+    regions: tuple[str, ...] = ()
+    retry_after: float = 15.0
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A namespace with its types. `always_registered`: needs no registration (Authorization, Resources)."""
+
+    namespace: str
+    types: tuple[ResourceType, ...]
+    always_registered: bool = False
+
+    def full_name(self, kind: ResourceType) -> str:
+        return f"{self.namespace}/{kind.name}"

@@ -1,0 +1,81 @@
+"""Resources of any type: the lists of a subscription and of a group. Source: the Resources REST API, 2021-04-01.
+
+Reading, writing and deleting one by its id is the engine's work: the id's provider answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from azuresandbox.arm import access, engine, errors, filters, records
+from azuresandbox.arm.provider import Answer, Request, ResourceType
+from azuresandbox.arm.records import Resource
+from azuresandbox.arm.resource_id import GROUPS
+from azuresandbox.arm.resources.registrations import VERSIONS
+from azuresandbox.arm.router import Route
+
+TYPE = ResourceType("resources", VERSIONS, tracked=False)
+SUBSCRIPTION = "/subscriptions/{subscription}"
+GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
+SHOWN = ("id", "name", "type", "kind", "managedBy", "location", "tags", "sku", "plan", "identity")
+"""What a list of resources shows of each; the rest is read from its provider."""
+
+
+def routes(types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
+    async def inside(request: Request) -> Answer:
+        if records.get(request.sandbox.store, request.id) is None:
+            raise errors.group_not_found(request.id.name)
+        return _list(request, types)
+
+    async def everywhere(request: Request) -> Answer:
+        return _list(request, types)
+
+    return (
+        Route(
+            "GET",
+            SUBSCRIPTION + "/resources",
+            TYPE,
+            everywhere,
+            "Microsoft.Resources/subscriptions/resources/read",
+            SUBSCRIPTION,
+            SUBSCRIPTION,
+            listing=True,
+        ),
+        Route(
+            "GET",
+            GROUP + "/resources",
+            TYPE,
+            inside,
+            "Microsoft.Resources/subscriptions/resourceGroups/resources/read",
+            GROUP,
+            GROUP,
+            listing=True,
+        ),
+    )
+
+
+def _list(request: Request, types: Callable[[str], ResourceType]) -> Answer:
+    tracked = [r for r in records.under(request.sandbox.store, request.id) if r.type != GROUPS and _listed(r, types)]
+    if request.narrowed:
+        tracked = access.readable(request.sandbox.store, request.caller, tracked)
+    chosen = filters.apply(request.query.get("filter", ""), tracked)
+    return engine.paged(request, [_short(request, resource) for resource in chosen])
+
+
+def _listed(resource: Resource, types: Callable[[str], ResourceType]) -> bool:
+    """Tracked resources only: not what is nested in them, nor extends them."""
+    return resource.id.parent.key == resource.id.scope.key and types(resource.type).tracked
+
+
+def _short(request: Request, resource: Resource) -> dict[str, Any]:
+    found = {key: resource.document[key] for key in SHOWN if key in resource.document}
+    wanted = request.query.get("expand", "").lower().split(",")
+    if "provisioningstate" in wanted and resource.state:
+        found["provisioningState"] = resource.state
+    system = resource.document.get("systemData") or {}
+    if "createdtime" in wanted:
+        found["createdTime"] = system.get("createdAt")
+    if "changedtime" in wanted:
+        found["changedTime"] = system.get("lastModifiedAt")
+    return found

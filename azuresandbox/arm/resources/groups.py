@@ -1,0 +1,238 @@
+"""Resource groups, and their deletion with all that is in them. Source: the Resource Groups REST API, 2021-04-01."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+from azuresandbox.arm import access, engine, errors, filters, locations, models, operations, records
+from azuresandbox.arm.errors import ArmError
+from azuresandbox.arm.operations import Operation, Work
+from azuresandbox.arm.provider import Answer, Request, ResourceType
+from azuresandbox.arm.records import Resource
+from azuresandbox.arm.resource_id import GROUPS, ResourceId
+from azuresandbox.arm.resources.registrations import VERSIONS
+from azuresandbox.arm.router import Route
+
+DELETE_SECONDS = 15.0
+"""What the deletion of a group takes besides that of its resources."""
+
+SUBSCRIPTION = "/subscriptions/{subscription}"
+ONE = SUBSCRIPTION + "/resourcegroups/{group}"
+ID = SUBSCRIPTION + "/resourceGroups/{group}"
+ACTION = "Microsoft.Resources/subscriptions/resourceGroups/"
+
+
+async def _delete_all(work: Work) -> None:
+    """Delete what is in the group, rank by rank, each type in its own way, then the group."""
+    while waves := _waves(work, work.types):
+        await asyncio.gather(*(_delete_one(work, work.types, resource) for resource in waves[0]))
+    await work.sandbox.clock.work(DELETE_SECONDS)
+
+
+def _waves(work: Work, types: Callable[[str], ResourceType]) -> list[list[Resource]]:
+    """The resources by rank: what extends a resource before it."""
+    found: dict[int, list[Resource]] = {}
+    for resource in records.under(work.sandbox.store, work.operation.resource_id):
+        if _counts(resource):
+            found.setdefault(types(resource.type).rank, []).append(resource)
+    return [found[rank] for rank in sorted(found)]
+
+
+def _counts(resource: Resource) -> bool:
+    """Role assignments go with their scope, nested resources with their parent, not on their own."""
+    return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
+
+
+async def _delete_one(work: Work, types: Callable[[str], ResourceType], resource: Resource) -> None:
+    """Delete one resource as its own DELETE would. What cannot be deleted makes the group's deletion fail."""
+    store, kind = work.sandbox.store, types(resource.type)
+    for running in operations.active(store, resource.id.key):
+        await _ended(work, running)
+    current = records.get(store, resource.id)
+    if current is None:
+        return
+    if "delete" not in kind.runners:
+        if kind.remove is not None:
+            kind.remove(work.sandbox, current)
+        records.delete(store, current.id)
+        return
+    operation = operations.start(
+        work.sandbox,
+        "delete",
+        "Deleting",
+        resource=current,
+        caller=work.operation.caller,
+        api_version=kind.api_versions[0],
+        retry_after=kind.retry_after,
+    )
+    ended = await _ended(work, operation)
+    if ended is not None and ended.error is not None:
+        raise ArmError(
+            409,
+            "ResourceGroupDeletionBlocked",
+            f"Deletion of resource group '{ResourceId(work.operation.resource_id).name}' failed as resources with identifiers "
+            f"'{resource.id.label}' could not be deleted. The provisioning state of the resource group will be rolled back. "
+            "The tracking Id is '" + work.operation.id + "'.",
+            details=[ended.error],
+        )
+
+
+async def _ended(work: Work, operation: Operation) -> Operation | None:
+    """Wait for an operation's end."""
+    key = f"done/{operation.id}"
+    watch = work.sandbox.store.watch(records.PARTITION, key)
+    try:
+        current = operations.get(work.sandbox.store, operation.id)
+        if current is not None and current.status == operations.IN_PROGRESS:
+            await anext(watch)
+        return operations.get(work.sandbox.store, operation.id)
+    finally:
+        watch.close()
+
+
+TYPE = ResourceType("resourceGroups", VERSIONS, model="resources.ResourceGroup", runners={"delete": _delete_all})
+
+
+def routes() -> tuple[Route, ...]:
+    return (
+        Route("GET", SUBSCRIPTION + "/resourcegroups", TYPE, _list, ACTION + "read", SUBSCRIPTION, SUBSCRIPTION, listing=True),
+        Route("GET", ONE, TYPE, _get, ACTION + "read", ID, ID),
+        Route("PUT", ONE, TYPE, _put, ACTION + "write", ID, ID),
+        Route("PATCH", ONE, TYPE, _patch, ACTION + "write", ID, ID),
+        Route("DELETE", ONE, TYPE, _delete, ACTION + "delete", ID, ID),
+        Route(
+            "POST",
+            ONE + "/exportTemplate",
+            TYPE,
+            _refused("exporting a group's template"),
+            ACTION + "exportTemplate/action",
+            ID,
+            ID,
+        ),
+        Route("POST", ONE + "/moveResources", TYPE, _refused("moving resources"), ACTION + "moveResources/action", ID, ID),
+        Route(
+            "POST",
+            ONE + "/validateMoveResources",
+            TYPE,
+            _refused("moving resources"),
+            ACTION + "validateMoveResources/action",
+            ID,
+            ID,
+        ),
+        Route("GET", SUBSCRIPTION + "/operationresults/{operation}", TYPE, _result),
+    )
+
+
+def _refused(what: str) -> Callable[[Request], Any]:
+    async def refuse(request: Request) -> Answer:
+        raise errors.not_emulated(what)
+
+    return refuse
+
+
+def _stored(request: Request) -> Resource:
+    found = records.get(request.sandbox.store, request.id)
+    if found is None:
+        raise errors.group_not_found(request.id.name)
+    return found
+
+
+async def _list(request: Request) -> Answer:
+    found = list(records.under(request.sandbox.store, request.id, GROUPS))
+    if request.narrowed:
+        found = access.readable(request.sandbox.store, request.caller, found)
+    chosen = filters.apply(request.query.get("filter", ""), found)
+    return engine.paged(request, [resource.document for resource in chosen])
+
+
+async def _get(request: Request) -> Answer:
+    if request.method == "HEAD":
+        return Answer(204 if records.get(request.sandbox.store, request.id) else 404)
+    return Answer(200, _stored(request).document)
+
+
+async def _put(request: Request) -> Answer:
+    name = request.id.name
+    if re.fullmatch(r"[\w().-]{1,90}", name) is None or name.endswith("."):
+        raise ArmError(
+            400,
+            "InvalidResourceGroup",
+            f"The provided resource group name '{name}' is invalid: it may hold up to 90 letters, digits, '-', '.', '(', ')' and "
+            "'_', and not end with a period.",
+        )
+    _check(request, "resources.ResourceGroup")
+    current = records.get(request.sandbox.store, request.id)
+    if current is not None and current.state == "Deleting":
+        raise errors.group_being_deleted(current.id.name)
+    group = records.group(
+        request.sandbox.subscription_id,
+        current.id.name if current else name,
+        _location(request, current),
+        request.body.get("tags") or {},
+        str(request.body.get("managedBy") or (current.document.get("managedBy", "") if current else "")),
+    )
+    records.put(request.sandbox.store, group)
+    return Answer(200 if current else 201, group.document)
+
+
+def _location(request: Request, current: Resource | None) -> str:
+    if not request.body.get("location"):
+        raise errors.location_required()
+    asked = locations.normalize(str(request.body["location"]))
+    if asked not in locations.NAMES:
+        message = (
+            f"The provided location '{request.body['location']}' is not available for resource group. List of available regions "
+            f"is '{','.join(locations.NAMES)}'."
+        )
+        raise ArmError(400, "LocationNotAvailableForResourceGroup", message)
+    if current is not None and current.location != asked:
+        message = (
+            f"Invalid resource group location '{asked}'. The Resource group already exists in location '{current.location}'."
+        )
+        raise ArmError(409, "InvalidResourceGroupLocation", message)
+    return asked
+
+
+async def _patch(request: Request) -> Answer:
+    group = _stored(request)
+    _check(request, "resources.ResourceGroupPatchable")
+    if group.state == "Deleting":
+        raise errors.group_being_deleted(group.id.name)
+    if request.body.get("tags") is not None:
+        group.document["tags"] = request.body["tags"]
+    records.put(request.sandbox.store, group)
+    return Answer(200, group.document)
+
+
+def _check(request: Request, model: str) -> None:
+    mismatch = models.first_mismatch(model, request.body)
+    if mismatch is not None:
+        raise errors.malformed(mismatch)
+
+
+async def _delete(request: Request) -> Answer:
+    group = _stored(request)
+    running = [o for o in operations.active(request.sandbox.store, group.id.key) if o.resource_id.lower() == group.id.key]
+    operation = running[0] if running else operations.begin(request, "delete", "Deleting", resource=group)
+    return Answer(202, None, _pending(request, operation))
+
+
+def _pending(request: Request, operation: Operation) -> dict[str, str]:
+    """A group's deletion is polled at `Location` alone, a path of ARM's own."""
+    path = f"{request.sandbox.base}/subscriptions/{request.sandbox.subscription_id}/operationresults/{operation.id}"
+    location = {"Location": f"{path}?api-version={request.api_version}"}
+    return location | operations.retry_after(request.sandbox, operation.retry_after)
+
+
+async def _result(request: Request) -> Answer:
+    operation = operations.get(request.sandbox.store, request.id.name)
+    if operation is None:
+        raise ArmError(404, "JobNotFound", f"The job '{request.id.name}' could not be found.")
+    if operation.status == operations.IN_PROGRESS:
+        return Answer(202, None, _pending(request, operation))
+    if operation.error is not None:
+        raise ArmError(409, operation.error["code"], operation.error["message"], details=operation.error.get("details"))
+    return Answer(200)

@@ -1,0 +1,310 @@
+"""What goes on in a cluster's API server behind the requests: garbage collection, namespaces and CRDs being deleted.
+
+Fed with the keys that change (`Cluster.work`). Emulates the garbage collector, the namespace controller and the CRD
+finalizer of Kubernetes. May import writing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azuresandbox import trees
+from azuresandbox.kubernetes.api import writing
+from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.model import crds
+from azuresandbox.kubernetes.model.resources import BY_PLURAL, Resource
+from azuresandbox.kubernetes.model.types import Object
+from azuresandbox.kubernetes.state.cluster import Cluster
+from azuresandbox.kubernetes.state.objects import Gone
+from azuresandbox.kubernetes.state.tokens import User
+from azuresandbox.store import Record
+
+_SELF = User("system:serviceaccount:kube-system:generic-garbage-collector", ("system:masters",))
+_BACKGROUND: Object = {"propagationPolicy": "Background"}
+
+
+async def run(cluster: Cluster) -> None:
+    """Work off changes until cancelled."""
+    settle_all(cluster)
+    while True:
+        await cluster.wake.wait()
+        cluster.wake.clear()
+        while cluster.work:
+            try:
+                settle(cluster, *cluster.work.popleft())
+            except Gone:
+                continue  # it changed meanwhile: the change is in the queue
+
+
+def settle_all(cluster: Cluster) -> None:
+    """Take up what a restart interrupted."""
+    for record in cluster.sandbox.store.list(cluster.objects.partition).records:
+        obj = trees.parse(record.value)
+        cluster.work.append((record.key, None, obj))
+    cluster.wake.set()
+
+
+def settle(cluster: Cluster, key: str, old: Object | None, new: Object | None) -> None:
+    """Do what follows from one change."""
+    if new is None:
+        assert old is not None
+        _owner_gone(cluster, old)
+        _content_gone(cluster, key)
+        return
+    if new["metadata"].get("ownerReferences"):
+        _collect(cluster, key)
+    if new["metadata"].get("deletionTimestamp"):
+        _finish(cluster, key)
+
+
+# --- garbage collection ----------------------------------------------------------------------------------------------
+
+
+def _owner_gone(cluster: Cluster, owner: Object) -> None:
+    """Dependents of what was deleted go too, unless another owner is left."""
+    for key in sorted(cluster.objects.dependents.get(owner["metadata"]["uid"], ())):
+        _collect(cluster, key)
+    for reference in owner["metadata"].get("ownerReferences") or []:
+        held = cluster.objects.keys.get(reference.get("uid", ""))
+        if held is not None:
+            _finish(cluster, held)  # a foreground deletion may have waited for this one
+
+
+def _collect(cluster: Cluster, key: str) -> None:
+    """Delete an object all of whose owners are gone; forget those that are gone if one is left."""
+    record = cluster.objects.get(key)
+    if record is None:
+        return
+    obj: Object = trees.parse(record.value)
+    references = obj["metadata"].get("ownerReferences") or []
+    if not references or obj["metadata"].get("deletionTimestamp"):
+        return
+    present = [item for item in references if _exists(cluster, obj, item)]
+    if len(present) == len(references):
+        if any(_waits(cluster, item) for item in references):
+            _delete(cluster, key, {"propagationPolicy": "Foreground"} if key_has_dependents(cluster, obj) else _BACKGROUND)
+        return
+    if present:
+        changed = trees.copy(obj)
+        changed["metadata"]["ownerReferences"] = present
+        cluster.objects.put(_resource(cluster, key), key, changed, obj, record.revision)
+    else:
+        _delete(cluster, key, _BACKGROUND)
+
+
+def key_has_dependents(cluster: Cluster, obj: Object) -> bool:
+    return bool(cluster.objects.dependents.get(obj["metadata"]["uid"]))
+
+
+def _exists(cluster: Cluster, obj: Object, reference: Object) -> bool:
+    """Whether the owner is there: by uid, in the same namespace or cluster-wide."""
+    key = cluster.objects.keys.get(reference.get("uid", ""))
+    if key is None:
+        return False
+    namespace = key.split("/")[3]
+    return namespace in ("", obj["metadata"].get("namespace", ""))
+
+
+def _waits(cluster: Cluster, reference: Object) -> bool:
+    """Whether the owner is being deleted in the foreground."""
+    owner = cluster.objects.read(cluster.objects.keys[reference["uid"]])
+    found = (owner or {}).get("metadata") or {}
+    return bool(found.get("deletionTimestamp")) and writing.FOREGROUND in (found.get("finalizers") or [])
+
+
+def _finish(cluster: Cluster, key: str) -> None:
+    """Bring the deletion of one object forward."""
+    record = cluster.objects.get(key)
+    if record is None:
+        return
+    obj: Object = trees.parse(record.value)
+    metadata = obj["metadata"]
+    finalizers = metadata.get("finalizers") or []
+    if not metadata.get("deletionTimestamp"):
+        return
+    if writing.ORPHAN in finalizers:
+        _orphan(cluster, metadata["uid"])
+        _drop_finalizer(cluster, key, writing.ORPHAN)
+    elif writing.FOREGROUND in finalizers:
+        if not _delete_dependents(cluster, metadata["uid"]):
+            _drop_finalizer(cluster, key, writing.FOREGROUND)
+    elif key.startswith("//namespaces/"):
+        _empty_namespace(cluster, key, record, obj)
+    elif key.startswith(crds.PREFIX) and crds.CLEANUP in finalizers:
+        _empty_definition(cluster, key, obj)
+
+
+def _orphan(cluster: Cluster, uid: str) -> None:
+    for key in sorted(cluster.objects.dependents.get(uid, ())):
+        record = cluster.objects.get(key)
+        if record is None:
+            continue
+        obj: Object = trees.parse(record.value)
+        changed = trees.copy(obj)
+        left = [item for item in obj["metadata"]["ownerReferences"] if item["uid"] != uid]
+        changed["metadata"]["ownerReferences"] = left
+        if not left:
+            del changed["metadata"]["ownerReferences"]
+        cluster.objects.put(_resource(cluster, key), key, changed, obj, record.revision)
+
+
+def _delete_dependents(cluster: Cluster, uid: str) -> bool:
+    """Delete what the owner has; whether something that blocks its deletion is left."""
+    for key in sorted(cluster.objects.dependents.get(uid, ())):
+        obj = cluster.objects.read(key)
+        if obj is not None and not obj["metadata"].get("deletionTimestamp"):
+            _delete(cluster, key, {"propagationPolicy": "Foreground"} if key_has_dependents(cluster, obj) else _BACKGROUND)
+    for key in cluster.objects.dependents.get(uid, ()):
+        obj = cluster.objects.read(key) or {"metadata": {}}
+        references = obj["metadata"].get("ownerReferences") or []
+        if any(item["uid"] == uid and item.get("blockOwnerDeletion") for item in references):
+            return True
+    return False
+
+
+def _drop_finalizer(cluster: Cluster, key: str, finalizer: str) -> None:
+    record = cluster.objects.get(key)
+    if record is None:
+        return
+    resource = _resource(cluster, key)
+    obj: Object = trees.parse(record.value)
+    changed = trees.copy(obj)
+    left = [item for item in obj["metadata"].get("finalizers") or [] if item != finalizer]
+    changed["metadata"]["finalizers"] = left
+    if not left:
+        del changed["metadata"]["finalizers"]
+    if writing.pending_finalizers(resource, changed):
+        cluster.objects.put(resource, key, changed, obj, record.revision)
+    else:
+        cluster.objects.remove(key, changed, record.revision)
+        writing.after_delete(cluster, resource, changed)
+
+
+def _resource(cluster: Cluster, key: str) -> Resource:
+    """The resource whose object is stored under the key."""
+    _, group, plural, _ = key.split("/", 3)
+    found = BY_PLURAL.get((group, plural))
+    if found is None:
+        found = next((item for item in cluster.registry.stored() if (item.group, item.plural) == (group, plural)), None)
+    if found is None:
+        raise Gone(key)
+    return found
+
+
+def _delete(cluster: Cluster, key: str, options: Object) -> None:
+    record = cluster.objects.get(key)
+    if record is not None:
+        writing.delete(_request(cluster), _resource(cluster, key), record, dict(options))
+
+
+def _request(cluster: Cluster) -> Request:
+    async def never(*_: Any) -> Any:
+        raise AssertionError("the garbage collector has no client")
+
+    return Request(cluster, "DELETE", "", {}, {}, _SELF, never, never)
+
+
+# --- namespaces and CRDs ---------------------------------------------------------------------------------------------
+
+
+def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) -> None:
+    """Delete the contents; when all is gone, drop the namespace's own finalizer."""
+    name, namespaces = obj["metadata"]["name"], BY_PLURAL["", "namespaces"]
+    remaining = _delete_contents(cluster, name)
+    current = cluster.objects.get(key)
+    if current is None:
+        return
+    obj = trees.parse(current.value)
+    changed = trees.copy(obj)
+    if remaining:
+        changed["status"] = {"phase": "Terminating", "conditions": _conditions(cluster, remaining, obj)}
+        if changed != obj:
+            cluster.objects.put(namespaces, key, changed, obj, current.revision)
+        return
+    changed["spec"] = {"finalizers": [item for item in obj["spec"].get("finalizers") or [] if item != "kubernetes"]}
+    if writing.pending_finalizers(namespaces, changed):
+        if changed != obj:
+            cluster.objects.put(namespaces, key, changed, obj, current.revision)
+    else:
+        cluster.objects.remove(key, changed, current.revision)
+
+
+def _delete_contents(cluster: Cluster, namespace: str) -> list[tuple[Resource, Object]]:
+    """Delete what is in the namespace; what is still there."""
+    remaining = []
+    for resource in cluster.registry.stored():
+        if not resource.namespaced:
+            continue
+        for record in cluster.sandbox.store.list(cluster.objects.partition, f"{resource.prefix}{namespace}/").records:
+            obj: Object = trees.parse(record.value)
+            if not obj["metadata"].get("deletionTimestamp"):
+                _delete(cluster, record.key, _BACKGROUND)
+            left = cluster.objects.read(record.key)
+            if left is not None:
+                remaining.append((resource, left))
+    return remaining
+
+
+def _conditions(cluster: Cluster, remaining: list[tuple[Resource, Object]], obj: Object) -> list[Object]:
+    """The namespace controller's conditions: what is left, and which finalizers hold it."""
+    kinds: dict[str, int] = {}
+    finalizers: dict[str, int] = {}
+    for resource, item in remaining:
+        name = f"{resource.plural}.{resource.group}"
+        kinds[name] = kinds.get(name, 0) + 1
+        for finalizer in item["metadata"].get("finalizers") or []:
+            finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
+    content = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(kinds.items()))
+    held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
+    wanted = [
+        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {content}"),
+        (
+            "NamespaceFinalizersRemaining",
+            "True",
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {held}",
+        )
+        if held
+        else ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+    ]
+    before = {item["type"]: item for item in (obj.get("status") or {}).get("conditions") or []}
+    found = []
+    for kind, status, reason, message in wanted:
+        old = before.get(kind) or {}
+        moment = old["lastTransitionTime"] if old.get("status") == status else cluster.now()
+        found.append({"type": kind, "status": status, "lastTransitionTime": moment, "reason": reason, "message": message})
+    return found
+
+
+def _empty_definition(cluster: Cluster, key: str, obj: Object) -> None:
+    """Delete the custom resources of a CRD; when all are gone, drop its finalizer."""
+    spec = obj["spec"]
+    left = 0
+    for record in cluster.sandbox.store.list(cluster.objects.partition, f"/{spec['group']}/{spec['names']['plural']}/").records:
+        _delete(cluster, record.key, _BACKGROUND)
+        left += cluster.objects.get(record.key) is not None
+    if not left:
+        _drop_finalizer(cluster, key, crds.CLEANUP)
+
+
+def _content_gone(cluster: Cluster, key: str) -> None:
+    """A namespace or a CRD that is going away may have waited for this object."""
+    _, group, plural, rest = key.split("/", 3)
+    namespace = rest.split("/")[0]
+    if namespace:
+        _finish(cluster, f"//namespaces//{namespace}")
+    if (group, plural) not in BY_PLURAL:
+        _finish(cluster, f"{crds.PREFIX}/{plural}.{group}")

@@ -1,0 +1,488 @@
+"""Server-side apply and managedFields: who owns which field of an object.
+
+The rules are those of structured-merge-diff (sigs.k8s.io/structured-merge-diff, `merge.Updater`) as the API server uses them.
+A set of fields is kept in the form it is stored in (FieldsV1): a trie whose keys are `f:<name>`, `k:<keys>`, `v:<value>`, and
+`.` where the node itself is owned and has children; an empty trie is an owned leaf. May import `schema` only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from azuresandbox.kubernetes.model.schema import Node, Schema
+
+Trie = dict[str, Any]
+
+MEMBER = "."
+
+_UNTRACKED = (
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+    "clusterName",
+)
+"""Members of metadata that no manager owns. Source: apimachinery, `stripMeta`."""
+
+
+_UNMANAGED = "before-first-apply"
+"""Who owns what an object without managedFields holds, once it is applied to."""
+
+
+class ApplyConflict(Exception):
+    """Another manager owns a field this apply would change. `causes`: (message, field) pairs worded as the API does."""
+
+    def __init__(self, causes: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(message for message, _ in causes))
+        self.causes = causes
+
+
+@dataclass
+class _Manager:
+    """One entry of managedFields."""
+
+    name: str
+    operation: str
+    subresource: str
+    api_version: str
+    time: str
+    fields: Trie
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        return self.name, self.operation, self.subresource, self.api_version if self.operation == "Update" else ""
+
+    def dump(self) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "manager": self.name,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": self.fields,
+        }
+        if self.time:
+            entry["time"] = self.time
+        if self.subresource:
+            entry["subresource"] = self.subresource
+        return entry
+
+
+def apply(
+    live: dict[str, Any] | None,
+    applied: dict[str, Any],
+    manager: str,
+    force: bool,
+    schema: Schema,
+    time: str,
+    subresource: str = "",
+) -> dict[str, Any]:
+    """The object after `manager` has applied `applied` on `live`. Raises `ApplyConflict`.
+
+    `live` itself is returned, unchanged, if the apply changes nothing.
+    """
+    before = live or {}
+    managers = _load(before)
+    if live is not None and not managers:
+        managers = _load(update(None, live, _UNMANAGED, "Update", schema, time, subresource))
+    mine = _Manager(manager, "Apply", subresource, applied["apiVersion"], time, _fields_of(applied, schema.root))
+    old = managers.get(mine.identity)
+    others = [other for identity, other in managers.items() if identity != mine.identity]
+    base = _without_managed(before)
+    merged = _merge(base, applied, schema.root)
+    changed, _ = _compare(base, merged, schema.root) if live is not None else ({}, {})
+    _check_conflicts(others, changed, mine.fields, force)
+    if old is not None:
+        dropped, kept = _difference(old.fields, mine.fields), _top(mine.fields, {"f:metadata": {"f:name": {}}})
+        for other in others:
+            dropped, kept = _difference(dropped, other.fields), _top(kept, other.fields)
+        merged = _remove(merged, dropped, kept, schema.root)
+    _, removed = _compare(base, merged, schema.root)
+    for other in others:
+        _shrink(other, removed, time)
+    if live is not None and base == merged:
+        mine.time = old.time if old is not None else ""
+    entries = [other for other in others if other.fields] + ([mine] if mine.fields else [])
+    result = _with_managed(merged, entries)
+    if live is not None and _same(live, result):
+        return live
+    return result
+
+
+def update(
+    before: dict[str, Any] | None,
+    after: dict[str, Any],
+    manager: str,
+    operation: str,
+    schema: Schema,
+    time: str,
+    subresource: str = "",
+) -> dict[str, Any]:
+    """`after` with managedFields: `manager` owns what it changed, and nobody owns any longer what it changed or removed."""
+    given = (after.get("metadata") or {}).get("managedFields")
+    managers = {} if given == [] else _load(after if given else before or after)
+    old, new = _without_managed(before or {}), _without_managed(after)
+    changed, removed = _compare(old, new, schema.root)
+    identity = _Manager(manager, operation, subresource, after["apiVersion"], time, {})
+    mine = managers.pop(identity.identity, identity)
+    for other in managers.values():
+        _shrink(other, removed, time)
+        _shrink(other, changed, time)
+    mine.fields = _difference(_top(mine.fields, changed), removed, whole=True)
+    if changed:
+        mine.time = time
+    entries = [other for other in managers.values() if other.fields] + ([mine] if mine.fields else [])
+    return _with_managed(new, entries)
+
+
+# --- managedFields --------------------------------------------------------------------------------------------------
+
+
+def _load(obj: dict[str, Any]) -> dict[tuple[str, str, str, str], _Manager]:
+    managers: dict[tuple[str, str, str, str], _Manager] = {}
+    for entry in (obj.get("metadata") or {}).get("managedFields") or []:
+        loaded = _Manager(
+            entry.get("manager", ""),
+            entry.get("operation", "Update"),
+            entry.get("subresource", ""),
+            entry.get("apiVersion", ""),
+            entry.get("time", ""),
+            entry.get("fieldsV1") or {},
+        )
+        managers[loaded.identity] = loaded
+    return managers
+
+
+def _without_managed(obj: dict[str, Any]) -> dict[str, Any]:
+    if "managedFields" not in (obj.get("metadata") or {}):
+        return obj
+    return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key != "managedFields"}}
+
+
+def _with_managed(obj: dict[str, Any], entries: list[_Manager]) -> dict[str, Any]:
+    ordered = sorted(
+        entries, key=lambda entry: (entry.operation != "Apply", entry.time, entry.name, entry.api_version, entry.subresource)
+    )
+    metadata = {**obj.get("metadata", {})}
+    if ordered:
+        metadata["managedFields"] = [entry.dump() for entry in ordered]
+    return {**obj, "metadata": metadata}
+
+
+def _same(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    """Whether only times in managedFields differ."""
+
+    def timeless(obj: dict[str, Any]) -> list[Any]:
+        entries = (obj.get("metadata") or {}).get("managedFields") or []
+        return sorted(([{**entry, "time": ""} for entry in entries]), key=lambda entry: json.dumps(entry, sort_keys=True))
+
+    return _without_managed(left) == _without_managed(right) and timeless(left) == timeless(right)
+
+
+def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force: bool) -> None:
+    clash = _intersection(changed, wanted)
+    causes: list[tuple[str, str]] = []
+    for other in others:
+        shared = _intersection(other.fields, clash)
+        if not shared:
+            continue
+        if force:
+            other.fields = _difference(other.fields, shared)
+            continue
+        origin = f'"{other.name}"' + (f' with subresource "{other.subresource}"' if other.subresource else "")
+        using = f" using {other.api_version}" if other.operation == "Update" else ""
+        for path in _paths(shared):
+            causes.append((f"conflict with {origin}{using}", path))
+    if causes:
+        raise ApplyConflict(causes)
+
+
+def _shrink(manager: _Manager, fields: Trie, time: str) -> None:
+    """Take fields from a manager."""
+    left = _difference(manager.fields, fields, whole=True)
+    if left != manager.fields:
+        manager.fields = left
+
+
+# --- sets ------------------------------------------------------------------------------------------------------------
+
+
+def _union(left: Trie, right: Trie) -> Trie:
+    """The union of two nodes."""
+    member = _member(left) or _member(right)
+    children = _top({k: v for k, v in left.items() if k != MEMBER}, {k: v for k, v in right.items() if k != MEMBER})
+    return _owned(children) if member else children
+
+
+def _top(left: Trie, right: Trie) -> Trie:
+    """The union of two whole sets, whose roots are no members."""
+    result = dict(left)
+    for key, value in right.items():
+        result[key] = _union(result[key], value) if key in result else value
+    return result
+
+
+def _difference(left: Trie, right: Trie, whole: bool = False) -> Trie:
+    """What is in `left` and not in `right`; with `whole`, a leaf of `right` also takes what is below it."""
+    result: Trie = {}
+    for key, value in left.items():
+        if key not in right:
+            result[key] = value
+            continue
+        if key == MEMBER:
+            continue
+        rest = _node_difference(value, right[key], whole)
+        if rest is not None:
+            result[key] = rest
+    return result
+
+
+def _node_difference(left: Trie, right: Trie, whole: bool) -> Trie | None:
+    owned, taken = _member(left), _member(right)
+    if whole and not right:
+        return None
+    children = _difference({k: v for k, v in left.items() if k != MEMBER}, right, whole)
+    keep = owned and not taken
+    if children:
+        return {MEMBER: {}, **children} if keep else children
+    return {} if keep else None
+
+
+def _intersection(left: Trie, right: Trie) -> Trie:
+    result: Trie = {}
+    for key, value in left.items():
+        if key == MEMBER or key not in right:
+            continue
+        both = _member(value) and _member(right[key])
+        children = _intersection(value, right[key])
+        if children:
+            result[key] = {MEMBER: {}, **children} if both else children
+        elif both:
+            result[key] = {}
+    return result
+
+
+def _member(node: Trie) -> bool:
+    return not node or MEMBER in node
+
+
+def _paths(fields: Trie, prefix: str = "") -> Iterator[str]:
+    """The member paths of a set, as conflicts name them: `.spec.containers[name="x"].image`."""
+    for key, value in sorted(fields.items()):
+        if key == MEMBER:
+            continue
+        path = prefix + _segment(key)
+        if _member(value):
+            yield path
+        yield from _paths(value, path)
+
+
+def _segment(key: str) -> str:
+    kind, text = key[0], key[2:]
+    if kind == "f":
+        return f".{text}"
+    if kind == "k":
+        return "[" + ",".join(f"{name}={json.dumps(value)}" for name, value in json.loads(text).items()) + "]"
+    return f"[={text}]"
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def _fields_of(obj: dict[str, Any], root: Node) -> Trie:
+    """The fields that an applied object speaks of."""
+    return _strip(_walk(obj, root, {"apiVersion", "kind"}) or {})
+
+
+def _strip(fields: Trie) -> Trie:
+    """Without what no manager owns."""
+    result = {key: value for key, value in fields.items() if key not in ("f:apiVersion", "f:kind", MEMBER)}
+    metadata = {
+        key: value for key, value in result.get("f:metadata", {}).items() if key[2:] not in _UNTRACKED and key != MEMBER
+    }
+    result.pop("f:metadata", None)
+    return {"f:metadata": metadata, **result} if metadata else result
+
+
+def _walk(value: Any, node: Node | None, skip: set[str] | None = None) -> Trie | None:
+    """All fields of a value as a set whose root is this value; None if there is nothing to own: an empty list of elements.
+
+    Source: structured-merge-diff, `toFieldSetWalker`.
+    """
+    if isinstance(value, dict) and not _atomic_map(node):
+        fields: Trie = {}
+        for name, member in value.items():
+            if skip and name in skip:
+                continue
+            below = _walk(member, _child(node, name))
+            if node is None or name not in node.fields.declared():
+                fields[f"f:{name}"] = _owned(below)
+            elif below is not None:
+                fields[f"f:{name}"] = below
+        return fields if fields or not value else None
+    if isinstance(value, list) and _granular(node):
+        assert node is not None
+        return {_element(item, node): _owned(_walk(item, node.items)) for item in value} or None
+    return {}
+
+
+def _owned(children: Trie | None) -> Trie:
+    """A node that is owned itself, with what is below it."""
+    return {MEMBER: {}, **children} if children else {}
+
+
+def _child(node: Node | None, name: str) -> Node | None:
+    return node.fields[name] if node is not None else None
+
+
+def _atomic_map(node: Node | None) -> bool:
+    return node is not None and node.atomic
+
+
+def _granular(node: Node | None) -> bool:
+    return node is not None and node.list_type in ("map", "set")
+
+
+def _element(item: Any, node: Node) -> str:
+    if node.list_type == "set":
+        return "v:" + json.dumps(item, separators=(",", ":"), sort_keys=True)
+    return "k:" + json.dumps(_keys(item, node), separators=(",", ":"))
+
+
+def _keys(item: Any, node: Node) -> dict[str, Any]:
+    found = {}
+    for name in sorted(node.map_keys):
+        value = item.get(name) if isinstance(item, dict) else None
+        child = _child(node.items, name)
+        if value is None and child is not None and child.has_default:
+            value = child.default
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _merge(live: Any, applied: Any, node: Node | None) -> Any:
+    """The applied value over the live one."""
+    if isinstance(applied, dict) and isinstance(live, dict) and not _atomic_map(node):
+        return {**live, **{name: _merge(live.get(name), value, _child(node, name)) for name, value in applied.items()}}
+    if isinstance(applied, list) and isinstance(live, list) and _granular(node):
+        assert node is not None
+        return _merge_list(live, applied, node)
+    return applied
+
+
+def _merge_list(live: list[Any], applied: list[Any], node: Node) -> list[Any]:
+    """Applied elements in their order; live ones that are not applied stay before the next element that both have."""
+    wanted = {_element(item, node): item for item in applied}
+    present = {_element(item, node): item for item in live}
+    shared = [key for key in wanted if key in present]
+    rest, result = list(present), []
+    for key, item in wanted.items():
+        while rest and rest[0] != key and (rest[0] not in wanted or shared and rest[0] != shared[0]):
+            passed = rest.pop(0)
+            if passed not in wanted:
+                result.append(present[passed])
+        if rest and (rest[0] == key or not shared):
+            rest.pop(0)
+        if shared and shared[0] == key:
+            shared.pop(0)
+        result.append(_merge(present.get(key), item, node.items))
+    return result + [present[key] for key in rest if key not in wanted]
+
+
+def _remove(value: Any, fields: Trie, kept: Trie, node: Node | None) -> Any:
+    """A copy of `value` without `fields`; what is still owned (`kept`) stays, with what it stands in."""
+    if isinstance(value, dict):
+        return _remove_members(value, fields, kept, node)
+    if isinstance(value, list) and node is not None:
+        return _remove_elements(value, fields, kept, node)
+    return value
+
+
+def _remove_members(value: dict[str, Any], fields: Trie, kept: Trie, node: Node | None) -> dict[str, Any]:
+    result = {}
+    for name, child in value.items():
+        below = fields.get(f"f:{name}")
+        if below is None:
+            result[name] = child
+        elif below and not _kept(f"f:{name}", kept, node, name):
+            continue  # a member of its own right goes when nobody owns anything below it, with what nobody owned
+        elif below:
+            rest = _remove(child, below, kept.get(f"f:{name}", {}), _child(node, name))
+            if rest or not child or f"f:{name}" in kept:
+                result[name] = rest
+        elif f"f:{name}" in kept:
+            result[name] = child
+    return result
+
+
+def _kept(key: str, kept: Trie, node: Node | None, name: str) -> bool:
+    return key in kept or node is None or name not in node.fields.declared()
+
+
+def _remove_elements(value: list[Any], fields: Trie, kept: Trie, node: Node) -> list[Any]:
+    result = []
+    for item in value:
+        key = _element(item, node)
+        below = fields.get(key)
+        if below is None:
+            result.append(item)
+        elif key in kept or not _member(below):
+            result.append(_remove(item, {k: v for k, v in below.items() if k != MEMBER}, kept.get(key, {}), node.items))
+    return result
+
+
+def _compare(before: dict[str, Any], after: dict[str, Any], root: Node) -> tuple[Trie, Trie]:
+    """(added or modified, removed) fields between two objects."""
+    changed, removed = _changes(before, after, root)
+    return _strip(changed), _strip(removed)
+
+
+def _changes(before: Any, after: Any, node: Node | None) -> tuple[Trie, Trie]:
+    """What differs below two values that do; (empty, empty) if they differ as wholes. Source: `compareWalker`."""
+    if before is after or before == after:
+        return {}, {}
+    left, right = _members(before, node, after), _members(after, node, before)
+    changed: Trie = {}
+    removed: Trie = {}
+    for key, (value, child) in right.items():
+        if key not in left:
+            changed[key] = _new(value, child)
+        elif left[key][0] != value:
+            old = left[key][0]
+            below, gone = _changes(old, value, child)
+            if below or not gone and not (_members(old, child, value) or _members(value, child, old)):
+                changed[key] = below
+            if gone:
+                removed[key] = gone
+    for key, (value, child) in left.items():
+        if key not in right:
+            removed[key] = _new(value, child)
+    return changed, removed
+
+
+def _members(value: Any, node: Node | None, other: Any) -> dict[str, tuple[Any, Node | None]]:
+    """The parts of a value that are owned one by one; none if it or what it is compared to is one whole."""
+    if not _composite(value, node) or not (other is None or _composite(other, node)):
+        return {}
+    if isinstance(value, dict):
+        return {f"f:{name}": (member, _child(node, name)) for name, member in value.items()}
+    assert node is not None
+    return {_element(item, node): (item, node.items) for item in value}
+
+
+def _composite(value: Any, node: Node | None) -> bool:
+    return isinstance(value, dict) and not _atomic_map(node) or isinstance(value, list) and _granular(node)
+
+
+def _new(value: Any, node: Node | None) -> Trie:
+    """All of a value that was added or removed: it, and everything in it."""
+    return _owned({key: _new(member, child) for key, (member, child) in _members(value, node, None).items()})

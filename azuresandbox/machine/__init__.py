@@ -1,0 +1,10 @@
+"""What runs in the clusters: nodes, the built-in controllers, the kubelets with their programs, and Azure's agents.
+
+May import the sandbox's shared modules; never another part.
+"""
+
+from __future__ import annotations
+
+from azuresandbox.machine.fleet import run
+
+__all__ = ["run"]

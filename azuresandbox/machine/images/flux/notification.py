@@ -1,0 +1,56 @@
+"""The notification, image-reflector and image-automation controllers: they run, so that a cluster has all of Flux's Pods.
+
+Nothing leaves the sandbox, so Alerts and Providers (which have no status since v1beta3) are accepted and send nothing, and
+Receivers, which promise a public address, are refused by name. The image controllers have no CRDs here and serve nothing.
+May import `machine.{program,client,controller}` and `images.flux_common`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from azuresandbox.machine.client import Object
+from azuresandbox.machine.controller import Controller, Informers, Key
+from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.node.program import Pod, image
+
+API, KIND, MANAGER = "notification.toolkit.fluxcd.io/v1", "Receiver", "notification-controller"
+_REFUSAL = (
+    "the sandbox does not support Receivers, nothing can call it from outside: "
+    "annotate the object with reconcile.fluxcd.io/requestedAt instead"
+)
+
+
+@image(*flux.images("notification-controller"))
+async def notification(pod: Pod) -> None:
+    """Run until the Pod goes; refuse Receivers."""
+    informers = Informers(pod.kube, pod.clock, pod.log)
+    controller = Controller(MANAGER, informers, pod.clock, pod.log, workers=1)
+    cache = controller.watch(API, KIND)
+
+    async def reconcile(key: Key) -> float | None:
+        found = cache.get(key.name, key.namespace)
+        if found is None or flux.is_deleted(found):
+            return None
+        before: Object = {**found, "apiVersion": API, "kind": KIND}
+        after = flux.draft(before)
+        now = pod.clock.now()
+        flux.set_condition(after, flux.READY, "False", "Unsupported", _REFUSAL, now)
+        flux.mark_stalled(after, "Unsupported", _REFUSAL, now)
+        after["status"]["observedGeneration"] = after["metadata"].get("generation", 0)
+        await flux.write_status(pod.kube, before, after, MANAGER)
+        return None
+
+    try:
+        pod.ready(True)
+        await controller.run(reconcile)
+    finally:
+        await informers.stop()
+
+
+@image(*flux.images("image-reflector-controller"), *flux.images("image-automation-controller"))
+async def idle(pod: Pod) -> None:
+    """Run until the Pod goes, and do nothing: there are no image kinds in the sandbox."""
+    pod.log("the sandbox serves no image kinds: nothing to do")
+    pod.ready(True)
+    await asyncio.Event().wait()

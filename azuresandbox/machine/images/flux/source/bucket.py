@@ -1,0 +1,20 @@
+"""Bucket: object storage, which the sandbox has none of. May import the engine."""
+
+from __future__ import annotations
+
+from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux.source import engine
+from azuresandbox.machine.images.flux.source.engine import Run, Stored, unsupported
+
+
+async def read(run: Run) -> Stored:
+    where = f"{run.spec['endpoint']}/{run.spec['bucketName']}"
+    raise unsupported(f"object storage (Bucket {where})", "use a GitRepository or an OCIRepository")
+
+
+KIND = engine.Kind(
+    "Bucket",
+    read,
+    conditions=(engine.STORAGE_FAILED, engine.FETCH_FAILED, engine.OUTDATED, engine.IN_STORAGE, flux.STALLED, flux.RECONCILING),
+    failures=(engine.FETCH_FAILED, engine.STORAGE_FAILED),
+)

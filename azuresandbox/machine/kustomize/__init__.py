@@ -1,0 +1,13 @@
+"""`kustomize build` in process, for the supported fields; others are refused by name. Imports PyYAML, no other part.
+
+`build` is kustomize, `with_overlay` what Flux does before it, `substitute` what it does after it.
+"""
+
+from __future__ import annotations
+
+from azuresandbox.machine.kustomize.build import build
+from azuresandbox.machine.kustomize.envsubst import substitute
+from azuresandbox.machine.kustomize.errors import KustomizeError, Unsupported
+from azuresandbox.machine.kustomize.overlay import with_overlay
+
+__all__ = ["KustomizeError", "Unsupported", "build", "substitute", "with_overlay"]

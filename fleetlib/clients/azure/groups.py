@@ -1,0 +1,55 @@
+"""Resource groups. Source: Microsoft.Resources/resourceGroups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleetlib.change import Step
+from fleetlib.clients.azure.calls import collect, read, write
+from fleetlib.clients.azure.clients import Azure
+from fleetlib.errors import FinalError
+
+
+def get(azure: Azure, name: str) -> dict[str, Any] | None:
+    return read(lambda: azure.resources.resource_groups.get(name), name)
+
+
+def ensure(azure: Azure, name: str, location: str) -> Step:
+    """The step to a resource group. A group's region cannot change: one elsewhere is refused."""
+
+    def compare(current: dict[str, Any]) -> list[str]:
+        if current["location"] != location:
+            raise FinalError(
+                f"the resource group is in {current['location']}, not in {location}",
+                target=name,
+                fix="set the parameter location to the group's, choose another group, or tear down first",
+            )
+        return []
+
+    def create(current: Any) -> None:
+        write(
+            lambda: azure.resources.resource_groups.create_or_update(name, {"location": location}),
+            "create the resource group",
+            name,
+        )
+
+    return Step("resource group", name, lambda: get(azure, name), create, compare)
+
+
+def contents(azure: Azure, name: str) -> list[dict[str, Any]]:
+    """All resources in the group."""
+    return collect(lambda: azure.resources.resources.list_by_resource_group(name), name)
+
+
+def delete(azure: Azure, name: str, timeout: float) -> Step:
+    """The step to no such group, and nothing of what was in it."""
+
+    def remove(current: Any) -> None:
+        write(lambda: azure.resources.resource_groups.begin_delete(name), f"delete the resource group {name}", name, timeout)
+
+    return Step("resource group", name, lambda: get(azure, name), remove, absent=True)
+
+
+def list_all(azure: Azure) -> list[dict[str, Any]]:
+    """All resource groups of the subscription."""
+    return collect(lambda: azure.resources.resource_groups.list(), azure.subscription_id)

@@ -1,0 +1,331 @@
+"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS, read, apply, wait by watch, delete.
+
+May import `errors`, `change`, `progress`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from fleetlib.change import Step, differences
+from fleetlib.errors import FinalError, FleetError, RetryableError
+from fleetlib.progress import Wait
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+PAGE = 500
+"""Objects a page of a long list has, as kubectl asks for."""
+
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""The media type of a list of nothing but metadata. Source: Kubernetes, API concepts."""
+
+_ONE_AT_A_TIME = Lock()
+"""Held while a kubeconfig is loaded: the `kubernetes` package gives other threads the files of certificates before they are written."""
+
+MANAGER = "fleetlib"
+"""The field manager of all that fleetlib applies."""
+
+
+class Kube:
+    """One cluster. All objects are plain dictionaries, as in YAML."""
+
+    def __init__(self, kubeconfig: Object, name: str, home: Path) -> None:
+        self.name = name
+        self.kubeconfig = kubeconfig
+        self._home = home
+        self._api: Any = None
+
+    @property
+    def api(self) -> Any:
+        """The client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
+        if self._api is None:
+            with _ONE_AT_A_TIME:
+                self._api = self._api or self._connected()
+        return self._api
+
+    def _connected(self) -> Any:
+        from kubernetes import client, config
+
+        settings = client.Configuration()
+        config.load_kube_config_from_dict(self.kubeconfig, client_configuration=settings, persist_config=False)
+        settings.proxy = None
+        settings.retries = False
+        return client.ApiClient(settings)
+
+    def disconnect(self) -> None:
+        """Close the connections; the next call opens one again."""
+        self.api.rest_client.pool_manager.clear()
+
+    @cached_property
+    def client(self) -> Any:
+        """Its dynamic client."""
+        from kubernetes import dynamic
+
+        folder = self._home / "discovery"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return dynamic.DynamicClient(self.api, cache_file=str(folder / f"{self.name}.json"))
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+        try:
+            return self.client.resources.get(api_version=api_version, kind=kind)
+        except ResourceNotFoundError:
+            raise NoSuchKind(
+                f"the cluster {self.name} has no kind {kind} in {api_version}",
+                target=self.name,
+                fix="its custom resource definition is not installed: check the controllers of notebook 03_bootstrap_flux",
+            ) from None
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None."""
+        return self._call("read", f"{kind}/{name}", lambda: self._get(api_version, kind, name, namespace))
+
+    def _get(self, api_version: str, kind: str, name: str, namespace: str | None) -> Any:
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        try:
+            return self._resource(api_version, kind).get(name=name, namespace=namespace).to_dict()
+        except (NotFoundError, NoSuchKind):
+            return None
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
+        """The objects; none if the kind does not exist."""
+        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])
+
+    def items(
+        self,
+        api_version: str,
+        plural: str,
+        namespace: str | None = None,
+        timeout: float = 60,
+        *,
+        labels: str = "",
+        only_metadata: bool = False,
+    ) -> Objects:
+        """All objects of a resource, page by page, as the server sends them; none if the cluster does not have the resource.
+
+        For many objects or clusters: no discovery, no models. `timeout` seconds for each page. `only_metadata`: the server sends nothing
+        else, so that what a Secret holds is not even read.
+        """
+        root = _root(api_version)
+        path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+        first = [("limit", str(PAGE)), *([("labelSelector", labels)] if labels else [])]
+
+        def call() -> Objects:
+            found: Objects = []
+            query = first
+            while True:
+                page = self._json(path, query, timeout, METADATA if only_metadata else "application/json")
+                found += page["items"]
+                token = page["metadata"].get("continue")
+                if not token:
+                    return found
+                query = [*first, ("continue", token)]
+
+        return self._call("list", plural, call)
+
+    def resources(self, api_version: str, timeout: float = 60) -> dict[str, tuple[str, bool]]:
+        """Kind -> (plural, whether it is in namespaces), of one API version; nothing if the cluster does not have it."""
+        found = self._call("discover", api_version, lambda: self._json(_root(api_version), (), timeout))
+        kinds = [item for item in found.get("resources") or () if "/" not in item["name"]]
+        return {item["kind"]: (item["name"], item["namespaced"]) for item in kinds}
+
+    def _json(self, path: str, query: Sequence[tuple[str, str]], timeout: float, accept: str = "application/json") -> Any:
+        import orjson
+        from kubernetes.client import ApiException
+
+        settings = self.api.configuration
+        token = settings.auth_settings().get("BearerToken")
+        headers = {
+            **self.api.default_headers,
+            "Accept": accept,
+            **({token["key"]: token["value"]} if token else {}),
+        }
+        answer = self.api.rest_client.pool_manager.request(
+            "GET", settings.host + path, fields=list(query), headers=headers, retries=False, timeout=timeout
+        )
+        if answer.status == 404:  # the cluster does not have the resource
+            return {"items": [], "metadata": {}}
+        if answer.status != 200:
+            raise ApiException(status=answer.status, reason=answer.reason, body=answer.data)
+        return orjson.loads(answer.data)
+
+    def _list(self, api_version: str, kind: str, namespace: str | None, labels: str) -> Object:
+        try:
+            found = self._resource(api_version, kind).get(namespace=namespace, label_selector=labels or None)
+        except NoSuchKind:
+            return {"items": [], "metadata": {}}
+        return found.to_dict()
+
+    def apply(self, obj: Object) -> Object:
+        """Server-side apply as `fleetlib`."""
+        metadata = obj["metadata"]
+        resource = self._resource(obj["apiVersion"], obj["kind"])
+
+        def call() -> Any:
+            return resource.server_side_apply(
+                body=obj,
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                field_manager=MANAGER,
+                force_conflicts=True,
+            ).to_dict()
+
+        return self._call("apply", describe(obj), call)
+
+    def merge(self, api_version: str, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
+        """A merge patch."""
+        resource = self._resource(api_version, kind)
+
+        def call() -> Any:
+            return resource.patch(
+                body=patch, name=name, namespace=namespace, content_type="application/merge-patch+json"
+            ).to_dict()
+
+        return self._call("patch", f"{kind}/{name}", call)
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
+        """Delete; False if there was nothing."""
+        from kubernetes.dynamic.exceptions import NotFoundError
+
+        def call() -> bool:
+            try:
+                self._resource(api_version, kind).delete(name=name, namespace=namespace)
+            except (NotFoundError, NoSuchKind):
+                return False
+            return True
+
+        return self._call("delete", f"{kind}/{name}", call)
+
+    def step(self, title: str, obj: Object, *, compare: Callable[[Object], Sequence[str]] | None = None) -> Step:
+        """The step that makes `obj` so. By default every field that `obj` names is compared."""
+        metadata = obj["metadata"]
+        return Step(
+            title,
+            describe(obj),
+            read=lambda: self.get(obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace")),
+            write=lambda current: self.apply(obj),
+            compare=compare or (lambda current: differences({k: v for k, v in obj.items() if k != "stringData"}, current)),
+        )
+
+    def changes(
+        self, api_version: str, kind: str, wait: Wait, namespace: str | None = None
+    ) -> Iterator[dict[tuple[str, str], Object]]:
+        """All objects of a kind by (namespace, name), now and after each change, until the wait's timeout."""
+        while True:
+            found = self._call("list", kind, lambda: self._list(api_version, kind, namespace, ""))
+            objects = {_key(item): item for item in found["items"]}
+            yield dict(objects)
+            if not found["metadata"]:  # the kind is not there yet: its definition is what has to come
+                self._await_definition(api_version, kind, wait)
+                continue
+            for event in self._events(api_version, kind, wait, namespace, found["metadata"]["resourceVersion"]):
+                if event["type"] == "DELETED":
+                    objects.pop(_key(event["raw_object"]), None)
+                else:
+                    objects[_key(event["raw_object"])] = event["raw_object"]
+                yield dict(objects)
+            wait.remaining()
+
+    def _events(self, api_version: str, kind: str, wait: Wait, namespace: str | None, since: str) -> Iterator[Any]:
+        from kubernetes.client import ApiException
+
+        try:
+            yield from self._resource(api_version, kind).watch(
+                namespace=namespace, resource_version=since, timeout=max(1, int(min(wait.remaining(), wait.heartbeat)))
+            )
+        except ApiException as error:
+            if error.status != 410:  # Expired: the caller lists again
+                raise _translated("watch", kind, self.name, error) from error
+
+    def _await_definition(self, api_version: str, kind: str, wait: Wait) -> None:
+        group = api_version.partition("/")[0]
+        for definitions in self.changes("apiextensions.k8s.io/v1", "CustomResourceDefinition", wait):
+            if any(
+                d["spec"]["group"] == group and d["spec"]["names"]["kind"] == kind and condition(d, "Established")[0] == "True"
+                for d in definitions.values()
+            ):
+                return
+
+    def _call(self, verb: str, target: str, call: Callable[[], Any]) -> Any:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return call()
+        except ApiException as error:
+            raise _translated(verb, target, self.name, error) from error
+        except HTTPError as error:
+            raise RetryableError(
+                f"the API of cluster {self.name} does not answer", target=target, said=str(error), fix="is the cluster running?"
+            ) from error
+
+
+class NoSuchKind(FinalError):
+    """The cluster has no such kind."""
+
+
+def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
+    """(status, reason, message) of a condition; ("", "", "") if the object does not have it."""
+    for item in ((obj or {}).get("status") or {}).get("conditions") or []:
+        if item["type"] == kind:
+            return item["status"], item.get("reason", ""), item.get("message", "")
+    return "", "", ""
+
+
+def ready(obj: Object | None) -> bool:
+    """Whether the object is Ready, says so of its present spec, and is not being deleted."""
+    return current(obj) and condition(obj)[0] == "True" and not (obj or {})["metadata"].get("deletionTimestamp")
+
+
+def current(obj: Object | None) -> bool:
+    """Whether the status speaks of the spec as it is now."""
+    if obj is None:
+        return False
+    observed = (obj.get("status") or {}).get("observedGeneration")
+    return observed is None or observed == obj["metadata"].get("generation")
+
+
+def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
+    """An Opaque Secret."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }
+
+
+def describe(obj: Object) -> str:
+    """`kind/namespace/name`."""
+    metadata = obj["metadata"]
+    return "/".join(part for part in (obj["kind"], metadata.get("namespace"), metadata["name"]) if part)
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _translated(verb: str, target: str, cluster: str, error: Any) -> FleetError:
+    import json
+
+    try:
+        status = json.loads(error.body)
+        said = f"{status.get('reason', '')}: {status.get('message', '')}"
+    except (TypeError, ValueError):
+        said = str(error.body or error.reason)
+    kind = RetryableError if error.status in (409, 429, 500, 502, 503, 504) else FinalError
+    return kind(f"could not {verb} in cluster {cluster}", target=target, said=said)

@@ -1,9 +1,0 @@
-"""Puts this folder's helpers on the path, and the fleet made of documents."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "inspect"))
