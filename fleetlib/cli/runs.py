@@ -10,6 +10,7 @@ import click
 
 from fleetlib.cli.command import FILE, PAIRS, Pairs, main, values_of
 from fleetlib.cli.printing import rendered
+from fleetlib.clients import sandbox
 from fleetlib.clients.cloud import project_root
 from fleetlib.errors import FinalError
 from fleetlib.parameters import Parameters
@@ -54,7 +55,8 @@ def run_stages(
     from fleetlib.execution import run
 
     values = values_of(file, pairs)
-    Parameters.check(values, str(file or "-p"))
+    if Parameters.check(values, str(file or "-p")).cloud == "sandbox":
+        sandbox.require()
     paths = run.notebooks(folder or project_root() / "notebooks", stages)
     interactive = sys.stderr.isatty()
 

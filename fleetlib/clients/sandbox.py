@@ -42,6 +42,12 @@ def _errors() -> Iterator[None]:
         raise FinalError("the sandbox is not available", said=str(error), fix="see `fleet sandbox logs`") from error
 
 
+def require() -> None:
+    """Raise `ParameterError` where the sandbox is not installed."""
+    with _errors():
+        pass
+
+
 def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endpoint:
     """Start the sandbox of the folder `state` unless it runs already, and return how it is reached."""
     with _errors():
