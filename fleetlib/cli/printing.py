@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
+from fleetlib import interrupt
+
 
 def colours() -> bool:
     """Whether somebody looks, and likes colours (https://no-color.org)."""
@@ -61,7 +63,7 @@ def keep_watching(fleet: Any, read: Callable[[], Any], output: str, wide: bool, 
             before = frame
     except KeyboardInterrupt:
         pass
-    sys.exit(130)
+    sys.exit(interrupt.STATUS)
 
 
 def _news(frame: Any, output: str, wide: bool, *, first: bool) -> str:

@@ -52,6 +52,7 @@ def run_stages(
     junit_file: Path | None,
 ) -> None:
     """Run stages (all but the tear-down, if none is named) as notebooks, and write a report: HTML, JSON, JUnit."""
+    from fleetlib import interrupt
     from fleetlib.execution import run
 
     values = values_of(file, pairs)
@@ -70,11 +71,15 @@ def run_stages(
         mark = {"done": "✓", "failed": "✗", "skipped": "-"}[result.status]
         click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
 
-    try:
-        done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
-    except KeyboardInterrupt:
+    def stopped() -> None:
         click.echo("\nstopped in the middle of a stage: go on with the same command and --resume", err=True)
-        sys.exit(130)
+
+    try:
+        with interrupt.if_stuck(stopped):
+            done = run.execute(paths, values, runs or project_root() / "runs", resume=resume, tell=tell, starting=starting)
+    except KeyboardInterrupt:
+        stopped()
+        sys.exit(interrupt.STATUS)
     from fleetlib import report  # what reads the fleet is imported when there is one
     from fleetlib.clients.session import connect
     from fleetlib.report import gather

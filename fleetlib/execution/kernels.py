@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -105,6 +106,13 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
         if self._connected is not None:
             self._connected.stop_channels()
         asyncio.run(self.shutdown_kernel(now=True))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End it without its manager, which another thread may be using."""
+        process = getattr(self.provisioner, "process", None)
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # a kernel leads a process group of its own
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

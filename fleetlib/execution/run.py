@@ -18,6 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD:fleetlib/execution/run.py
+=======
+from fleetlib import interrupt, kernels
+>>>>>>> 8203eb7 (End every command on Ctrl-C, also where Python loses the interrupt):fleetlib/run.py
 from fleetlib.errors import ParameterError
 from fleetlib.execution import kernels
 from fleetlib.imports import without_iri_grammars
@@ -94,7 +98,9 @@ class Run:
 
     def save(self) -> None:
         text = json.dumps({"parameters": self.parameters, "results": [asdict(result) for result in self.results]}, indent=1)
-        (self.folder / "run.json").write_text(text)
+        written = self.folder / "run.json.new"
+        written.write_text(text)
+        written.replace(self.folder / "run.json")  # whole, also if the run is stopped now
 
 
 def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
@@ -134,7 +140,10 @@ def execute(
     done = _done_before(runs, parameters) if resume else {}
     run = Run(_folder(runs), parameters)
     ahead = _Ahead([path for path in paths if path.stem not in done], run.folder)
-    try:
+    Run(run.folder, parameters, list(done.values())).save()  # what --resume finds if this run is stopped in its first stage
+    _point_latest(runs, run.folder)
+    with interrupt.if_stuck(ahead.kill), ahead:
+        ahead.start(1)  # the first is waited for: none beside it
         for path in paths:
             starting(path.stem)
             result = done.get(path.stem) or _one(path, run, values, ahead)
@@ -145,9 +154,6 @@ def execute(
                 break
             if len(run.results) == 1 < len(paths):
                 kernels.preload()
-    finally:
-        ahead.close()
-    _point_latest(runs, run.folder)
     return run
 
 
@@ -160,7 +166,14 @@ class _Ahead:
         self._folder = folder
         self._left = deque(paths)
         self._waiting: deque[kernels.Kernel] = deque()
-        self._start(1)  # the first is waited for: none beside it
+        self._alive: list[kernels.Kernel] = []
+
+    def __enter__(self) -> None:
+        """Start nothing: what is started here would outlive an interrupt that comes before the block."""
+
+    def __exit__(self, *error: object) -> None:
+        for kernel in list(self._alive):
+            self._stop(kernel)
 
     def record(self, path: Path) -> Path:
         """Where the kernel of this notebook writes what its stage did."""
@@ -171,20 +184,29 @@ class _Ahead:
         """The next notebook's kernel, for as long as the block."""
         kernel = self._waiting.popleft()
         try:
-            self._start(self.COUNT)
+            self.start(self.COUNT)
             yield kernel
         finally:
-            kernel.stop()
+            self._stop(kernel)
 
-    def _start(self, count: int) -> None:
+    def start(self, count: int) -> None:
         while self._left and len(self._waiting) < count:
             path = self._left.popleft()
             environment = {"FLEET_RECORD": str(self.record(path)), "FLEET_PROGRESS": "off"}
-            self._waiting.append(kernels.start(path.parent, environment))
+            with interrupt.held():  # a kernel that has started is known here
+                kernel = kernels.start(path.parent, environment)
+                self._alive.append(kernel)
+                self._waiting.append(kernel)
 
-    def close(self) -> None:
-        for kernel in self._waiting:
+    def _stop(self, kernel: kernels.Kernel) -> None:
+        with interrupt.held():
             kernel.stop()
+            self._alive.remove(kernel)
+
+    def kill(self) -> None:
+        """End all kernels from another thread, while this one is stuck."""
+        for kernel in list(self._alive):
+            kernel.kill()
 
 
 def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageResult:
@@ -257,6 +279,6 @@ def _folder(runs: Path) -> Path:
 
 
 def _point_latest(runs: Path, folder: Path) -> None:
-    link = runs / "latest"
-    link.unlink(missing_ok=True)
+    link = folder / "latest"
     link.symlink_to(folder.name)
+    link.replace(runs / "latest")

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetlib.cli import main
+from fleetlib.cli import runs  # noqa: F401  # adds `fleet run`
+from fleetlib.cli.command import main
 from fleetlib.errors import ParameterError
 from fleetlib.parameters import MAX_CLUSTERS, Parameters
 

@@ -85,7 +85,8 @@ def test_a_long_path_to_temporary_files_is_no_hindrance(tmp_path: Path, monkeypa
 
 def test_ctrl_c_says_how_to_go_on_and_what_was_done_is_skipped_then(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
-    notebook(folder, "00_first", "1")
+    paths = [notebook(folder, "00_first", "1"), notebook(folder, "01_second", "1")]
+    run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)  # an earlier run, which is not the one to go on with
     notebook(folder, "01_second", "import os, signal\nos.kill(os.getppid(), signal.SIGINT)\nsignal.pause()")
     main = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from fleetlib.cli import main; main()"
     command = [sys.executable, "-c", main, "run", "--notebooks", str(folder), "--runs", str(tmp_path / "runs")]
@@ -93,6 +94,5 @@ def test_ctrl_c_says_how_to_go_on_and_what_was_done_is_skipped_then(tmp_path: Pa
     assert stopped.returncode == 130, stopped.stderr
     assert "--resume" in stopped.stderr and "Traceback" not in stopped.stderr
     notebook(folder, "01_second", "2")
-    paths = run.notebooks(folder)
     done = run.execute(paths, {}, tmp_path / "runs", resume=True, tell=lambda result: None)
     assert [result.status for result in done.results] == ["skipped", "done"]

@@ -1,0 +1,173 @@
+"""Ctrl-C ends a program at any moment, with exit status 130. May import nothing of the project.
+
+An exception alone does not achieve that. Python raises `KeyboardInterrupt` wherever the main thread is, and it is gone when that is
+in a `__del__`, in a callback of C code, or in C code that clears every error: numpy does so when it compares a dtype with an object
+(https://github.com/numpy/numpy: `arraydescr_richcompare`), which pandas makes it do all the time. And Python raises nothing as long
+as the main thread waits for a lock and another thread has received the signal, or the signal came just before the wait began.
+
+So the interrupt is remembered, and a thread of its own sends the signal to the main thread again until the program ends: an exception
+that was swallowed is raised once more, a wait is left. An exception that is on its way is not disturbed: what cleans up can do so.
+If the program has not ended after `GRACE` seconds, the thread does what `if_stuck` was given and ends the process.
+
+A program whose parent has it ignore SIGINT (`nohup`, `trap "" INT`, a script's `command &`) goes on ignoring it, as is the custom.
+Before `run` is called, Python's own rules hold: until Python has started, the signal ends the process; while Python reads its settings
+and finds this module, the exception is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STATUS = 130
+"""The exit status of a program that was interrupted, as shells have it: 128 and the signal's number."""
+
+GRACE = 3.0
+"""Seconds in which an interrupted program cleans up and ends by itself."""
+
+_AGAIN = 0.2
+"""Seconds after which the main thread gets the signal again."""
+
+_LAST_ACTS = 1.0
+"""Seconds for what `if_stuck` was given: it may wait for what the main thread is stuck in, such as a pipe that is not read."""
+
+
+class _Interrupts:
+    """Whether an interrupt came, and whether its exception may be raised now. One for the process."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self.raising = False
+        self.held = 0
+        self.last_acts: list[Callable[[], None]] = []
+
+    def handle(self, number: int, frame: object) -> None:
+        """In the main thread, for the signal that came and for those that the watching thread sends after it."""
+        self.came = True
+        self.check()
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if one is due, and none is on its way already."""
+        if self.came and self.raising and not self.held and not _unwinding():
+            raise KeyboardInterrupt
+
+
+_interrupts = _Interrupts()
+
+
+def _unwinding() -> bool:
+    """Whether this code cleans up after a `KeyboardInterrupt`."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
+
+
+def run(command: Callable[[], object]) -> None:
+    """Run `command`, which is the whole program. An interrupt ends the process with `STATUS`."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        command()
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(STATUS))  # there is nothing yet to clean up
+    _install()
+    try:
+        try:
+            _interrupts.raising = True
+            command()
+        finally:
+            _interrupts.raising = False
+    except BaseException:
+        _interrupts.raising = False
+        if not _interrupts.came:
+            raise
+    if _interrupts.came:
+        sys.exit(STATUS)
+
+
+def _install() -> None:
+    import atexit
+    import threading
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    sys.unraisablehook = _quiet(sys.unraisablehook)
+    atexit.register(_end)  # the first to be registered is the last to be called
+    main = threading.get_ident()
+    threading.Thread(target=_watch, args=(reader, main), daemon=True, name="interrupts").start()
+    signal.signal(signal.SIGINT, _interrupts.handle)
+
+
+def _quiet(tell: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """Say nothing of an interrupt that was swallowed, since it is raised again."""
+
+    def hook(args: sys.UnraisableHookArgs) -> None:
+        if not issubclass(args.exc_type, KeyboardInterrupt):
+            tell(args)
+
+    return hook
+
+
+def _watch(reader: int, main: int) -> None:
+    """Wait for an interrupt, then see to it that the process ends. Every thread of the process may have received the signal."""
+    while signal.SIGINT not in os.read(reader, 512):  # other signals that have a handler are told as well
+        pass
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end:
+        time.sleep(_AGAIN)
+        signal.pthread_kill(main, signal.SIGINT)
+    _do_last_acts()
+    os._exit(STATUS)
+
+
+def _do_last_acts() -> None:
+    import threading
+
+    acts = [threading.Thread(target=act, daemon=True) for act in reversed(_interrupts.last_acts)]
+    for thread in acts:
+        thread.start()
+    end = time.monotonic() + _LAST_ACTS
+    for thread in acts:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _end() -> None:
+    """Write out what was printed while the thread still watches, and leave nothing in which an interrupted program can be stuck."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # Python tries again and says what is wrong
+    if _interrupts.came:
+        os._exit(STATUS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit status is known: a signal in Python's last moments would change it
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold an interrupt back while the block runs in the main thread; raise it at the block's end. For what must not be left half done.
+
+    The block is to be short: the process ends `GRACE` seconds after the interrupt. Without `run` the block is as any other.
+    """
+    _interrupts.held += 1
+    try:
+        yield
+    finally:
+        _interrupts.held -= 1
+        _interrupts.check()
+
+
+@contextmanager
+def if_stuck(act: Callable[[], None]) -> Iterator[None]:
+    """While the block runs: `act` is called, in another thread, before the process ends without having left the block."""
+    _interrupts.last_acts.append(act)
+    try:
+        yield
+    finally:
+        _interrupts.last_acts.remove(act)
