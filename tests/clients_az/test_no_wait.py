@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clients_az.conftest import Shell
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ON = "-g rg -n one"
 POOL = "-g rg --cluster-name one"

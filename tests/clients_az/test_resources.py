@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from clients_az.conftest import Shell
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

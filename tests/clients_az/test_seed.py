@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from clients_az.conftest import FLEET, Shell
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SEED = "https://github.com/markjgardner/aks-multi-cluster-management"
 
@@ -77,7 +77,7 @@ FLUX_ID = "$(az aks show -g controlplane-rg -n asocluster-aks -o tsv --query id)
 
 def _git(folder: Path, *arguments: str) -> None:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, timeout=300)
 
 
 def _repository(folder: Path) -> Path:

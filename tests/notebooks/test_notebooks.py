@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
-pytestmark = pytest.mark.xdist_group("notebooks")
+pytestmark = [pytest.mark.xdist_group("notebooks"), pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _fleet(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / "fleet"), *arguments], cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False
+        [str(BIN / "fleet"), *arguments], cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500
     )
 
 
@@ -43,7 +43,7 @@ def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
         sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "--nbval-cell-timeout=300",
         "--nbval-current-env", "-p", "tests.notebooks.unix_sockets", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "default", "--override-ini", "addopts=", *notebooks,
     ]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert re.search(r"\d+ passed", done.stdout)
 
@@ -90,7 +90,7 @@ def _plain_papermill(home: Path, folder: Path) -> None:
         str(BIN / "papermill"), "notebooks/08_inspect_fleet.ipynb", str(folder / "out.ipynb"), "-f", str(folder / "values.yaml"),
         "-p", "location", "eastus2", "--cwd", "notebooks", "--no-progress-bar",
     ]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 clusters: declared, provisioned, compliant" in (folder / "out.ipynb").read_text()
 
@@ -101,7 +101,7 @@ def test_plain_papermill_refuses_a_parameter_that_does_not_exist_before_anything
         "-f", "parameters/sandbox.yaml", "-p", "prod_count", "5", "--cwd", "notebooks", "--no-progress-bar",
     ]
     home = tmp_path / "home"
-    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 1
     assert "there is no parameter 'prod_count' (did you mean 'prod_cluster_count'?)" in done.stderr
     assert not (home / "sandbox").exists()
@@ -159,7 +159,7 @@ def _histories(home: Path) -> dict[str, bytes]:
     repositories = [path.parent for path in (home / "sandbox/git").rglob("HEAD")]
     assert repositories
     command = ["git", "log", "--all", "--patch", "--format=fuller"]
-    return {str(path): subprocess.run(command, cwd=path, capture_output=True, check=True).stdout for path in repositories}
+    return {str(path): subprocess.run(command, cwd=path, capture_output=True, check=True, timeout=1500).stdout for path in repositories}
 
 
 def _pod_logs(home: Path) -> dict[str, bytes]:

@@ -118,6 +118,7 @@ def _all(trials: list[Trial], home: Path, lives: dict[str, float]) -> None:
             time.sleep(0.002)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_ctrl_c_at_any_moment(shared: Any, tmp_path: Path) -> None:
     usual: dict[str, Trial] = {}
