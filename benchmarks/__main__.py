@@ -67,9 +67,11 @@ def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
         began = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()
-            theirs.append(time.perf_counter() - began)
-            process.kill()
+            try:
+                process.stdout.readline()
+                theirs.append(time.perf_counter() - began)
+            finally:
+                process.kill()
     return statistics.median(ours), statistics.median(theirs)
 
 
@@ -79,7 +81,7 @@ def demo(folder: Path) -> tuple[float, float, int]:
 
     def fleet(*arguments: str) -> str:
         return subprocess.run(
-            [str(FLEET), *arguments], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+            [str(FLEET), *arguments], cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=3600
         ).stdout
 
     ours = seconds(lambda: fleet("run", "--runs", str(folder / "runs")))

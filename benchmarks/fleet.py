@@ -62,7 +62,7 @@ def _measure(folder: Path, count: int, latency: float, kubectl: str | None) -> F
 
 def _reader(folder: Path, *arguments: str) -> Figures:
     command = [sys.executable, "-m", "benchmarks.fleet", "--read", str(folder), *arguments]
-    output = subprocess.run(command, cwd=simulated.ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(command, cwd=simulated.ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=3600).stdout
     figures: Figures = json.loads(output.splitlines()[-1])
     return figures
 

@@ -111,7 +111,7 @@ def kubectl_seconds(kubectl: str, paths: list[Path], cache: Path) -> float:
 
     def ask(path: Path) -> int:
         answer = subprocess.run(
-            [kubectl, f"--kubeconfig={path}", *command], check=True, capture_output=True, env=environment
+            [kubectl, f"--kubeconfig={path}", *command], check=True, capture_output=True, env=environment, timeout=3600
         ).stdout
         return len(json.loads(answer)["items"])
 

@@ -93,13 +93,16 @@ def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT) as process,
     ):
         assert process.stdout is not None
-        if process.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the simulated fleet is not served")
         try:
+            if process.stdout.readline().strip() != b"ready":
+                raise RuntimeError("the simulated fleet is not served")
             yield connect(PARAMETERS)
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(30)
+            finally:
+                process.kill()  # the end of the outer block waits for it
 
 
 def memory_mb(folder: Path) -> int:

@@ -18,10 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD:fleetlib/execution/run.py
-=======
-from fleetlib import interrupt, kernels
->>>>>>> 8203eb7 (End every command on Ctrl-C, also where Python loses the interrupt):fleetlib/run.py
+from fleetlib import interrupt
 from fleetlib.errors import ParameterError
 from fleetlib.execution import kernels
 from fleetlib.imports import without_iri_grammars

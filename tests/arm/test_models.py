@@ -13,7 +13,9 @@ PROJECT = Path(__file__).parents[2]
 
 def test_the_data_file_is_what_the_installed_sdks_say() -> None:
     program = "import runpy; print(runpy.run_path('tools/arm_models.py')['render'](), end='')"
-    made = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    made = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     assert made == (PROJECT / "azuresandbox/arm/data/models.json").read_text(), "run: python tools/arm_models.py"
 
 
@@ -21,7 +23,8 @@ def test_the_server_needs_no_sdk() -> None:
     program = (
         "import sys, azuresandbox.arm, azuresandbox.entra; print([m for m in sys.modules if m.partition('.')[0] == 'azure'])"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip() == "[]"
 
 
 def test_mismatches_are_found_in_depth() -> None:

@@ -46,7 +46,7 @@ class Script:
 
 def _lint(path: Path, options: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("check-jsonschema")), *options, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("path", LINTERS, ids=["github", "azure"])
@@ -81,7 +81,7 @@ def _scripts(path: Path) -> list[Script]:
 def _checkout(folder: Path) -> Path:
     """The project's files as a clone has them, with this project's environment in place of a new one."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     ).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file():
@@ -117,7 +117,9 @@ class Build:
                     "FLEET_HOME": str(self.folder / ".fleet"),
                 }
                 command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script.text]
-                done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+                )
                 self.log += done.stdout + done.stderr
                 if done.returncode:
                     self.failed.append(script.text)
@@ -135,6 +137,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
         check=False,
         capture_output=True,
         env={**os.environ, "FLEET_HOME": str(folder / ".fleet")},
+        timeout=300,
     )
 
 

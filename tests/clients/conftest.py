@@ -28,6 +28,7 @@ from fleetlib.stages.prepare_fleet import PrepareFleet
 from fleetlib.stages.prerequisites import Prerequisites
 from fleetlib.stages.publish_chart import PublishChart
 from fleetlib.stages.stage import Stage
+from tests.processes import started
 
 ROOT = Path(__file__).parents[2]
 STAGES: tuple[type[Stage], ...] = (
@@ -84,16 +85,14 @@ class Kubectl:
         """The lines it prints while it runs; the block's end stops it. A line that never comes fails after 20 seconds."""
         assert KUBECTL is not None
         command = [KUBECTL, f"--kubeconfig={self.config}", f"--cache-dir={self.config.parent / 'cache'}", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
-        guard = threading.Timer(20, process.kill)
-        guard.start()
-        try:
-            assert process.stdout is not None
-            yield (line.rstrip("\n") for line in process.stdout)
-        finally:
-            guard.cancel()
-            process.kill()
-            process.communicate()
+        with started(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+            guard = threading.Timer(20, process.kill)
+            guard.start()
+            try:
+                assert process.stdout is not None
+                yield (line.rstrip("\n") for line in process.stdout)
+            finally:
+                guard.cancel()
 
     def reconcile(self, kind: str, name: str, namespace: str = "cluster-config", *, force: bool = False) -> None:
         """Ask a Flux controller to look now, as `flux reconcile [--force]` does, and wait until it has."""

@@ -45,7 +45,7 @@ def test_overlays_are_built_alike(overlay: tuple[Path, Path]) -> None:
     """The same objects in the same order: Flux sorts them itself before it applies them."""
     tree, folder = overlay
     command = [str(KUSTOMIZE), "build", "--load-restrictor=LoadRestrictionsNone", "--reorder=none", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     files = {
         path.relative_to(tree).as_posix(): path.read_bytes()
         for path in tree.rglob("*")

@@ -18,6 +18,8 @@ import kubernetes.watch
 import pytest
 from kubernetes.client import ApiException
 
+from tests.processes import started
+
 pytestmark = pytest.mark.slow
 
 NAMESPACE = "by-kopf"
@@ -124,7 +126,7 @@ def operator(fleet: Any) -> Iterator[Operator]:
             str(Path(__file__).with_name("kopf_operator.py")),
         ]
         lines: queue.Queue[str] = queue.Queue()
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with started(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             assert process.stdout is not None
             reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout or ()], daemon=True)
             reader.start()

@@ -55,8 +55,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         lifecycle.up(home / "sandbox")
         for url, variable in FOLDERS.items():
             command = [sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", url, os.environ[variable]]
-            subprocess.run(command, check=True)
-        subprocess.run([sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", REGISTRY], check=True)
+            subprocess.run(command, check=True, timeout=300)
+        subprocess.run([sys.executable, "-m", "fleetlib.cli", "sandbox", "mirror", REGISTRY], check=True, timeout=300)
         session = connect(
             Parameters.check(
                 {

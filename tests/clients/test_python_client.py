@@ -20,6 +20,8 @@ import pytest
 from kubernetes.dynamic import exceptions
 from kubernetes.informer import SharedInformer
 
+from tests.processes import started
+
 ROOT = Path(__file__).parents[2]
 HELM_RELEASE = {"api_version": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease"}
 CLUSTER = {"api_version": "containerservice.azure.com/v1api20240901", "kind": "ManagedCluster"}
@@ -129,7 +131,7 @@ class Compacting:
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compacting]:
     folder = tmp_path_factory.mktemp("compacting")
     command = [sys.executable, "-m", "tests.kubernetes.serve", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
         configuration: Any = kubernetes.client.Configuration(host=found["server"])
@@ -137,7 +139,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compacting]:
         configuration.api_key = {"authorization": f"Bearer {found['token']}"}
         with kubernetes.client.ApiClient(configuration) as client:
             yield Compacting(process, kubernetes.client.CoreV1Api(client))
-        process.terminate()
 
 
 def test_a_watch_from_before_a_compaction_is_told_so(api: Compacting) -> None:

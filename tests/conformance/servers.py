@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from azuresandbox import pki
 from azuresandbox.server import free_port
+from tests.processes import started
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or ROOT / "tools" / "conformance" / "bin")
@@ -58,19 +59,16 @@ def real(folder: Path) -> Iterator[Server]:
     """etcd and kube-apiserver over an empty state, ready."""
     folder.mkdir(parents=True, exist_ok=True)
     client, peer, port = free_port(), free_port(), free_port()
-    with open(folder / "etcd.log", "wb") as etcd_log, open(folder / "kube-apiserver.log", "wb") as server_log:
-        etcd = subprocess.Popen(_etcd(folder, client, peer), stdout=etcd_log, stderr=etcd_log)
-        try:
-            server = subprocess.Popen(_apiserver(folder, client, port), stdout=server_log, stderr=server_log)
-            try:
-                pids, forget = (server.pid, etcd.pid), partial(_compact, f"http://127.0.0.1:{client}")
-                found = Server("kube-apiserver", port, "", "administrator", _trust(folder), pids, forget)
-                _await_ready(found, server, folder / "kube-apiserver.log")
-                yield found
-            finally:
-                _end(server)
-        finally:
-            _end(etcd)
+    with (
+        open(folder / "etcd.log", "wb") as etcd_log,
+        open(folder / "kube-apiserver.log", "wb") as server_log,
+        started(_etcd(folder, client, peer), stdout=etcd_log, stderr=etcd_log) as etcd,
+        started(_apiserver(folder, client, port), stdout=server_log, stderr=server_log) as server,
+    ):
+        pids, forget = (server.pid, etcd.pid), partial(_compact, f"http://127.0.0.1:{client}")
+        found = Server("kube-apiserver", port, "", "administrator", _trust(folder), pids, forget)
+        _await_ready(found, server, folder / "kube-apiserver.log")
+        yield found
 
 
 @contextmanager
@@ -80,8 +78,7 @@ def sandbox(folder: Path) -> Iterator[Server]:
     script = ROOT / "tests" / "kubernetes" / "serve.py"
     with open(folder / "sandbox.log", "wb") as log:
         command, pipe = [sys.executable, str(script), str(folder)], subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True)
-        try:
+        with started(command, stdin=pipe, stdout=pipe, stderr=log, text=True) as process:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line, (folder / "sandbox.log").read_text()
@@ -89,11 +86,6 @@ def sandbox(folder: Path) -> Iterator[Server]:
             address, prefix = found["server"].removeprefix("https://").split("/", 1)
             place = (int(address.split(":")[1]), f"/{prefix}", found["token"], _trust(folder), (process.pid,))
             yield Server("sandbox", *place, partial(_say_compact, process))
-        finally:
-            _end(process)
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.close()
-            process.stdout.close()
 
 
 def _compact(etcd: str) -> None:
@@ -116,15 +108,6 @@ def _say_compact(process: subprocess.Popen[str]) -> None:
 
 def _trust(folder: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=pki.authority(folder).pem)
-
-
-def _end(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _etcd(folder: Path, client: int, peer: int) -> list[str]:

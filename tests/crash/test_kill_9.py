@@ -22,6 +22,7 @@ from azuresandbox import lifecycle
 from azuresandbox.store import Store
 from tests.crash.crash_load import GROUPS, ConfigMaps, Groups, Http, Load, Watcher, Writer, arm_token
 from tests.kubernetes.cluster_world import CLUSTER, cluster
+from tests.processes import started
 
 pytestmark = [
     pytest.mark.xdist_group("crash"),
@@ -75,16 +76,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
     state.mkdir(mode=0o700)
     token = asyncio.run(_make_cluster(state))
     command = [sys.executable, "-m", "tests.crash.crash_server", str(state), "demo"]
-    launcher = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    served = Server(state, token, launcher)
-    try:
-        served.start()
-        yield served
-    finally:
-        if served.pid:
-            os.kill(served.pid, signal.SIGKILL)
-        launcher.kill()
-        launcher.communicate()
+    with started(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as launcher:
+        served = Server(state, token, launcher)
+        try:
+            served.start()
+            yield served
+        finally:
+            if served.pid:
+                os.kill(served.pid, signal.SIGKILL)
 
 
 def test_nothing_acknowledged_is_lost(server: Server) -> None:

@@ -83,6 +83,8 @@ def git(started: Cloud, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
         import os
 
         environment = {**os.environ, **started.session.cloud.git_environment(), "LC_ALL": "C"}
-        return subprocess.run(["git", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["git", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
 
     return run

@@ -19,6 +19,7 @@ from fleetlib.clients.azure import managed_clusters
 from fleetlib.errors import RetryableError
 from fleetlib.progress import waiting
 from tests.faults.fault_cloud import CLUSTER, GROUP, Cloud
+from tests.processes import started
 
 pytestmark = pytest.mark.xdist_group("faults")
 
@@ -113,7 +114,7 @@ def test_watch_expired_for_kubectl(cloud: Cloud, kubeconfig: Path, core: Any) ->
         "--for=jsonpath={.data.ready}=yes",
         "--timeout=30s",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "watch-expired" in cloud.armed() and process.poll() is None:
             pass  # struck when kubectl has begun to watch
         core.patch_namespaced_config_map("awaited", "default", {"data": {"ready": "yes"}})

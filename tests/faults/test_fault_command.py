@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 def fleet(cloud: Cloud, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "FLEET_HOME": str(cloud.state.parent)}
     command = [sys.executable, "-m", "fleetlib.cli", "sandbox", "fault", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import started
+
+from tests.processes import started
 
 SWALLOWED = {
     "in a destructor": """

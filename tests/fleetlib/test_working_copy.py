@@ -24,7 +24,9 @@ exit 137
 
 def git(folder: Path, *arguments: str) -> str:
     settings = ["-c", "user.name=test", "-c", "user.email=test@localhost.invalid"]
-    return subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=300
+    ).stdout.strip()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_every_file_is_listed(folder: str) -> None:
 @pytest.mark.skipif(not KUSTOMIZE.exists(), reason="the pinned kustomize is built by tools/kustomize")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_real_kustomize_builds_it(folder: str) -> None:
-    done = subprocess.run([str(KUSTOMIZE), "build", folder], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([str(KUSTOMIZE), "build", folder], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0 and not done.stderr, done.stderr
 
 

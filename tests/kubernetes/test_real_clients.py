@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.kubernetes.cluster_world import deployment, widget, widget_definition
+from tests.processes import started
 
 ROOT = Path(__file__).parents[2]
 KUBECTL = shutil.which("kubectl")
@@ -64,23 +65,11 @@ class Hub:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[str, str]]]:
     folder = tmp_path_factory.mktemp("hub")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.kubernetes.serve", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    line = process.stdout.readline()
-    try:
-        found = json.loads(line)
+    command = [sys.executable, "-m", "tests.kubernetes.serve", str(folder)]
+    with started(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
         yield Hub(found["server"], found["token"], folder), found
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdin.close()
-        process.stdout.close()
 
 
 @needs_kubectl

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.processes import started
 
 PROGRAM = Path(__file__).parents[2] / "tools" / "conformance" / "bin" / "conformance"
 
@@ -19,7 +23,9 @@ needs_real = pytest.mark.skipif(
 
 @cache
 def _process() -> subprocess.Popen[str]:
-    return subprocess.Popen([PROGRAM, "answer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    end = ExitStack()
+    atexit.register(end.close)  # one for all tests
+    return end.enter_context(started([PROGRAM, "answer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
 
 def ask(op: str, **question: Any) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def run_real(case: Case) -> tuple[str | None, str | None]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         command = [str(BINARY), "build", "--load-restrictor", "LoadRestrictionsNone", str(Path(folder) / case.folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         error = done.stderr.replace(folder, TOP).removeprefix("Error: ").strip() + "\n"
         error = re.sub(r"&\{0x[0-9a-f]+", "&{0xc000010000", error)
     return (None, error) if done.returncode else (done.stdout, None)

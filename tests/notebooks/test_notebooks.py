@@ -32,7 +32,13 @@ def _environment(home: Path) -> dict[str, str]:
 
 def _fleet(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / "fleet"), *arguments], cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500
+        [str(BIN / "fleet"), *arguments],
+        cwd=ROOT,
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1500,
     )
 
 
@@ -40,8 +46,26 @@ def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
     """nbval over all notebooks in order, on one fresh sandbox."""
     notebooks = sorted(str(path) for path in (ROOT / "notebooks").glob("*.ipynb"))
     command = [
-        sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "--nbval-cell-timeout=300",
-        "--nbval-current-env", "-p", "tests.notebooks.unix_sockets", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", "-W", "default", "--override-ini", "addopts=", *notebooks,
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-sanitize-with",
+        "notebooks/sanitize.cfg",
+        "--nbval-cell-timeout=300",
+        "--nbval-current-env",
+        "-p",
+        "tests.notebooks.unix_sockets",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-q",
+        "-W",
+        "default",
+        "--override-ini",
+        "addopts=",
+        *notebooks,
     ]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
@@ -87,8 +111,17 @@ def _plain_papermill(home: Path, folder: Path) -> None:
     values = {**yaml.safe_load((ROOT / "parameters/sandbox.yaml").read_text()), "staging_cluster_count": 1}
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     command = [
-        str(BIN / "papermill"), "notebooks/08_inspect_fleet.ipynb", str(folder / "out.ipynb"), "-f", str(folder / "values.yaml"),
-        "-p", "location", "eastus2", "--cwd", "notebooks", "--no-progress-bar",
+        str(BIN / "papermill"),
+        "notebooks/08_inspect_fleet.ipynb",
+        str(folder / "out.ipynb"),
+        "-f",
+        str(folder / "values.yaml"),
+        "-p",
+        "location",
+        "eastus2",
+        "--cwd",
+        "notebooks",
+        "--no-progress-bar",
     ]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,8 +130,17 @@ def _plain_papermill(home: Path, folder: Path) -> None:
 
 def test_plain_papermill_refuses_a_parameter_that_does_not_exist_before_anything_starts(tmp_path: Path) -> None:
     command = [
-        str(BIN / "papermill"), "notebooks/06_deploy_workload_clusters.ipynb", str(tmp_path / "out.ipynb"),
-        "-f", "parameters/sandbox.yaml", "-p", "prod_count", "5", "--cwd", "notebooks", "--no-progress-bar",
+        str(BIN / "papermill"),
+        "notebooks/06_deploy_workload_clusters.ipynb",
+        str(tmp_path / "out.ipynb"),
+        "-f",
+        "parameters/sandbox.yaml",
+        "-p",
+        "prod_count",
+        "5",
+        "--cwd",
+        "notebooks",
+        "--no-progress-bar",
     ]
     home = tmp_path / "home"
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
@@ -159,7 +201,10 @@ def _histories(home: Path) -> dict[str, bytes]:
     repositories = [path.parent for path in (home / "sandbox/git").rglob("HEAD")]
     assert repositories
     command = ["git", "log", "--all", "--patch", "--format=fuller"]
-    return {str(path): subprocess.run(command, cwd=path, capture_output=True, check=True, timeout=1500).stdout for path in repositories}
+    return {
+        str(path): subprocess.run(command, cwd=path, capture_output=True, check=True, timeout=1500).stdout
+        for path in repositories
+    }
 
 
 def _pod_logs(home: Path) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ from typing import Any
 import nbval.kernel
 from jupyter_client.manager import KernelManager
 
-
 FOLDER = tempfile.TemporaryDirectory(prefix="fleet-nbval-", ignore_cleanup_errors=True)
 NUMBERS = count()
 

@@ -17,7 +17,7 @@ SECRET = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[ +]*[\w+/=]{40}|eyJ[\w-]{30,}\.
 
 
 def _committed() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, timeout=300)
     if listed.returncode:
         pytest.skip("not a git checkout")
     return [ROOT / name.decode() for name in listed.stdout.split(b"\0") if name]
@@ -32,7 +32,7 @@ def test_no_secret_was_ever_committed() -> None:
     """The whole history: what was removed again is still there for whoever clones."""
     assert re.search(SECRET, b"+-----BEGIN PRIVATE KEY-----\n+" + b"A" * 64), "a key in a diff is found"
     command = ["git", "log", "--all", "--patch", "--no-color", "--format=commit %H"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=300)
     if done.returncode:
         pytest.skip("not a git checkout")
     found = re.search(SECRET, done.stdout)

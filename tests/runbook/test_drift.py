@@ -82,7 +82,9 @@ def staging(fleet: Any, tmp_path: Path) -> tuple[Any, Callable[..., None]]:
     kubeconfig.write_text(yaml.safe_dump(current.session.workload_cluster(STAGING).kubeconfig))
 
     def run(*arguments: str) -> None:
-        done = subprocess.run([kubectl, f"--kubeconfig={kubeconfig}", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [kubectl, f"--kubeconfig={kubeconfig}", *arguments], capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, done.stderr
 
     return current, run
@@ -138,7 +140,7 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
 
     command = [sys.executable, "-m", "fleetlib.cli", "drift", "-o", "json"]
     done = subprocess.run(
-        command, env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False
+        command, env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 1 and '"field": "spec.replicas"' in done.stdout
 
@@ -212,7 +214,12 @@ def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> No
     command = [sys.executable, "-m", "fleetlib.cli", "drift"]
     settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
     done = subprocess.run(
-        [*command, *settings], env={**os.environ, "FLEET_HOME": str(current.home)}, capture_output=True, text=True, check=False
+        [*command, *settings],
+        env={**os.environ, "FLEET_HOME": str(current.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 1 and done.stdout.strip() == "nothing differs in what could be read"
     assert f"{STAGING} is stopped" in done.stderr and f"{PROD} could not be compared" in done.stderr

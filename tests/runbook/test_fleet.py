@@ -22,6 +22,7 @@ from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.stages.aso_identity import AsoIdentity
+from tests.processes import started
 
 pytestmark = pytest.mark.xdist_group("runbook")
 
@@ -122,7 +123,7 @@ def test_the_commands_print_for_people_and_for_programs(fleet: Any) -> None:
 
     def said(*arguments: str) -> str:
         line, options = command(home, *arguments)
-        done = subprocess.run(line, check=False, **options)
+        done = subprocess.run(line, check=False, **options, timeout=300)
         assert done.returncode == 0, done.stderr
         return str(done.stdout)
 
@@ -138,7 +139,7 @@ def test_the_commands_print_for_people_and_for_programs(fleet: Any) -> None:
 def test_watch_prints_the_rows_that_change(fleet: Any) -> None:
     current = settled(fleet)
     line, options = command(current.home, "releases", "--watch", "-o", "json")
-    with subprocess.Popen(line, **options) as watching:
+    with started(line, **options) as watching:
         assert watching.stdout is not None
         first = [json.loads(watching.stdout.readline()) for _ in Tables(current.session).releases().index]
         assert {row["status"] for row in first} == {"ok"}
@@ -184,7 +185,7 @@ def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_bro
     assert found.loc["Suspended", "object"] == "HelmRelease/podinfoprod" and PROD in found.loc["Suspended", "meaning"]
     assert "is https://elsewhere.invalid/, the cluster's tokens say" in found.loc["PromiseNotKept", "message"]
     line, options = command(current.home, "doctor")
-    done = subprocess.run(line, check=False, **options)
+    done = subprocess.run(line, check=False, **options, timeout=300)
     assert done.returncode == 1 and "fix:  run 02_create_aso_identity again" in done.stdout
     AsoIdentity(current.session).apply_all()
     current.session.hub.merge(*flux, {"spec": {"suspend": False}})

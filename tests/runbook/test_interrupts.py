@@ -15,7 +15,8 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
-from processes import started
+
+from tests.processes import started
 
 SEED = 20
 SETTINGS = ("-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1")

@@ -86,7 +86,9 @@ def test_the_command_prints_no_secret_and_leaves_it_in_a_private_file(tmp_path: 
     where = lifecycle.up(folder / "sandbox")
     try:
         environment = {**os.environ, "FLEET_HOME": str(folder), "PATH": "/usr/bin:/bin"}
-        printed = subprocess.run([fleet, "sandbox", "env"], env=environment, capture_output=True, text=True, check=True).stdout
+        printed = subprocess.run(
+            [fleet, "sandbox", "env"], env=environment, capture_output=True, text=True, check=True, timeout=300
+        ).stdout
         assert where.client_secret not in printed
         secret = folder / "sandbox" / "operator.secret"
         assert (secret.read_text(), secret.stat().st_mode & 0o777) == (where.client_secret, 0o600)

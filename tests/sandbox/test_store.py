@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azuresandbox.store import Compacted, Conflict, Event, Store
+from tests.processes import started
 
 KEYS = st.sampled_from(["/a/1", "/a/2", "/b/1", "/b/1/x", "/é"])
 WRITES = st.lists(st.tuples(st.sampled_from(["put", "delete"]), KEYS, st.binary(max_size=4)), max_size=30)
@@ -151,7 +152,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     """Five times, at whatever moment the reader got to: nothing acknowledged is lost, revisions never go back."""
     path, acknowledged = tmp_path / "store.db", 0
     for count in (1, 7, 40, 200, 500):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        with started([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             for _ in range(count):
                 acknowledged = int(writer.stdout.readline())

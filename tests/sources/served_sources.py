@@ -53,7 +53,12 @@ async def run(command: list[str], cwd: Path | None = None, check: bool = True) -
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    output = (await process.communicate())[0].decode()
+    try:
+        output = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert not check or process.returncode == 0, output
     return output
 

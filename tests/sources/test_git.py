@@ -139,6 +139,7 @@ async def test_references_are_listed_as_git_lists_them(port: Port, folder: Path)
         capture_output=True,
         check=True,
         env={"PATH": "/usr/bin:/bin", "GIT_PROTOCOL": "version=2"},
+        timeout=300,
     )
     assert ours.body == theirs.stdout
 
