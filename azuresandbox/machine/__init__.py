@@ -1,7 +1,4 @@
-"""What runs in the clusters: nodes, the built-in controllers, the kubelets with their programs, and Azure's agents.
-
-May import the sandbox's shared modules; never another part.
-"""
+"""What runs in the clusters: nodes, the built-in controllers, the kubelets with their programs, and Azure's agents."""
 
 from __future__ import annotations
 

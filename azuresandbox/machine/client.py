@@ -1,26 +1,24 @@
-"""A Kubernetes client for the programs that run in the sandbox's clusters: plain HTTP over the Wire, no shortcuts.
-
-May import `sandbox.wire` and `sandbox.clock` only.
-"""
+"""A Kubernetes client for the programs that run in the sandbox's clusters: plain HTTP over the Wire, no shortcuts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from azuresandbox import trees
+from azuresandbox.machine.types import Object as Object
+from azuresandbox.machine.types import Objects as Objects
 from azuresandbox.wire import Response, Wire
 
-Object = dict[str, Any]
-Objects = list[Object]
 Strings = list[str]
+"""Where the class has a method `list`, which hides the type."""
 
 
 class ApiError(Exception):
-    """The API answered with a Status. `str()` is its message, as controllers quote it."""
+    """The API answered with a Status. `str()` is its message, which controllers quote."""
 
     def __init__(self, response: Response) -> None:
         self.code = response.status
@@ -42,7 +40,7 @@ class ApiError(Exception):
 
 
 class NoMatch(Exception):
-    """The API server has no such kind: its CRD is not installed. Worded as client-go's RESTMapper words it."""
+    """The API server has no such kind: its CRD is not installed. The message is that of client-go's RESTMapper."""
 
     def __init__(self, api_version: str, kind: str) -> None:
         super().__init__(f'no matches for kind "{kind}" in version "{api_version}"')
@@ -52,7 +50,7 @@ class NoMatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What the RESTMapper knows of a kind. `path` is `/api/v1` or `/apis/<group>/<version>`."""
+    """A kind as discovery describes it. `path` is `/api/v1` or `/apis/<group>/<version>`."""
 
     api_version: str
     kind: str
@@ -69,9 +67,9 @@ class Resource:
 
 
 class KubeClient:
-    """One identity at one cluster. `server` is the cluster's URL, `token` a bearer token or a way to read the current one."""
+    """One identity at one cluster. `server`: the cluster's URL; `token`: a bearer token, or a function that returns it."""
 
-    def __init__(self, wire: Wire, server: str, token: Any, user_agent: str = "sandbox") -> None:
+    def __init__(self, wire: Wire, server: str, token: str | Callable[[], str], user_agent: str = "sandbox") -> None:
         self.wire = wire
         self.server = server.rstrip("/")
         self._token = token
@@ -79,7 +77,7 @@ class KubeClient:
         self._mappings: dict[str, dict[str, Resource]] = {}
 
     def as_token(self, token: str) -> KubeClient:
-        """The same cluster as somebody else."""
+        """Return a client of the same cluster for another identity."""
         return KubeClient(self.wire, self.server, token, self._user_agent)
 
     def headers(self, content_type: str = "application/json") -> dict[str, str]:
@@ -100,7 +98,7 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Any:
-        """One request; the decoded answer. Raises `ApiError` for any status of 400 or more."""
+        """Send one request and return the decoded answer. Raises `ApiError` for a status of 400 or more."""
         query = "?" + urlencode({k: v for k, v in params.items() if v not in (None, "")}) if params else ""
         data = b"" if body is None else body if isinstance(body, bytes) else trees.dump(body)
         response = await self.wire.request(method, self.server + path + query, headers=self.headers(content_type), body=data)
@@ -111,7 +109,7 @@ class KubeClient:
     # --- discovery ---------------------------------------------------------------------------------------------------
 
     async def mapping(self, api_version: str, kind: str) -> Resource:
-        """The resource of a kind, by discovery (kept; asked again when unknown). Raises `NoMatch`."""
+        """Return the resource of a kind. Discovery is asked once, and again for an unknown kind. Raises `NoMatch`."""
         known = self._mappings.get(api_version, {}).get(kind)
         if known is None:
             await self._discover(api_version)
@@ -135,6 +133,7 @@ class KubeClient:
         }
 
     def forget_mappings(self) -> None:
+        """Ask discovery again: definitions were installed or removed."""
         self._mappings.clear()
 
     async def path(self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
@@ -150,10 +149,12 @@ class KubeClient:
     # --- objects -----------------------------------------------------------------------------------------------------
 
     async def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object:
-        return await self.raw("GET", await self.path(api_version, kind, namespace, name))  # type: ignore[no-any-return]
+        """Return an object. Raises `ApiError`, also when it does not exist, and `NoMatch`."""
+        found: Object = await self.raw("GET", await self.path(api_version, kind, namespace, name))
+        return found
 
     async def find(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
-        """`get`, with None for what is not there."""
+        """Return an object, or `None` if it does not exist."""
         try:
             return await self.get(api_version, kind, name, namespace)
         except ApiError as error:
@@ -162,20 +163,30 @@ class KubeClient:
             raise
 
     async def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Objects:
-        """The objects, each with its apiVersion and kind."""
+        """Return the objects, each with its apiVersion and kind."""
+        objects, _ = await self.snapshot(api_version, kind, namespace, labels=labels, fields=fields)
+        return objects
+
+    async def snapshot(
+        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> tuple[Objects, str]:
+        """Return what `list` returns, and the resourceVersion from which a watch of it continues."""
         path = await self.path(api_version, kind, namespace)
         found = await self.raw("GET", path, params={"labelSelector": labels, "fieldSelector": fields})
-        return [{**item, "apiVersion": api_version, "kind": kind} for item in found["items"]]
+        objects = [{**item, "apiVersion": api_version, "kind": kind} for item in found["items"]]
+        return objects, found["metadata"]["resourceVersion"]
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         path = await self._path_of(obj, with_name=False)
-        return await self.raw("POST", path, params=_dry(dry_run), body=obj)  # type: ignore[no-any-return]
+        created: Object = await self.raw("POST", path, params=_dry(dry_run), body=obj)
+        return created
 
     async def update(self, obj: Object, subresource: str = "") -> Object:
-        return await self.raw("PUT", await self._path_of(obj, subresource), body=obj)  # type: ignore[no-any-return]
+        updated: Object = await self.raw("PUT", await self._path_of(obj, subresource), body=obj)
+        return updated
 
     async def patch(self, obj: Object, patch: Any, *, subresource: str = "", kind: str = "merge", manager: str = "") -> Object:
-        """Patch the object that `obj` names; `kind` is json, merge or strategic."""
+        """Patch the object that `obj` names. `kind`: json, merge or strategic."""
         content_type = {
             "json": "application/json-patch+json",
             "merge": "application/merge-patch+json",
@@ -183,15 +194,17 @@ class KubeClient:
         }[kind]
         path = await self._path_of(obj, subresource)
         params = {"fieldManager": manager}
-        return await self.raw("PATCH", path, params=params, body=patch, content_type=content_type)  # type: ignore[no-any-return]
+        patched: Object = await self.raw("PATCH", path, params=params, body=patch, content_type=content_type)
+        return patched
 
     async def apply(
         self, obj: Object, manager: str, *, force: bool = False, subresource: str = "", dry_run: bool = False
     ) -> Object:
-        """Server-side apply."""
+        """Apply an object server-side, as the field manager `manager`."""
         params = {"fieldManager": manager, "force": "true" if force else "", **_dry(dry_run)}
         path = await self._path_of(obj, subresource)
-        return await self.raw("PATCH", path, params=params, body=obj, content_type="application/apply-patch+yaml")  # type: ignore[no-any-return]
+        applied: Object = await self.raw("PATCH", path, params=params, body=obj, content_type="application/apply-patch+yaml")
+        return applied
 
     async def delete(
         self,
@@ -203,7 +216,7 @@ class KubeClient:
         propagation: str = "Background",
         uid: str = "",
     ) -> bool:
-        """Delete; False if there was nothing."""
+        """Delete an object. Returns False if it did not exist."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -216,19 +229,20 @@ class KubeClient:
         return True
 
     async def token(self, service_account: str, namespace: str, audiences: Strings, seconds: int = 3600) -> str:
-        """A service-account token by TokenRequest; the API server's own audience if none is named."""
+        """Return a service-account token by TokenRequest. Without `audiences`, it is for the API server."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"audiences": audiences, "expirationSeconds": seconds},
         }
         path = f"/api/v1/namespaces/{quote(namespace)}/serviceaccounts/{quote(service_account)}/token"
-        return (await self.raw("POST", path, body=body))["status"]["token"]  # type: ignore[no-any-return]
+        answer: Object = await self.raw("POST", path, body=body)
+        return str(answer["status"]["token"])
 
     async def watch(
         self, api_version: str, kind: str, namespace: str = "", *, since: str = "", labels: str = ""
     ) -> AsyncIterator[tuple[str, Object]]:
-        """(type, object) as they happen. Ends when the server ends it; raises `ApiError` (410: list again)."""
+        """Yield (type, object) for each change, until the server ends the watch. Raises `ApiError` (410: list again)."""
         params = {"watch": "true", "resourceVersion": since, "allowWatchBookmarks": "true", "labelSelector": labels}
         path = await self.path(api_version, kind, namespace)
         url = self.server + path + "?" + urlencode({k: v for k, v in params.items() if v})

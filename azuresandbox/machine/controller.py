@@ -1,25 +1,26 @@
 """How every controller in the sandbox works: caches kept by list-then-watch, one queue of keys, retries with backoff.
 
-A controller watches kinds, maps each change to the keys it concerns, and reconciles one key at a time (never the same key
-twice at once). Reconciling is level-driven: it reads the caches or the API, and writes only differences. May import
-`machine.client` and `sandbox.clock`.
+A controller watches kinds, maps each change to the keys it concerns, and reconciles keys (never the same key twice at once).
+Reconciling is level-driven: it reads the caches or the API, and writes only differences.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object, Objects
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
+from azuresandbox.machine.objects import is_established
+from azuresandbox.machine.types import Object, Objects
 from azuresandbox.wire import Unreachable
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """What is reconciled: an object's kind, namespace ("" for cluster scope) and name."""
+    """What is reconciled: an object by its kind, namespace ("" for cluster scope) and name."""
 
     kind: str
     namespace: str
@@ -33,7 +34,7 @@ def key_of(obj: Object) -> Key:
 
 Mapper = Callable[[Object], Iterable[Key]]
 Reconcile = Callable[[Key], Awaitable[float | None]]
-"""Returns the seconds after which to look again (of the modelled system's time), or None. An exception is retried."""
+"""Returns the seconds (of the sandbox's clock) after which to reconcile again, or `None`. An exception is retried."""
 
 
 class Cache:
@@ -52,8 +53,22 @@ class Cache:
     def list(self, namespace: str | None = None) -> Iterator[Object]:
         return (obj for (ns, _), obj in list(self.objects.items()) if namespace is None or ns == namespace)
 
+    @contextmanager
+    def changes(self) -> Iterator[asyncio.Event]:
+        """Give an event that is set at each change of the cache, until the block ends."""
+        changed = asyncio.Event()
+
+        def tell(obj: Object, old: Object | None) -> None:
+            changed.set()
+
+        self.listeners.append(tell)
+        try:
+            yield changed
+        finally:
+            self.listeners.remove(tell)
+
     def put(self, obj: Object) -> None:
-        """Take up what a write has returned, ahead of the watch, so that the next decision knows of it."""
+        """Store the object that a write has returned, ahead of the watch, so that the next decision is based on it."""
         self._set(obj)
 
     def _set(self, obj: Object) -> None:
@@ -85,7 +100,7 @@ class Cache:
 
 
 class Informers:
-    """The caches of one client, each kind watched once however many controllers ask for it."""
+    """The caches of one client. Each kind is watched once, however many controllers use it."""
 
     def __init__(self, kube: KubeClient, clock: Clock, log: Callable[[str], None]) -> None:
         self.kube = kube
@@ -95,7 +110,7 @@ class Informers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cache(self, api_version: str, kind: str) -> Cache:
-        """The cache of a kind; its watch starts with the first call. A kind without a CRD yet is waited for."""
+        """Return the cache of a kind. Its watch starts with the first call, or when the kind's CRD is established."""
         key = (api_version, kind)
         if key not in self._caches:
             self._caches[key] = Cache(api_version, kind)
@@ -121,18 +136,15 @@ class Informers:
                 if code == 410:
                     continue
                 if code == 404:
-                    self.kube.forget_mappings()  # the definition is gone, or the cluster: there is nothing to tell
+                    self.kube.forget_mappings()  # the definition or the cluster was deleted, which is not an error
                 else:
                     self._log(f"watch of {cache.kind} ({cache.api_version}): {error}")
                 await self._clock.wait(1)
 
     async def _list_and_watch(self, cache: Cache) -> None:
-        path = await self.kube.path(cache.api_version, cache.kind)
-        found = await self.kube.raw("GET", path)
-        typed = {"apiVersion": cache.api_version, "kind": cache.kind}
-        cache._replace([{**typed, **item} for item in found["items"]])
+        objects, since = await self.kube.snapshot(cache.api_version, cache.kind)
+        cache._replace(objects)
         cache.synced.set()
-        since = found["metadata"]["resourceVersion"]
         while True:
             async for kind, obj in self.kube.watch(cache.api_version, cache.kind, since=since):
                 since = obj["metadata"]["resourceVersion"]
@@ -142,28 +154,23 @@ class Informers:
                     cache._remove(obj)
 
     async def _wait_for_kind(self, cache: Cache) -> None:
-        """Until the CRD of the kind is established."""
+        """Wait until the CRD of the kind is established."""
         cache._replace([])
         group = cache.api_version.partition("/")[0]
         watch = self.kube.watch("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         async for _, crd in watch:
             spec = crd.get("spec", {})
-            if spec.get("group") == group and spec.get("names", {}).get("kind") == cache.kind and _established(crd):
+            if spec.get("group") == group and spec.get("names", {}).get("kind") == cache.kind and is_established(crd):
                 return
 
 
 def _is_newer(known: Object, seen: Object) -> bool:
-    """Whether a watch tells what a write has told already, or less."""
+    """Return whether the known object is newer than the seen one: a write has returned it, and the watch is behind."""
     return known.get("uid") == seen.get("uid") and int(known["resourceVersion"]) > int(seen["resourceVersion"])
 
 
-def _established(crd: Object) -> bool:
-    conditions = crd.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-
 class Queue:
-    """Keys to reconcile: each at most once, and never handed out while it is being worked on."""
+    """Keys to reconcile: each is queued at most once, and not handed out while it is being reconciled."""
 
     def __init__(self) -> None:
         self._waiting: dict[Key, None] = {}
@@ -188,13 +195,9 @@ class Queue:
         self._active.discard(key)
         self._wake.set()
 
-    @property
-    def idle(self) -> bool:
-        return not self._waiting and not self._active
-
 
 class Controller:
-    """See the module. `backoff` is (first, longest) delay in seconds after an exception, doubling between."""
+    """See the module. `backoff`: first and longest delay in seconds after an exception; it doubles in between."""
 
     def __init__(
         self,
@@ -219,7 +222,7 @@ class Controller:
         self._caches: list[Cache] = []
 
     def watch(self, api_version: str, kind: str, to_keys: Mapper | None = None) -> Cache:
-        """Reconcile what each change of a kind concerns: the object itself, or what `to_keys` makes of it."""
+        """Reconcile the keys that each change of a kind concerns: the object's own, or those that `to_keys` returns."""
         cache = self.informers.cache(api_version, kind)
         mapper = to_keys or (lambda obj: (key_of(obj),))
 
@@ -234,7 +237,7 @@ class Controller:
         return cache
 
     async def run(self, reconcile: Reconcile, *, wait_for: Iterable[Cache] | None = None) -> None:
-        """Work until cancelled. Starts once the caches in `wait_for` (none by default) have been listed."""
+        """Reconcile until cancelled. Starts when the caches in `wait_for` have been listed."""
         for cache in wait_for or ():
             await cache.synced.wait()
         try:
@@ -268,7 +271,7 @@ class Controller:
         return min(self._backoff[0] * 2.0 ** (count - 1), self._backoff[1])
 
     def later(self, key: Key, seconds: float) -> None:
-        """Reconcile `key` again after that time, unless a change does it sooner."""
+        """Reconcile `key` again after that time, unless a change causes it sooner."""
         self._cancel_timer(key)
 
         async def timer() -> None:
@@ -282,8 +285,3 @@ class Controller:
         timer = self._timers.pop(key, None)
         if timer is not None and timer is not asyncio.current_task():
             timer.cancel()
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal: the test before every write."""
-    return bool(a == b)

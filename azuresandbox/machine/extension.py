@@ -1,8 +1,8 @@
-"""The extension agent: makes of an ExtensionGoal what `microsoft.flux` installs in a cluster, and says whether it runs.
+"""The extension agent: installs in a cluster what `microsoft.flux` installs, and reports whether it runs.
 
 Flux's controllers enforce multi-tenancy as Azure's do: no references across namespaces, and `flux-applier` where no service
-account is named. Custom resource definitions stay when the extension goes, as with a Helm chart's `crds` folder. Source:
-Azure's pages on GitOps with Flux v2 and on the versions of the extension. May import `machine.base`, the fabric, and Flux's CRDs.
+account is named. Uninstalling the extension keeps the custom resource definitions, as Helm does with a chart's `crds` folder.
+Source: Azure's pages on GitOps with Flux v2 and on the versions of the extension.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 
 from azuresandbox import fabric
 from azuresandbox.fabric import ExtensionGoal, Report
-from azuresandbox.machine.base import APPS, CORE, Cluster, condition
-from azuresandbox.machine.client import ApiError, Object, Objects
+from azuresandbox.machine.client import ApiError
+from azuresandbox.machine.cluster import APPS, CORE, Cluster
 from azuresandbox.machine.images.flux.crds import flux_crds
+from azuresandbox.machine.objects import condition
+from azuresandbox.machine.types import Object, Objects
 
 NAMESPACE = "flux-system"
 MANAGER = "extension-manager"
@@ -40,7 +42,7 @@ FLUX_2_5 = {
     "image-automation-controller": "v0.40.0",
 }
 VERSIONS = {"1.17.3": FLUX_2_5, "1.18.2": FLUX_2_6, "1.19.5": FLUX_2_6}
-"""microsoft.flux -> the versions of Flux's components in it."""
+"""Version of microsoft.flux -> controller -> version of its image."""
 
 DEFAULTS = {
     "source-controller": True,
@@ -66,15 +68,15 @@ CRD_CONTROLLER: Objects = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": [*_READ, *_WRITE]},
     {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
 ]
-"""What all of Flux's controllers may. Source: fluxcd/flux2 v2.6 `manifests/rbac/controller.yaml`."""
+"""The rules that all of Flux's controllers have. Source: fluxcd/flux2 v2.6 `manifests/rbac/controller.yaml`."""
 
 
 class Refused(Exception):
-    """The goal cannot be met; the text says why."""
+    """The goal cannot be reached. `str()` is the reason."""
 
 
 async def run_extension_agent(cluster: Cluster) -> None:
-    """Follow the goals of this cluster until cancelled; each in a task of its own."""
+    """Follow the extension goals of this cluster until cancelled. Each has a task of its own."""
     tasks: dict[str, asyncio.Task[None]] = {}
     try:
         async for goal in fabric.watch_goals(cluster.sandbox.store, "extension", cluster.id):
@@ -122,32 +124,24 @@ async def _reach(cluster: Cluster, goal: ExtensionGoal) -> Report:
 
 
 async def _apply(cluster: Cluster, obj: Object) -> None:
-    """Server-side apply; the API server writes nothing where nothing differs."""
+    """Apply server-side: the API server writes only differences."""
     await cluster.manager.apply(obj, MANAGER, force=True)
 
 
 async def _ready(cluster: Cluster, names: list[str]) -> None:
-    """Until all Deployments are rolled out. Raises `Refused` when one exceeds its deadline."""
+    """Wait until all Deployments are rolled out. Raises `Refused` when one exceeds its deadline."""
     cache = cluster.cache(APPS, "Deployment")
-    moved = asyncio.Event()
-
-    def tell(obj: Object, old: Object | None) -> None:
-        moved.set()
-
-    cache.listeners.append(tell)
-    try:
+    with cache.changes() as changed:
         while True:
-            moved.clear()
-            found = [cache.get(name, NAMESPACE) for name in names]
+            changed.clear()
+            found = [obj for name in names if (obj := cache.get(name, NAMESPACE)) is not None]
             for obj in found:
-                progress = condition(obj, "Progressing") if obj else None
+                progress = condition(obj, "Progressing")
                 if progress is not None and progress["status"] == "False":
-                    raise Refused(f"Deployment is not ready: {NAMESPACE}/{obj['metadata']['name']}: {progress['message']}")  # type: ignore[index]
-            if all(obj is not None and _available(obj) for obj in found):
+                    raise Refused(f"Deployment is not ready: {NAMESPACE}/{obj['metadata']['name']}: {progress['message']}")
+            if len(found) == len(names) and all(_available(obj) for obj in found):
                 return
-            await moved.wait()
-    finally:
-        cache.listeners.remove(tell)
+            await changed.wait()
 
 
 def _available(obj: Object) -> bool:
@@ -168,7 +162,7 @@ async def _uninstall(cluster: Cluster, goal: ExtensionGoal) -> None:
 
 
 def objects(goal: ExtensionGoal) -> Objects:
-    """All objects of the extension, in the order in which they are applied."""
+    """Return all objects of the extension, in the order in which they are applied. Raises `Refused`."""
     versions = VERSIONS.get(goal.version)
     if versions is None:
         raise Refused(f"microsoft.flux has no version {goal.version}: the sandbox knows {', '.join(VERSIONS)}")
@@ -193,9 +187,9 @@ def objects(goal: ExtensionGoal) -> Objects:
 
 
 def _rights() -> Objects:
-    """Those of Flux's own installation (fluxcd/flux2 `manifests/rbac`): its kinds for all controllers, the cluster for the two that apply.
+    """Return the roles of Flux's own installation (fluxcd/flux2 `manifests/rbac`), and cluster-admin for Azure's agents.
 
-    Tenants are held back by impersonation. Azure's agents have the cluster, too.
+    All controllers may change Flux's kinds. The two that apply objects are cluster-admin; for tenants they impersonate.
     """
     return [
         {

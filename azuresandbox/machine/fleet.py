@@ -1,7 +1,4 @@
-"""All clusters that ARM wants: for each a set of tasks that lives as long as the cluster is running.
-
-May import the modules of `machine` and the fabric.
-"""
+"""All clusters that ARM wants: each has a set of tasks that run as long as the cluster does."""
 
 from __future__ import annotations
 
@@ -12,8 +9,7 @@ from azuresandbox import fabric
 from azuresandbox.context import Sandbox
 from azuresandbox.fabric import ClusterGoal, Report
 from azuresandbox.machine import extension, system
-from azuresandbox.machine.base import APPS, CORE, Cluster
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.cluster import APPS, CORE, Cluster
 from azuresandbox.machine.controllers import (
     daemonsets,
     deployments,
@@ -24,10 +20,12 @@ from azuresandbox.machine.controllers import (
     statefulsets,
     volumes,
 )
-from azuresandbox.machine.images import load
+from azuresandbox.machine.images import PROGRAMS
 from azuresandbox.machine.node import kubelet, logs
 from azuresandbox.machine.node.nodes import Nodes
 from azuresandbox.machine.node.program import normalise
+from azuresandbox.machine.types import Object
+from azuresandbox.store import Store
 
 CONTROLLERS: tuple[Callable[[Cluster], Awaitable[None]], ...] = (
     namespaces.run_namespaces,
@@ -48,7 +46,6 @@ CONTROLLERS: tuple[Callable[[Cluster], Awaitable[None]], ...] = (
 
 async def run(sandbox: Sandbox) -> None:
     """Follow ARM's goals until cancelled."""
-    load()
     machines: dict[str, Machine] = {}
     try:
         async for goal in fabric.watch_goals(sandbox.store, "cluster"):
@@ -63,7 +60,7 @@ async def run(sandbox: Sandbox) -> None:
 
 
 class Machine:
-    """One cluster's compute."""
+    """One cluster: its nodes, controllers and kubelets, while its power state is Running."""
 
     def __init__(self, sandbox: Sandbox, goal: ClusterGoal) -> None:
         self.sandbox, self.goal = sandbox, goal
@@ -82,17 +79,17 @@ class Machine:
         await self._halt()
 
     async def gone(self) -> None:
-        """The cluster is deleted: nothing of it is left here."""
+        """Stop a deleted cluster, drop its logs, and report that it is deleted."""
         await self.stop()
         logs.drop(self.sandbox.store, logs.prefix(self.goal.cluster_id))
         if fabric.get_goal(self.sandbox.store, "cluster", self.goal.cluster_id) is not None:
-            self._say(Report(self.goal.revision, "Deleted"))
+            self._report(Report(self.goal.revision, "Deleted"))
 
-    def _say(self, report: Report) -> None:
+    def _report(self, report: Report) -> None:
         fabric.put_report(self.sandbox.store, self.goal, report, part="nodes")
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a component for ever: one that breaks is started again, as on a real control plane."""
+        """Run a component; if it raises, log the error and start it again, as a real control plane does."""
         while True:
             try:
                 await work()
@@ -107,7 +104,7 @@ class Machine:
             self._moved.clear()
             if self.goal.power != "Running":
                 await self._halt()
-                self._say(Report(self.goal.revision, "Succeeded", details={"pools": {}}))
+                self._report(Report(self.goal.revision, "Succeeded", details={"pools": {}}))
             elif self._cluster is None:
                 await self._begin()
             if self.goal.power == "Running" and self._cluster is not None:
@@ -133,7 +130,7 @@ class Machine:
         cluster.cache(APPS, "Deployment")
         for controller in CONTROLLERS:
             self._start(controller, cluster)
-        self._tasks.append(asyncio.create_task(self._guarded(lambda: kubelet.run_kubelets(cluster, self._extras))))
+        self._tasks.append(asyncio.create_task(self._guarded(lambda: kubelet.run_kubelets(cluster, PROGRAMS, self._fabric_of))))
 
     def _start(self, controller: Callable[[Cluster], Awaitable[None]], cluster: Cluster) -> None:
         async def work() -> None:
@@ -142,12 +139,12 @@ class Machine:
         work.__name__ = controller.__name__
         self._tasks.append(asyncio.create_task(self._guarded(work)))
 
-    def _extras(self, pod: Object) -> dict[str, object]:
-        """Azure hands its own agent a way to the service; everybody else gets none."""
+    def _fabric_of(self, pod: Object) -> Store | None:
+        """Return the store of goals and reports for Azure's own agent, `None` for all other Pods."""
         agents = [normalise(item["image"]) for item in pod["spec"]["containers"]]
         if pod["metadata"]["namespace"] == extension.NAMESPACE and extension.AGENT_IMAGE in agents:
-            return {"fabric": self.sandbox.store}
-        return {}
+            return self.sandbox.store
+        return None
 
     async def _halt(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -159,7 +156,7 @@ class Machine:
             self._cluster = None
 
     async def _credential(self) -> str:
-        """The component credential, as soon as the API server is up."""
+        """Return the credential of the components, as soon as the API server is up."""
         store, key = self.sandbox.store, fabric.report_key("cluster", self.goal.cluster_id)
         watch = store.watch(fabric.PARTITION, key)
         try:

@@ -1,11 +1,11 @@
-"""Kubernetes quantities (`100m`, `1Gi`, `2`) as numbers. Pure; may import nothing.
+"""Kubernetes quantities (`100m`, `1Gi`, `2`) as numbers.
 
 Source: apimachinery `pkg/api/resource`, as far as CPU, memory and counts need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _SUFFIXES = {
@@ -28,7 +28,7 @@ _SUFFIXES = {
 
 
 def parse(quantity: str | int | float) -> float:
-    """The number that a quantity stands for. Raises ValueError for what is none."""
+    """Return the number that a quantity stands for. Raises `ValueError` for a malformed one."""
     if not isinstance(quantity, str):
         return float(quantity)
     for suffix, factor in _SUFFIXES.items():
@@ -38,7 +38,7 @@ def parse(quantity: str | int | float) -> float:
 
 
 def requests(spec: Mapping[str, Any]) -> dict[str, float]:
-    """What a Pod asks for: the sum of its containers, or its largest init container if that is more."""
+    """Return a Pod's requests by resource: the sum of its containers, or its largest init container if that is more."""
     total: dict[str, float] = {}
     for container in spec.get("containers") or ():
         for name, value in _requests(container).items():
@@ -55,14 +55,10 @@ def _requests(container: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def percent(value: int | str, whole: int, *, up: bool) -> int:
-    """An int-or-percent of `whole`, rounded up or down."""
+    """Return an int, or a percentage of `whole`, rounded up or down."""
     if isinstance(value, int):
         return value
     if not value.endswith("%"):
         return int(value)
     exact = int(value[:-1]) * whole
     return -(-exact // 100) if up else exact // 100
-
-
-def total(values: Iterable[float]) -> float:
-    return sum(values, 0.0)

@@ -1,15 +1,14 @@
-"""Label selectors and node affinity, as the built-in controllers evaluate them. Pure; may import nothing of the project."""
+"""Label selectors, node affinity and taints, as the built-in controllers evaluate them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-Object = Mapping[str, Any]
+from azuresandbox.machine.types import Object
 
 
 def matches(selector: Object | None, labels: Mapping[str, str]) -> bool:
-    """A LabelSelector; None matches nothing, an empty one everything."""
+    """Return whether a LabelSelector matches labels. `None` matches no object, an empty selector every object."""
     if selector is None:
         return False
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
@@ -37,7 +36,7 @@ def _requirement(item: Object, labels: Mapping[str, str]) -> bool:
 
 
 def node_matches(spec: Object, node: Object) -> bool:
-    """A Pod's nodeSelector and required node affinity against a node."""
+    """Return whether a Pod's nodeSelector and required node affinity match a node."""
     labels = node["metadata"].get("labels") or {}
     if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
@@ -54,7 +53,7 @@ def node_matches(spec: Object, node: Object) -> bool:
 
 
 def tolerates(spec: Object, taint: Object) -> bool:
-    """Whether a Pod tolerates a taint."""
+    """Return whether a Pod tolerates a taint. `spec`: the Pod's."""
     return any(_tolerates(item, taint) for item in spec.get("tolerations") or ())
 
 
@@ -69,6 +68,6 @@ def _tolerates(toleration: Object, taint: Object) -> bool:
 
 
 def untolerated(spec: Object, node: Object) -> Object | None:
-    """The first taint that keeps a Pod off a node."""
+    """Return the first taint that keeps a Pod off a node, or `None`."""
     taints = (node.get("spec") or {}).get("taints") or ()
     return next((t for t in taints if t["effect"] in ("NoSchedule", "NoExecute") and not tolerates(spec, t)), None)

@@ -1,29 +1,30 @@
-"""What AKS itself puts into a cluster: its add-ons in kube-system and its storage classes. Few, and one replica of each.
+"""What AKS itself installs in a cluster: a few add-ons in kube-system, one replica each, and its storage classes.
 
-Images are stand-ins that do nothing but run. May import `machine.base`.
+The add-ons' programs run, and do nothing else.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from azuresandbox.machine.base import APPS, Cluster
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.cluster import APPS, Cluster
+from azuresandbox.machine.types import Object
 
 SYSTEM = "kube-system"
 REGISTRY = "mcr.microsoft.com/oss/v2"
 
-# name, image, CPU request: (Deployment)
 DEPLOYMENTS: tuple[tuple[str, str, str], ...] = (
     ("coredns", f"{REGISTRY}/kubernetes/coredns:v1.12.1-6", "100m"),
     ("konnectivity-agent", f"{REGISTRY}/kubernetes/apiserver-network-proxy/agent:v0.31.4", "20m"),
     ("metrics-server", f"{REGISTRY}/kubernetes/metrics-server:v0.7.2-9", "44m"),
 )
+"""(name, image, CPU request) of each Deployment."""
 WORKLOAD_IDENTITY = ("azure-wi-webhook-controller-manager", f"{REGISTRY}/azure/workload-identity/webhook:v1.5.1", "100m")
 DAEMONS: tuple[tuple[str, str, str], ...] = (
     ("cloud-node-manager", f"{REGISTRY}/kubernetes/azure-cloud-node-manager:v1.33.2", "50m"),
     ("kube-proxy", f"{REGISTRY}/kubernetes/kube-proxy:v1.33.3", "100m"),
 )
+"""(name, image, CPU request) of each DaemonSet."""
 IMAGES = tuple(image.rpartition(":")[0] for _, image, _ in (*DEPLOYMENTS, WORKLOAD_IDENTITY, *DAEMONS))
 
 CLASSES = {"default": "disk.csi.azure.com", "managed-csi": "disk.csi.azure.com", "azurefile-csi": "file.csi.azure.com"}
@@ -31,7 +32,7 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 async def install(cluster: Cluster) -> None:
-    """Create what is missing; what is there stays as it is."""
+    """Create the missing objects; existing ones are not changed."""
     deployments = list(DEPLOYMENTS)
     if cluster.goal.workload_identity:
         deployments.append(WORKLOAD_IDENTITY)

@@ -1,4 +1,4 @@
-"""DaemonSets: one Pod on every node that takes it. Source: Kubernetes `pkg/controller/daemon`. May import `machine.base`."""
+"""DaemonSets: one Pod on every node that takes it. Source: Kubernetes `pkg/controller/daemon`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ import json
 
 from azuresandbox.machine import selectors
 from azuresandbox.machine.addresses import safe_hash
-from azuresandbox.machine.base import (
-    APPS,
-    CORE,
-    Cluster,
-    counts,
-    is_active,
-    is_deleted,
-    is_ready,
-    owner_keys,
-    pod_from_template,
-)
-from azuresandbox.machine.client import Object, Objects
+from azuresandbox.machine.cluster import APPS, CORE, Cluster, owner_keys
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import counts, is_active, is_deleted, is_ready, pod_from_template
 from azuresandbox.machine.quantities import percent
+from azuresandbox.machine.types import Object, Objects
 
 REVISION = "controller-revision-hash"
 COMPONENT = "daemonset-controller"
@@ -49,7 +40,7 @@ async def run_daemon_sets(cluster: Cluster) -> None:
         found = sets.get(key.name, key.namespace)
         if found is not None and not is_deleted(found):
             wanted = {n["metadata"]["name"] for n in nodes.list() if not is_deleted(n) and _fits(found, n)}
-            await cluster.claim(CORE, "Pod", found, _was_of_a_daemon_set)
+            await cluster.claim(CORE, "Pod", found, _can_be_adopted)
             await _act(cluster, found, wanted)
             await _status(cluster, found, wanted)
         return None
@@ -67,13 +58,13 @@ def _revision(found: Object) -> str:
     return safe_hash(json.dumps(found["spec"]["template"], sort_keys=True))
 
 
-def _was_of_a_daemon_set(pod: Object) -> bool:
-    """A running Pod that is placed; one that waits for a place is not known to be meant for a node."""
+def _can_be_adopted(pod: Object) -> bool:
+    """Return whether a Pod is active and placed on a node. The node that a pending Pod is meant for is not known."""
     return bool(pod["spec"].get("nodeName")) and is_active(pod)
 
 
 def _node_of(pod: Object) -> str:
-    """The node a Pod is meant for, placed there or not yet."""
+    """Return the node that a Pod is meant for, placed there or not yet."""
     if pod["spec"].get("nodeName"):
         return str(pod["spec"]["nodeName"])
     terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]

@@ -1,6 +1,6 @@
 """Deployments and ReplicaSets, as kube-controller-manager rolls them out.
 
-Source: Kubernetes `pkg/controller/deployment` and `pkg/controller/replicaset`. May import `machine.base` and the pure helpers.
+Source: Kubernetes `pkg/controller/deployment` and `pkg/controller/replicaset`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ from datetime import datetime
 
 from azuresandbox import trees
 from azuresandbox.machine.addresses import safe_hash
-from azuresandbox.machine.base import (
-    APPS,
-    CORE,
-    Cluster,
+from azuresandbox.machine.client import ApiError
+from azuresandbox.machine.cluster import APPS, CORE, Cluster, owner_keys
+from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import (
     condition,
     counts,
     is_active,
     is_deleted,
     is_ready,
-    owner_keys,
     owner_reference,
     pod_from_template,
     set_condition,
 )
-from azuresandbox.machine.client import ApiError, Object, Objects
-from azuresandbox.machine.controller import Key
 from azuresandbox.machine.quantities import percent
+from azuresandbox.machine.types import Object, Objects
 
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -50,7 +48,7 @@ async def run_deployments(cluster: Cluster) -> None:
 
 
 class _Rollout:
-    """One look at one Deployment."""
+    """One reconciliation of one Deployment."""
 
     def __init__(self, cluster: Cluster, deployment: Object) -> None:
         self.cluster = cluster
@@ -82,14 +80,14 @@ class _Rollout:
 
     @property
     def _limits(self) -> tuple[int, int]:
-        """(maxSurge, maxUnavailable) in Pods."""
+        """Return (maxSurge, maxUnavailable) in Pods."""
         rolling = self.spec["strategy"].get("rollingUpdate") or {}
         surge = percent(rolling.get("maxSurge", "25%"), self.wanted, up=True)
         unavailable = percent(rolling.get("maxUnavailable", "25%"), self.wanted, up=False)
         return surge, unavailable if surge or unavailable else 1
 
     def _room(self, current: int) -> int:
-        """How large the new ReplicaSet may be now."""
+        """Return how many replicas the new ReplicaSet may have now."""
         if current >= self.wanted:
             return self.wanted
         others = sum(_size(item) for item in self.old)
@@ -134,7 +132,7 @@ class _Rollout:
         return {DESIRED: str(self.wanted), MAXIMUM: str(self.wanted + surge)}
 
     async def _promote(self, found: Object) -> None:
-        """A template that has been used before becomes the newest revision again."""
+        """Update the new ReplicaSet's annotations; an older template that is used again becomes the newest revision."""
         highest = max((_revision(item) for item in self.old), default=0)
         annotations = {**(found["metadata"].get("annotations") or {}), **_copied(self.deployment["metadata"])}
         annotations |= self._size_annotations()
@@ -172,7 +170,7 @@ class _Rollout:
         unavailable_new = _size(self.new) - _available(self.new)
         spare = total - least - unavailable_new
         for item in [old for old in self.old if _size(old)]:
-            # Those that do not work anyway go first; that costs no availability.
+            # Unavailable replicas are removed first: that costs no availability.
             broken = min(max(0, spare), _size(item) - _available(item))
             if broken > 0:
                 await self._scale(item, _size(item) - broken)
@@ -198,7 +196,7 @@ class _Rollout:
         await self._scale(self.new, self.wanted)
 
     async def _clean_up(self) -> None:
-        """Keep as many old ReplicaSets as the history limit says, once the rollout is through."""
+        """Delete old ReplicaSets without Pods beyond the history limit, oldest first."""
         limit = int(self.spec.get("revisionHistoryLimit", 10))
         idle = [
             item
@@ -260,7 +258,7 @@ class _Rollout:
             self._set(conditions, "ReplicaFailure", "True", failing["reason"], failing["message"])
 
     def _progressing(self, conditions: Objects, before: Object, status: Object) -> float | None:
-        """The Progressing condition; the seconds until its deadline, while there is one."""
+        """Set the Progressing condition. Returns the seconds until its deadline, or `None` if there is no deadline."""
         if self.spec.get("paused"):
             self._set(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
             return None
@@ -360,7 +358,7 @@ async def run_replica_sets(cluster: Cluster) -> None:
 
 
 async def _scale(cluster: Cluster, found: Object) -> tuple[str, str] | None:
-    """Create or delete Pods; (reason, message) of a failure."""
+    """Create or delete Pods. Returns (reason, message) of a failure, else `None`."""
     pods = [pod for pod in cluster.owned(CORE, "Pod", found) if is_active(pod)]
     missing = _size(found) - len(pods)
     for _ in range(missing):
@@ -382,7 +380,7 @@ async def _scale(cluster: Cluster, found: Object) -> tuple[str, str] | None:
 
 
 def _worth(pod: Object) -> tuple[bool, bool, bool, float]:
-    """Pods that go first when there are too many: not placed, not running, not ready, young."""
+    """Return a Pod's rank when there are too many: the first to delete are not placed, not running, not ready, young."""
     phase = (pod.get("status") or {}).get("phase")
     created = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).timestamp()
     return bool(pod["spec"].get("nodeName")), phase == "Running", is_ready(pod), -created
@@ -403,9 +401,8 @@ async def _replica_set_status(cluster: Cluster, found: Object, failure: tuple[st
             availableReplicas=sum(wait <= 0 for wait in waits),
         ),
     }
-    conditions = trees.copy((found.get("status") or {}).get("conditions") or [])
-    conditions = [item for item in conditions if failure is not None]
     if failure is not None:
+        conditions = trees.copy((found.get("status") or {}).get("conditions") or [])
         set_condition(conditions, cluster.now(), "ReplicaFailure", "True", reason=failure[0], message=failure[1])
         status["conditions"] = conditions
     await cluster.status(found, status)
@@ -415,7 +412,7 @@ async def _replica_set_status(cluster: Cluster, found: Object, failure: tuple[st
 
 
 def until_available(cluster: Cluster, pod: Object, least: int) -> float | None:
-    """Seconds until a ready Pod counts as available (0 or less: it does); None while it is not ready."""
+    """Return the seconds until a ready Pod counts as available (0 or less: it does), or `None` while it is not ready."""
     ready = condition(pod, "Ready")
     if ready is None or ready["status"] != "True":
         return None

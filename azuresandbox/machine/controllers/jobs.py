@@ -1,6 +1,6 @@
-"""Jobs, and what is not run: CronJobs and HorizontalPodAutoscalers are refused by an event that says what to do instead.
+"""Jobs. CronJobs and HorizontalPodAutoscalers are not run: an event says so, and what to do instead.
 
-Source: Kubernetes `pkg/controller/job`. May import `machine.base`.
+Source: Kubernetes `pkg/controller/job`.
 """
 
 from __future__ import annotations
@@ -8,21 +8,10 @@ from __future__ import annotations
 import copy
 from datetime import datetime
 
-from azuresandbox.machine.base import (
-    BATCH,
-    CORE,
-    Cluster,
-    condition,
-    counts,
-    is_active,
-    is_deleted,
-    is_ready,
-    owner_keys,
-    pod_from_template,
-    set_condition,
-)
-from azuresandbox.machine.client import Object, Objects
+from azuresandbox.machine.cluster import BATCH, CORE, Cluster, owner_keys
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import condition, counts, is_active, is_deleted, is_ready, pod_from_template, set_condition
+from azuresandbox.machine.types import Object, Objects
 
 COMPONENT = "job-controller"
 REFUSED = {
@@ -32,7 +21,7 @@ REFUSED = {
 
 
 async def run_refusals(cluster: Cluster) -> None:
-    """Say once of each object that nothing will come of it."""
+    """Record one event about each object of a kind that is not run."""
     controller = cluster.controller("refusals")
     events = cluster.cache(CORE, "Event")
     caches = {kind: controller.watch(version, kind) for version, kind in REFUSED}
@@ -71,7 +60,7 @@ def _finished(job: Object) -> bool:
 
 
 async def _expire(cluster: Cluster, job: Object) -> float | None:
-    """Delete a finished Job once its time to live is over."""
+    """Delete a finished Job after its time to live. Returns the seconds until then, or `None`."""
     ttl = job["spec"].get("ttlSecondsAfterFinished")
     if ttl is None:
         return None
@@ -101,22 +90,9 @@ async def _act(cluster: Cluster, job: Object) -> float | None:
         active = await _fail(cluster, job, active, conditions)
         failed += 1 if restarts > limit else 0
     elif succeeded >= wanted:
-        set_condition(
-            conditions,
-            now,
-            "SuccessCriteriaMet",
-            "True",
-            reason="CompletionsReached",
-            message="Reached expected number of succeeded pods",
-        )
-        set_condition(
-            conditions,
-            now,
-            "Complete",
-            "True",
-            reason="CompletionsReached",
-            message="Reached expected number of succeeded pods",
-        )
+        text = "Reached expected number of succeeded pods"
+        for kind in ("SuccessCriteriaMet", "Complete"):
+            set_condition(conditions, now, kind, "True", reason="CompletionsReached", message=text)
         status["completionTime"] = now
         await cluster.event(job, "Normal", "Completed", "Job completed", COMPONENT)
     elif not spec.get("suspend"):
@@ -134,7 +110,7 @@ async def _act(cluster: Cluster, job: Object) -> float | None:
 
 
 def _delay(cluster: Cluster, pods: Objects, failed: int) -> float | None:
-    """Seconds to wait before the next attempt: 10, doubling with each failure, up to 6 minutes."""
+    """Return the seconds before the next attempt (10, doubled with each failure, at most 6 minutes), or `None`."""
     if not failed or any(is_active(pod) for pod in pods):
         return None
     ends = [

@@ -1,13 +1,14 @@
-"""What every namespace has: the ServiceAccount `default` and the ConfigMap with the cluster's CA.
+"""The objects that every namespace has: the ServiceAccount `default` and the ConfigMap with the cluster's CA.
 
-Source: Kubernetes `pkg/controller/{serviceaccount,certificates/rootcacertpublisher}`. May import `machine.base`.
+Source: Kubernetes `pkg/controller/{serviceaccount,certificates/rootcacertpublisher}`.
 """
 
 from __future__ import annotations
 
-from azuresandbox.machine.base import CORE, Cluster, is_deleted
-from azuresandbox.machine.client import Object
-from azuresandbox.machine.controller import Key
+from azuresandbox.machine.cluster import CORE, Cluster
+from azuresandbox.machine.controller import Key, Mapper
+from azuresandbox.machine.objects import is_deleted
+from azuresandbox.machine.types import Object
 
 ROOT_CA = "kube-root-ca.crt"
 
@@ -16,11 +17,11 @@ async def run_namespaces(cluster: Cluster) -> None:
     controller = cluster.controller("serviceaccount-controller", workers=2)
     spaces = controller.watch(CORE, "Namespace")
 
-    def of_namespace(name: str) -> object:
+    def of_namespace(name: str) -> Mapper:
         return lambda obj: [Key("Namespace", "", obj["metadata"]["namespace"])] if obj["metadata"]["name"] == name else []
 
-    accounts = controller.watch(CORE, "ServiceAccount", of_namespace("default"))  # type: ignore[arg-type]
-    maps = controller.watch(CORE, "ConfigMap", of_namespace(ROOT_CA))  # type: ignore[arg-type]
+    accounts = controller.watch(CORE, "ServiceAccount", of_namespace("default"))
+    maps = controller.watch(CORE, "ConfigMap", of_namespace(ROOT_CA))
 
     async def reconcile(key: Key) -> float | None:
         found = spaces.get(key.name)

@@ -1,7 +1,6 @@
 """The scheduler: places Pods on nodes by taints, selectors and requests, and says why it cannot.
 
-Source: Kubernetes `pkg/scheduler` (the messages of its filter plugins). Nothing is preempted. May import `machine.base` and
-the pure helpers.
+Source: Kubernetes `pkg/scheduler` (the messages of its filter plugins). Pods are not preempted.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 
 from azuresandbox.machine import selectors
-from azuresandbox.machine.base import CORE, Cluster, is_deleted, set_condition
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.cluster import CORE, Cluster
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import is_deleted, set_condition
 from azuresandbox.machine.quantities import parse, requests
+from azuresandbox.machine.types import Object
 
 SCHEDULER = "default-scheduler"
 
@@ -26,7 +26,7 @@ async def run_scheduler(cluster: Cluster) -> None:
     def pending(obj: Object) -> list[Key]:
         metadata = obj["metadata"]
         if obj["spec"].get("nodeName"):
-            # Its going may make room for those that wait.
+            # When it ends, waiting Pods may fit.
             return list(waiting) if is_deleted(obj) or (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed") else []
         return [Key("Pod", metadata["namespace"], metadata["name"])]
 
@@ -62,7 +62,7 @@ async def run_scheduler(cluster: Cluster) -> None:
 def _filter(
     cluster: Cluster, pod: Object, nodes: list[Object], assumed: dict[str, str]
 ) -> tuple[list[tuple[str, float]], Counter[str]]:
-    """The nodes that can take the Pod, with the share of CPU left free there; and why the others cannot."""
+    """Return (node, free share of its CPU) of the nodes that can take the Pod, and the reasons of the others."""
     wanted = requests(pod["spec"])
     places: list[tuple[str, float]] = []
     reasons: Counter[str] = Counter()

@@ -1,15 +1,16 @@
 """EndpointSlices of Services, and the addresses of load balancers.
 
-Source: Kubernetes `pkg/controller/endpointslice`, cloud-provider-azure. May import `machine.base` and the pure helpers.
+Source: Kubernetes `pkg/controller/endpointslice`, cloud-provider-azure.
 """
 
 from __future__ import annotations
 
 from azuresandbox.machine import selectors
 from azuresandbox.machine.addresses import public_ip, safe_hash
-from azuresandbox.machine.base import CORE, Cluster, is_deleted, is_ready, owner_reference
-from azuresandbox.machine.client import Object, Objects
+from azuresandbox.machine.cluster import CORE, Cluster
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import is_deleted, is_ready, owner_reference
+from azuresandbox.machine.types import Object, Objects
 
 DISCOVERY = "discovery.k8s.io/v1"
 

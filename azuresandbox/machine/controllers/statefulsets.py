@@ -1,6 +1,6 @@
-"""StatefulSets: Pods with names, one after the other, each with its claims.
+"""StatefulSets: Pods with stable names, created one after the other, each with its claims.
 
-Source: Kubernetes `pkg/controller/statefulset`. Claims stay when the set shrinks. May import `machine.base`.
+Source: Kubernetes `pkg/controller/statefulset`. Claims are kept when the set is scaled down.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import copy
 import json
 
 from azuresandbox.machine.addresses import safe_hash
-from azuresandbox.machine.base import APPS, CORE, Cluster, counts, is_deleted, is_ready, owner_keys, pod_from_template
-from azuresandbox.machine.client import ApiError, Object
+from azuresandbox.machine.client import ApiError
+from azuresandbox.machine.cluster import APPS, CORE, Cluster, owner_keys
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import counts, is_deleted, is_ready, pod_from_template
+from azuresandbox.machine.types import Object
 
 REVISION = "controller-revision-hash"
 COMPONENT = "statefulset-controller"
@@ -34,7 +36,7 @@ async def run_stateful_sets(cluster: Cluster) -> None:
 
 
 def _is_member(pod: Object, found: Object) -> bool:
-    """Whether a Pod's name is one that the set would give."""
+    """Return whether a Pod's name is one that the set gives."""
     parent, _, ordinal = pod["metadata"]["name"].rpartition("-")
     return bool(parent == found["metadata"]["name"] and ordinal.isdigit())
 
@@ -48,7 +50,7 @@ def _revision(found: Object) -> str:
 
 
 async def _act(cluster: Cluster, found: Object) -> None:
-    """The next step: make what is missing, replace what has ended, take away what is too much, then roll."""
+    """Do the next step: create missing Pods, delete ended ones, delete those beyond the replicas, then roll."""
     spec, pods = found["spec"], _pods(cluster, found)
     ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
     wanted = int(spec.get("replicas", 1))

@@ -1,17 +1,15 @@
-"""PersistentVolumeClaims are bound at once; PodDisruptionBudgets say what they allow.
-
-May import `machine.base` and the pure helpers.
-"""
+"""PersistentVolumeClaims, which are bound at once, and the status of PodDisruptionBudgets."""
 
 from __future__ import annotations
 
 import copy
 
 from azuresandbox.machine import selectors
-from azuresandbox.machine.base import CORE, Cluster, is_active, is_deleted, is_ready, set_condition
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.cluster import CORE, Cluster
 from azuresandbox.machine.controller import Key
+from azuresandbox.machine.objects import is_active, is_deleted, is_ready, set_condition
 from azuresandbox.machine.quantities import percent
+from azuresandbox.machine.types import Object
 
 
 async def run_claims(cluster: Cluster) -> None:

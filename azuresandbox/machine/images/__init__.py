@@ -1,25 +1,19 @@
-"""The images that the sandbox has programs for. `load()` imports every module that registers one.
-
-May import the modules of this folder.
-"""
+"""The images that the sandbox has programs for. Importing this package registers all of them in `PROGRAMS`."""
 
 from __future__ import annotations
 
-import importlib
+from azuresandbox.machine.images import aso, certmanager, workloads
+from azuresandbox.machine.images.flux import configuration_agent, helm, kustomize, notification, source
+from azuresandbox.machine.node.program import PROGRAMS
 
-MODULES = (
-    "workloads",
-    "flux.configuration_agent",
+__all__ = [
+    "PROGRAMS",
     "aso",
     "certmanager",
-    "flux.source",
-    "flux.kustomize",
-    "flux.helm",
-    "flux.notification",
-)
-
-
-def load() -> None:
-    """Register all programs; doing so twice changes nothing."""
-    for name in MODULES:
-        importlib.import_module(f"azuresandbox.machine.images.{name}")
+    "configuration_agent",
+    "helm",
+    "kustomize",
+    "notification",
+    "source",
+    "workloads",
+]

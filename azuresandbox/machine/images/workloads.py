@@ -1,7 +1,4 @@
-"""Stand-ins for the workloads of a fleet: servers that become ready and serve until they are stopped, and jobs that do their job.
-
-May import what programs may, and `machine.system` for the names of AKS' own images.
-"""
+"""Programs for the images of a fleet's workloads: servers that become ready and run until they are stopped, and jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ ONE_SHOT = ("busybox", "alpine", "bitnami/kubectl", "bitnami/os-shell", "bitnami
 
 @image(*SERVERS, *system.IMAGES)
 async def serve(pod: Pod) -> None:
-    """Run until the Pod goes."""
+    """Become ready and run until the Pod is deleted."""
     pod.log(f"Starting {pod.container} ({pod.image})")
     pod.ready(True)
     await asyncio.Event().wait()
@@ -46,7 +43,7 @@ async def serve(pod: Pod) -> None:
 
 @image(*ONE_SHOT)
 async def shell(pod: Pod) -> None:
-    """`sleep`, `true`, `false`, `echo`, `env`, `cat` and `exit N` are run, also by `sh -c`; other commands are refused."""
+    """Run `sleep`, `true`, `false`, `echo`, `env`, `cat` and `exit N`, also by `sh -c`; refuse other commands."""
     words = [*pod.command, *pod.args]
     if len(words) >= 3 and words[0].rpartition("/")[2] in ("sh", "bash", "ash") and words[1].endswith("c"):
         for line in words[2].replace("\n", ";").replace("&&", ";").split(";"):
@@ -54,7 +51,7 @@ async def shell(pod: Pod) -> None:
                 await _command(pod, line.split())
     elif words:
         await _command(pod, words)
-    # A shell without a terminal reads the end of its input, and is done.
+    # Without a command, the image's shell reads the end of its input and exits.
 
 
 async def _command(pod: Pod, words: list[str]) -> None:
@@ -94,7 +91,7 @@ def _seconds(text: str) -> float:
 
 @image("registry.k8s.io/ingress-nginx/kube-webhook-certgen")
 async def certgen(pod: Pod) -> None:
-    """ingress-nginx's two hook jobs: `create` makes the Secret with a certificate, `patch` puts its CA into the webhook."""
+    """Run ingress-nginx's hook jobs: `create` makes the Secret with a certificate, `patch` sets its CA in the webhook."""
     words = [*pod.command, *pod.args]
     secret, namespace = pod.flag("secret-name"), pod.flag("namespace", pod.namespace)
     if "create" in words:
@@ -139,7 +136,7 @@ async def _patch_webhook(pod: Pod, namespace: str, secret: str) -> None:
 
 
 def _certificate(pod: Pod, hosts: list[str]) -> tuple[bytes, bytes, bytes]:
-    """(CA, certificate, key) in PEM, for a hundred years, as certgen makes them."""
+    """Return (CA, certificate, key) in PEM, valid for a hundred years, as certgen makes them."""
     start, end = pod.clock.now() - timedelta(minutes=5), pod.clock.now() + timedelta(days=36500)
 
     def name(text: str) -> x509.Name:

@@ -1,4 +1,4 @@
-"""One node: the kubelet that runs Pods, what it mounts into them, and what they log.
+"""Nodes: the Node objects of a cluster's agent pools, and the kubelets that run Pods on them.
 
-May import the machine's `base`, `client` and `program`; nothing of `controllers`.
+`kubelet` has a worker for each Pod: `volumes` are set up, then `runner` runs the containers, and `status` reports their state.
 """

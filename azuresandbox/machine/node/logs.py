@@ -1,4 +1,4 @@
-"""What containers write: lines in partition `machine`, the last 5,000 of each container. May import the store and the clock."""
+"""The logs of containers: lines in the store's partition `machine`, the last 5,000 of each container."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ KEPT = 5_000
 
 
 def prefix(cluster_id: str, namespace: str = "", pod: str = "", container: str = "") -> str:
-    """The keys of a cluster's, a Pod's or a container's lines; names left out end the prefix."""
+    """Return the key prefix of a cluster's lines, or of a namespace's, a Pod's or a container's, if these are named too."""
     return "/".join(("log", cluster_id, *(part for part in (namespace, pod, container) if part))) + "/"
 
 
 class Log:
-    """One container's log; `write` is what its program is handed."""
+    """One container's log. Its program is handed `write`."""
 
     def __init__(self, store: Store, clock: Clock, key_prefix: str) -> None:
         self._store, self._clock, self._prefix = store, clock, key_prefix
@@ -35,7 +35,7 @@ class Log:
 
 
 def drop(store: Store, key_prefix: str) -> None:
-    """Forget all lines under a prefix."""
+    """Delete all lines under a prefix."""
     with store.transaction():
         for record in store.list(PARTITION, key_prefix).records:
             store.delete(PARTITION, record.key)

@@ -1,7 +1,6 @@
-"""What a container sees of the cluster: mounted volumes and environment, resolved from the caches.
+"""The files and the environment of a container, resolved from the caches.
 
-Source: Kubernetes `pkg/volume/{secret,configmap,projected,downwardapi}` and `pkg/kubelet/kubelet_pods.go`. May import
-`machine.base` and the pure helpers.
+Source: Kubernetes `pkg/volume/{secret,configmap,projected,downwardapi}` and `pkg/kubelet/kubelet_pods.go`.
 """
 
 from __future__ import annotations
@@ -9,42 +8,26 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from azuresandbox.machine.base import CORE, Cluster
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.cluster import CORE, Cluster
+from azuresandbox.machine.node.tokens import Tokens
 from azuresandbox.machine.quantities import parse
+from azuresandbox.machine.types import Object, Objects
 
 SUPPORTED = ("secret", "configMap", "projected", "downwardAPI", "emptyDir", "persistentVolumeClaim", "hostPath")
 _REFERENCE = re.compile(r"\$(\$|\(([^()]*)\))")
 
 
 class NotMounted(Exception):
-    """A volume cannot be set up: the FailedMount message."""
+    """A volume cannot be set up. `str()` is the message of the FailedMount event."""
 
 
 class ConfigError(Exception):
-    """A container cannot be configured: the CreateContainerConfigError message."""
-
-
-class Tokens:
-    """The service-account tokens of one Pod, by (audience, seconds)."""
-
-    def __init__(self) -> None:
-        self.by_request: dict[tuple[str, int], str] = {}
-
-
-def token_requests(pod: Object) -> Iterator[tuple[str, int]]:
-    """(audience, expiration seconds) of every token that the Pod mounts."""
-    for volume in pod["spec"].get("volumes") or ():
-        for source in (volume.get("projected") or {}).get("sources") or ():
-            if "serviceAccountToken" in source:
-                token = source["serviceAccountToken"]
-                yield token.get("audience", ""), int(token.get("expirationSeconds", 3600))
+    """A container cannot be configured. `str()` is the message of the state CreateContainerConfigError."""
 
 
 class Files(Mapping[str, bytes]):
-    """The files of one container, read when they are asked for: path -> content."""
+    """The files of one container, path -> content. Volumes are read at each access."""
 
     def __init__(self, cluster: Cluster, pod: Object, container: Object, tokens: Tokens) -> None:
         self._cluster, self._pod, self._container, self._tokens = cluster, pod, container, tokens
@@ -59,7 +42,7 @@ class Files(Mapping[str, bytes]):
             try:
                 files = contents(self._cluster, self._pod, volume, self._tokens)
             except NotMounted:
-                # A Secret that goes away stays mounted with what it had on a real node; here it is gone.
+                # On a real node, a deleted Secret stays mounted with its last content. Here its files vanish.
                 continue
             found |= dict(_placed(files, mount))
         return found
@@ -86,7 +69,7 @@ def _placed(files: dict[str, bytes], mount: Object) -> Iterator[tuple[str, bytes
 
 
 def contents(cluster: Cluster, pod: Object, volume: Object, tokens: Tokens) -> dict[str, bytes]:
-    """The files of a volume by their relative paths. Raises `NotMounted`."""
+    """Return the files of a volume, relative path -> content. Raises `NotMounted`."""
     namespace = pod["metadata"]["namespace"]
     if "secret" in volume:
         source = volume["secret"]
@@ -94,7 +77,7 @@ def contents(cluster: Cluster, pod: Object, volume: Object, tokens: Tokens) -> d
     if "configMap" in volume:
         return _keyed(cluster, "ConfigMap", namespace, volume["configMap"]["name"], volume["configMap"])
     if "downwardAPI" in volume:
-        return _downward(pod, volume["downwardAPI"].get("items") or ())
+        return _downward(pod, volume["downwardAPI"].get("items") or [])
     if "persistentVolumeClaim" in volume:
         _check_claim(cluster, namespace, volume["persistentVolumeClaim"]["claimName"])
     found: dict[str, bytes] = {}
@@ -109,14 +92,14 @@ def contents(cluster: Cluster, pod: Object, volume: Object, tokens: Tokens) -> d
 def _projected(cluster: Cluster, pod: Object, namespace: str, source: Object, tokens: Tokens) -> dict[str, bytes]:
     if "serviceAccountToken" in source:
         wanted = source["serviceAccountToken"]
-        token = tokens.by_request.get((wanted.get("audience", ""), int(wanted.get("expirationSeconds", 3600))))
+        token = tokens.of(wanted)
         return {wanted["path"]: token.encode()} if token else {}
     if "configMap" in source:
         return _keyed(cluster, "ConfigMap", namespace, source["configMap"]["name"], source["configMap"])
     if "secret" in source:
         return _keyed(cluster, "Secret", namespace, source["secret"]["name"], source["secret"])
     if "downwardAPI" in source:
-        return _downward(pod, source["downwardAPI"].get("items") or ())
+        return _downward(pod, source["downwardAPI"].get("items") or [])
     raise NotMounted(f"the sandbox does not project {', '.join(source)}")
 
 
@@ -140,7 +123,7 @@ def _keyed(cluster: Cluster, kind: str, namespace: str, name: str, source: Objec
 
 
 def data_of(obj: Object) -> dict[str, bytes]:
-    """The data of a Secret or ConfigMap."""
+    """Return the data of a Secret or ConfigMap, key -> content."""
     if obj["kind"] == "Secret":
         return {key: base64.b64decode(value) for key, value in (obj.get("data") or {}).items()}
     binary = {key: base64.b64decode(value) for key, value in (obj.get("binaryData") or {}).items()}
@@ -153,12 +136,12 @@ def _check_claim(cluster: Cluster, namespace: str, name: str) -> None:
         raise NotMounted(f'persistentvolumeclaim "{name}" not found')
 
 
-def _downward(pod: Object, items: Any) -> dict[str, bytes]:
+def _downward(pod: Object, items: Objects) -> dict[str, bytes]:
     return {item["path"]: field(pod, item["fieldRef"]["fieldPath"]).encode() for item in items if "fieldRef" in item}
 
 
 def field(pod: Object, path: str) -> str:
-    """A field of the downward API."""
+    """Return a field of the downward API. Raises `ConfigError` for a path that it does not have."""
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     simple = {
         "metadata.name": metadata["name"],
@@ -185,7 +168,7 @@ def field(pod: Object, path: str) -> str:
 
 
 def environment(cluster: Cluster, pod: Object, container: Object) -> dict[str, str]:
-    """The variables of a container. Raises `ConfigError`."""
+    """Return the environment variables of a container. Raises `ConfigError`."""
     found = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOSTNAME": pod["metadata"]["name"],
@@ -248,7 +231,7 @@ def _resource(pod: Object, container: Object, reference: Object) -> str:
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
-    """$(NAME) for known names; $$ is a dollar sign."""
+    """Replace $(NAME) where NAME is known; $$ is a dollar sign."""
 
     def replaced(found: re.Match[str]) -> str:
         if found[1] == "$":

@@ -1,7 +1,6 @@
-"""The nodes of a cluster: what its agent pools ask for, as Node objects; scaling, draining, upgrading.
+"""The Node objects of a cluster's agent pools: scaling, draining, upgrading.
 
-Names, labels and capacities are AKS' own. Node leases and heartbeats are not written: a settled cluster writes nothing. May
-import `machine.base` and the pure helpers.
+Names, labels and capacities are AKS' own. Node leases and heartbeats are not written, so that a settled cluster has no writes.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import uuid
 from typing import Any
 
 from azuresandbox.machine.addresses import node_ip, number
-from azuresandbox.machine.base import CORE, Cluster, controller_of, is_deleted, is_ready
-from azuresandbox.machine.client import ApiError, Object, Objects
+from azuresandbox.machine.client import ApiError
+from azuresandbox.machine.cluster import CORE, Cluster
+from azuresandbox.machine.objects import controller_of, is_deleted, is_ready
+from azuresandbox.machine.types import Object, Objects
 
 POOL = "kubernetes.azure.com/agentpool"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -23,17 +24,18 @@ _SYSTEMS = {
     "AKSAzureLinux": ("Microsoft Azure Linux 3.0", "6.6.104.2-4.azl3"),
     "": ("Linux", ""),
 }
-"""Node image, by its name's beginning -> its operating system and kernel."""
+"""Prefix of a node image's name -> (operating system, kernel)."""
 
 
 class Nodes:
-    """Brings a cluster's nodes to its goal, one pool after the other."""
+    """Brings a cluster's nodes to the cluster's goal, one pool after the other."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.cache = cluster.cache(CORE, "Node")
 
     def of(self, pool: str) -> Objects:
+        """Return the nodes of a pool in the order of their indices, without those that are being deleted."""
         found = [
             node
             for node in self.cache.list()
@@ -53,7 +55,7 @@ class Nodes:
                 await self._remove(node)
 
     def report(self) -> dict[str, Any]:
-        """What exists, per pool."""
+        """Return pool name -> its nodes' names (`nodes`), their versions (`versions`) and how many are ready (`ready`)."""
         return {
             pool["name"]: {
                 "nodes": [node["metadata"]["name"] for node in self.of(pool["name"])],
@@ -90,7 +92,7 @@ class Nodes:
         return written
 
     async def _upgrade(self, name: str, pool: dict[str, Any]) -> None:
-        """As AKS does: a surge node first, then each node is drained and made anew, then the surge node goes."""
+        """Upgrade as AKS does: add a surge node, drain and reimage each node, remove the surge node."""
         old = [node for node in self.of(name) if not _current(node, pool)]
         if not old:
             return
@@ -104,7 +106,7 @@ class Nodes:
     async def _reimage(self, name: str, pool: dict[str, Any]) -> None:
         node = await self.cluster.manager.get(CORE, "Node", name)
         fresh = node_object(self.cluster, pool, _index(name))
-        spec = {key: value for key, value in {**node["spec"], **fresh["spec"]}.items() if key not in ("unschedulable",)}
+        spec = {key: value for key, value in {**node["spec"], **fresh["spec"]}.items() if key != "unschedulable"}
         node = await self.cluster.update(
             {**node, "metadata": {**node["metadata"], "labels": fresh["metadata"]["labels"]}, "spec": spec}
         )
@@ -127,7 +129,7 @@ class Nodes:
             await self.cluster.delete(current)
 
     async def _drain(self, node: Object) -> None:
-        """Cordon the node and move its Pods away; those of DaemonSets stay."""
+        """Cordon the node and delete its Pods, except those of DaemonSets."""
         name = node["metadata"]["name"]
         current = await self.cluster.manager.get(CORE, "Node", name)
         if not current["spec"].get("unschedulable"):
@@ -137,30 +139,25 @@ class Nodes:
             await self.cluster.delete(pod)
         uids = {pod["metadata"]["uid"] for pod in leaving}
         try:
-            await self._until_gone(uids)
+            await self._until_deleted(uids)
         except TimeoutError:
-            self.cluster.log(f"drain of {name}: Pods did not end in time and go with the node")
+            self.cluster.log(f"drain of {name}: Pods did not end in time and are deleted with the node")
 
-    async def _until_gone(self, uids: set[str]) -> None:
+    async def _until_deleted(self, uids: set[str]) -> None:
+        """Wait until the Pods no longer exist. Raises `TimeoutError` after `DRAIN_SECONDS`."""
         cache = self.cluster.cache(CORE, "Pod")
-        moved = asyncio.Event()
-
-        def tell(obj: Object, old: Object | None) -> None:
-            moved.set()
-
-        cache.listeners.append(tell)
         timer = asyncio.ensure_future(self.cluster.clock.wait(DRAIN_SECONDS))
-        try:
-            while uids & {pod["metadata"]["uid"] for pod in cache.list()}:
-                moved.clear()
-                change = asyncio.ensure_future(moved.wait())
-                await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
-                change.cancel()
-                if timer.done():
-                    raise TimeoutError
-        finally:
-            timer.cancel()
-            cache.listeners.remove(tell)
+        with cache.changes() as changed:
+            try:
+                while uids & {pod["metadata"]["uid"] for pod in cache.list()}:
+                    changed.clear()
+                    change = asyncio.ensure_future(changed.wait())
+                    await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
+                    change.cancel()
+                    if timer.done():
+                        raise TimeoutError
+            finally:
+                timer.cancel()
 
 
 def _drained(pod: Object) -> bool:
@@ -179,7 +176,7 @@ def _index(name: str) -> int:
 
 
 def node_name(cluster: Cluster, pool: str, index: int) -> str:
-    """As AKS names the instances of a pool's scale set: the number belongs to the cluster, the index is in base 36."""
+    """Return a node's name as AKS makes it: pool, a number that belongs to the cluster, and the index in base 36."""
     digits = f"{number(cluster.id, 90_000_000) + 10_000_000}"
     suffix = ""
     for _ in range(6):
@@ -189,7 +186,7 @@ def node_name(cluster: Cluster, pool: str, index: int) -> str:
 
 
 def node_object(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
-    """The Node without its status."""
+    """Return the Node object of a pool's instance, without its status."""
     goal, name = cluster.goal, node_name(cluster, pool["name"], index)
     mode, size, zones = pool["mode"].lower(), pool["vm_size"], pool.get("zones") or []
     zone = f"{goal.location}-{zones[index % len(zones)]}" if zones else "0"
@@ -226,7 +223,7 @@ def node_object(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
 
 
 def _taint(text: str) -> Object:
-    """`key=value:Effect` of a pool."""
+    """Return the taint that a pool writes as `key=value:Effect`."""
     pair, _, effect = text.rpartition(":")
     key, _, value = pair.partition("=")
     return {"key": key, "effect": effect, **({"value": value} if value else {})}
@@ -236,7 +233,7 @@ def _status(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
     name, now = node_name(cluster, pool["name"], index), cluster.now()
     cores, memory = int(pool["vcpus"]), int(float(pool["memory_gb"]) * 1024 * 1024)
     capacity = {"cpu": str(cores), "memory": f"{memory - 200_000}Ki", "pods": "110", "ephemeral-storage": "129886128Ki"}
-    # What AKS reserves: a share of the cores that falls with their number, and memory for 110 Pods.
+    # AKS reserves a share of the cores, smaller the more there are, and memory for 110 Pods.
     reserved = 60 + 40 * min(1, cores - 1) + 20 * min(2, max(0, cores - 2)) + 10 * max(0, cores - 4)
     allocatable = {**capacity, "cpu": f"{cores * 1000 - reserved}m", "memory": f"{int(memory * 0.85) - 300_000}Ki"}
     good = {
@@ -256,7 +253,7 @@ def _status(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
         }
         for kind, (reason, text) in good.items()
     ]
-    address = number(f"{pool['name']}", 200) * 100 + index
+    address = number(pool["name"], 200) * 100 + index
     system, kernel = next(facts for image, facts in _SYSTEMS.items() if pool["node_image"].startswith(image))
     machine = uuid.uuid5(uuid.NAMESPACE_URL, f"{cluster.id}/{name}")
     return {

@@ -1,17 +1,17 @@
-"""A container image is a Python program: what it sees, and how one is registered.
+"""A container image is a Python program: the interface between the two, and the registry of programs.
 
 `async def program(pod: Pod) -> None` runs while its container runs. Returning is exit code 0, raising is exit code 1,
-cancellation is SIGTERM. A Pod is all it sees: environment, mounted files, the in-cluster client, the network, the clock.
-May import `machine.client`, `sandbox.wire`, `sandbox.clock`.
+cancellation is SIGTERM. A program sees its `Pod` only: environment, mounted files, in-cluster client, network, clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from azuresandbox.clock import Clock
 from azuresandbox.machine.client import KubeClient
+from azuresandbox.store import Store
 from azuresandbox.wire import Wire
 
 TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -19,7 +19,11 @@ TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 @dataclass
 class Pod:
-    """The world of one container. `files` reads mounted volumes at the time of access (path -> content)."""
+    """All that the program of one container sees of the world.
+
+    `files`: path -> content, read from the mounted volumes at each access. `ready`: sets the container's readiness.
+    `fabric`: the store of goals and reports, by which Azure's own agent is told what ARM wants; `None` for all other Pods.
+    """
 
     cluster_id: str
     namespace: str
@@ -39,11 +43,10 @@ class Pod:
     clock: Clock
     log: Callable[[str], None]
     ready: Callable[[bool], None]
-    extras: dict[str, object] = field(default_factory=dict)
-    """Side channels that Azure gives its own agents (the extension agents' link to the fabric); empty for all others."""
+    fabric: Store | None = None
 
     def flag(self, name: str, default: str = "") -> str:
-        """The value of `--name=value` or `--name value` among the arguments."""
+        """Return the value of `--name=value` or `--name value` among the arguments."""
         arguments = [*self.command, *self.args]
         for position, argument in enumerate(arguments):
             if argument.startswith(f"--{name}="):
@@ -60,7 +63,7 @@ PROGRAMS: dict[str, Program] = {}
 
 
 def image(*repositories: str) -> Callable[[Program], Program]:
-    """Register a program as the content of these repositories."""
+    """Register a program as the content of these image repositories."""
 
     def register(program: Program) -> Program:
         for repository in repositories:
@@ -71,7 +74,7 @@ def image(*repositories: str) -> Callable[[Program], Program]:
 
 
 def normalise(reference: str) -> str:
-    """The repository an image reference names: `redis:7` -> `docker.io/library/redis`."""
+    """Return the repository that an image reference names: `redis:7` -> `docker.io/library/redis`."""
     name = reference.partition("@")[0]
     head, slash, last = name.rpartition("/")
     name = head + slash + last.partition(":")[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from azuresandbox.machine.client import ApiError, Object
+from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.controller import Controller, Informers, Key, key_of
 from azuresandbox.machine.images.aso import crds as aso_crds
 from azuresandbox.machine.images.aso import objects as aso_objects
@@ -20,6 +20,7 @@ from azuresandbox.machine.images.aso.leader import Leader
 from azuresandbox.machine.images.aso.reconciler import POLICIES, Reconciler
 from azuresandbox.machine.images.flux.common import seconds
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object
 
 WATCHED_ANNOTATIONS = (aso_objects.POLICY, CREDENTIAL_FROM)
 SYNC_PERIOD = "1h"

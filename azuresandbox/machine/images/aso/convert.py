@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.images.aso.kinds import (
     FROM_CONFIG,
     REFERENCE_LISTS,
@@ -21,6 +20,7 @@ from azuresandbox.machine.images.aso.kinds import (
     TOP_LEVEL,
     Kind,
 )
+from azuresandbox.machine.types import Object
 
 NOT_ARM = frozenset({"owner", "azureName", "operatorSpec"})
 Resolve = Callable[[Object], Awaitable[str]]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from azuresandbox.machine.client import KubeClient, Object
+from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.images.aso.azure import Credential, ReadyError
+from azuresandbox.machine.types import Object
 
 CREDENTIAL_FROM = "serviceoperator.azure.com/credential-from"
 NAMESPACED, GLOBAL = "aso-credential", "aso-controller-settings"

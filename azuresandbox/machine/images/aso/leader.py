@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from azuresandbox.clock import Clock, rfc3339_micro
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.types import Object
 from azuresandbox.wire import Unreachable
 
 NAME = "controllers-leader-election-azinfra-generated"

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from azuresandbox import trees
 from azuresandbox.clock import Clock, rfc3339
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.types import Object
 
 PREFIX = "serviceoperator.azure.com/"
 FINALIZER = f"{PREFIX}finalizer"

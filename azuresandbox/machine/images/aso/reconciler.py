@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable
 
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import KubeClient, Object
+from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.controller import Key
 from azuresandbox.machine.images.aso import convert as aso_convert
 from azuresandbox.machine.images.aso import objects as aso_objects
@@ -21,6 +21,7 @@ from azuresandbox.machine.images.aso.credentials import Credentials
 from azuresandbox.machine.images.aso.kinds import KINDS, Kind
 from azuresandbox.machine.images.aso.objects import FINALIZER, POLL_ID, POLL_TOKEN, Writer, draft, marks_of, set_ready
 from azuresandbox.machine.images.aso.references import References, owner_reference
+from azuresandbox.machine.types import Object
 from azuresandbox.wire import Unreachable
 
 POLICIES = ("manage", "skip", "detach-on-delete")

@@ -10,12 +10,13 @@ import base64
 import json
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.images.aso import convert as aso_convert
 from azuresandbox.machine.images.aso import objects as aso_objects
 from azuresandbox.machine.images.aso.azure import FAST, Arm, ReadyError
 from azuresandbox.machine.images.aso.kinds import KINDS, Kind
 from azuresandbox.machine.images.aso.objects import FINALIZER, marks_of
+from azuresandbox.machine.types import Object
 
 _BY_KIND = {(kind.group, kind.kind): kind for kind in KINDS}
 

@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azuresandbox.clock import rfc3339
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.controller import Controller, Informers, Key
 from azuresandbox.machine.images.certmanager import pki as pki
 from azuresandbox.machine.images.flux.common import seconds
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object
 
 API = "cert-manager.io/v1"
 PREFIX = "cert-manager.io/"

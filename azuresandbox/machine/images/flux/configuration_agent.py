@@ -1,8 +1,8 @@
 """Azure's fluxconfig-agent: makes Flux objects of flux configurations, and tells Azure what became of them.
 
 The names are Azure's: `<configuration>` for the source, `<configuration>-<kustomization>` for Kustomizations. Source: Azure's
-pages on GitOps with Flux v2 and the reference of fluxConfigurations. May import what programs may, and the fabric, which is
-handed to this Pod only (`extras["fabric"]`).
+pages on GitOps with Flux v2 and the reference of fluxConfigurations. The fabric is handed to this
+Pod only (`Pod.fabric`).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ async def controller(pod: Pod) -> None:
 @image("mcr.microsoft.com/azurek8sflux/fluxconfig-agent")
 async def agent(pod: Pod) -> None:
     """Run until the Pod goes."""
-    store = pod.extras.get("fabric")
-    if not isinstance(store, Store):
+    store = pod.fabric
+    if store is None:
         raise RuntimeError("this Pod has no link to Azure: the agent runs only where the microsoft.flux extension put it")
     informers = Informers(pod.kube, pod.clock, pod.log)
     try:

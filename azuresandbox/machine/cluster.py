@@ -1,29 +1,28 @@
-"""One cluster as its own components see it: clients, shared caches, and the few ways in which they write.
+"""One cluster as its own components see it: clients, shared caches, and the writes.
 
-Every write goes through here, so that the caches know of it at once and a write without a difference is none. May import
-`machine.{client,controller,selectors}` and the sandbox's shared modules.
+Every write goes through here, so that the caches have it at once. A status that changes nothing is not written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from azuresandbox.clock import Clock, rfc3339
 from azuresandbox.context import Sandbox
 from azuresandbox.fabric import ClusterGoal
-from azuresandbox.machine.client import ApiError, KubeClient, Object, Objects
-from azuresandbox.machine.controller import Cache, Controller, Informers, Key, key_of
+from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.controller import Cache, Controller, Informers, Key, Mapper, key_of
+from azuresandbox.machine.objects import controller_of, controller_uid, is_deleted, owner_reference
 from azuresandbox.machine.selectors import matches
+from azuresandbox.machine.types import Object, Objects
 
 APPS, BATCH, CORE = "apps/v1", "batch/v1", "v1"
-READY = "Ready"
 
 
 @dataclass
 class Cluster:
-    """See the module. `token`: the component credential; `goal`: the latest that ARM wants."""
+    """See the module. `token`: the credential of the components; `goal`: the latest state that ARM wants."""
 
     sandbox: Sandbox
     goal: ClusterGoal
@@ -67,7 +66,7 @@ class Cluster:
         return list(self.cache(CORE, "Pod").list(namespace))
 
     def owned(self, api_version: str, kind: str, owner: Object) -> Objects:
-        """The objects of a kind that `owner` controls."""
+        """Return the objects of a kind that `owner` controls."""
         namespace, uid = owner["metadata"].get("namespace", ""), owner["metadata"]["uid"]
         return [obj for obj in self.cache(api_version, kind).list(namespace) if controller_uid(obj) == uid]
 
@@ -84,7 +83,7 @@ class Cluster:
         return self._seen(await self.manager.create(obj))
 
     async def ensure(self, obj: Object) -> None:
-        """Create what is not there; what is, stays as it is."""
+        """Create an object unless it exists; an existing one is not changed."""
         try:
             await self.manager.create(obj)
         except ApiError as error:
@@ -92,15 +91,15 @@ class Cluster:
                 raise
 
     async def update(self, obj: Object) -> Object:
-        """Replace an object; a Conflict if it has changed since it was read."""
+        """Replace an object. Raises `ApiError` (Conflict) if it has changed since it was read."""
         return self._seen(await self.manager.update(obj))
 
     async def annotate(self, obj: Object) -> Object:
-        """Replace an object's annotations through its status, as controllers do: the generation does not count them."""
+        """Replace an object's annotations through the status subresource, as controllers do: the generation stays."""
         return self._seen(await self.manager.update(obj, "status"))
 
     async def status(self, obj: Object, status: Object, kube: KubeClient | None = None) -> Object:
-        """Write a status that differs from the object's."""
+        """Write a status, if it differs from the object's. Returns the stored object."""
         if obj.get("status") == status:
             return obj
         return self._seen(await (kube or self.manager).update({**obj, "status": status}, "status"))
@@ -108,9 +107,9 @@ class Cluster:
     async def claim(
         self, api_version: str, kind: str, owner: Object, member: Callable[[Object], bool] = lambda obj: True
     ) -> None:
-        """Adopt what the owner's selector matches and nobody controls; release what it no longer matches.
+        """Adopt objects without a controller that the owner's selector matches; release own objects that it no longer matches.
 
-        `member` says what the owner could have made besides. Source: Kubernetes `pkg/controller/controller_ref_manager.go`.
+        `member`: whether the owner could have created an object. Source: Kubernetes `pkg/controller/controller_ref_manager.go`.
         """
         metadata = owner["metadata"]
         for obj in list(self.cache(api_version, kind).list(metadata["namespace"])):
@@ -126,7 +125,7 @@ class Cluster:
             await self.update({**obj, "metadata": {**obj["metadata"], "ownerReferences": references}})
 
     async def delete(self, obj: Object, *, grace: int | None = None, propagation: str = "Background") -> None:
-        """Delete this very object (by uid)."""
+        """Delete the object with this uid; one that was recreated under its name is not deleted."""
         metadata = obj["metadata"]
         options: Object = {
             "kind": "DeleteOptions",
@@ -147,7 +146,7 @@ class Cluster:
             self._seen(answer)
 
     async def event(self, about: Object, kind: str, reason: str, message: str, component: str, path: str = "") -> None:
-        """Tell what happened; the same again counts up. `kind`: Normal or Warning; `path`: the field concerned."""
+        """Record an event; a repeated one counts up. `kind`: Normal or Warning; `path`: the field concerned."""
         metadata, now = about["metadata"], self.now()
         key = (metadata["uid"], path, reason, message, component)
         known = self._events.get(key)
@@ -191,7 +190,7 @@ class Cluster:
         try:
             created = await self.manager.create(event)
         except ApiError as error:
-            # An event about an object whose namespace is going away is lost on a real cluster, too.
+            # An event about an object whose namespace is being deleted is lost on a real cluster, too.
             if error.code not in (403, 404):
                 self.log(f"event {reason}: {error}")
             return
@@ -200,7 +199,7 @@ class Cluster:
         self._events[key] = created
 
     def _event_stamp(self) -> int:
-        """Nanoseconds, never the same twice: events sort by name as they happened, and so does `kubectl describe`."""
+        """Return nanoseconds, never the same twice: `kubectl describe` sorts events by name, so these are in order of time."""
         self._stamp = max(self._stamp + 1, int(self.clock.now().timestamp() * 1_000_000) * 1000)
         return self._stamp
 
@@ -209,17 +208,11 @@ def _present(fields: Object) -> Object:
     return {name: value for name, value in fields.items() if value}
 
 
-def controller_of(obj: Object) -> Object | None:
-    return next((ref for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")), None)
+def owner_keys(kind: str, owners: Cache | None = None) -> Mapper:
+    """Return a mapper for `Controller.watch`: from an object to the `kind` that controls it.
 
-
-def controller_uid(obj: Object) -> str:
-    found = controller_of(obj)
-    return found["uid"] if found else ""
-
-
-def owner_keys(kind: str, owners: Cache | None = None) -> Any:
-    """A mapper for `Controller.watch`: from an object to the `kind` that controls it, or else to the `owners` that could."""
+    An object without a controller is mapped to those of `owners` whose selector matches it.
+    """
 
     def mapper(obj: Object) -> tuple[Key, ...]:
         found, namespace = controller_of(obj), obj["metadata"].get("namespace", "")
@@ -230,69 +223,3 @@ def owner_keys(kind: str, owners: Cache | None = None) -> Any:
         return tuple(key_of(owner) for owner in candidates if matches(owner["spec"]["selector"], labels))
 
     return mapper
-
-
-def owner_reference(owner: Object) -> Object:
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def is_deleted(obj: Object) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
-
-
-def condition(obj: Object, kind: str) -> Object | None:
-    return next((item for item in (obj.get("status") or {}).get("conditions") or () if item["type"] == kind), None)
-
-
-def is_ready(obj: Object) -> bool:
-    found = condition(obj, READY)
-    return found is not None and found["status"] == "True"
-
-
-def is_active(pod: Object) -> bool:
-    """A Pod that counts as a replica."""
-    return not is_deleted(pod) and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-
-
-def set_condition(conditions: Objects, now: str, kind: str, status: str, **fields: str) -> None:
-    """Put a condition into a list, in place; its transition time moves with its status only."""
-    old = next((item for item in conditions if item["type"] == kind), None)
-    since = old["lastTransitionTime"] if old is not None and old["status"] == status else now
-    new = {"type": kind, "status": status, "lastTransitionTime": since, **{k: v for k, v in fields.items() if v}}
-    if old is None:
-        conditions.append(new)
-    else:
-        conditions[conditions.index(old)] = new
-
-
-def counts(**numbers: int) -> Object:
-    """The counts of a status, without those that are 0, as Go's omitempty has it."""
-    return {name: value for name, value in numbers.items() if value}
-
-
-def pod_from_template(owner: Object, template: Object, **metadata: Any) -> Object:
-    """A Pod to create for a controller. `metadata`: name or generateName, and labels to add."""
-    found = template.get("metadata") or {}
-    labels = {**(found.get("labels") or {}), **metadata.pop("labels", {})}
-    pod: Object = {
-        "apiVersion": CORE,
-        "kind": "Pod",
-        "metadata": {
-            **metadata,
-            "namespace": owner["metadata"]["namespace"],
-            "labels": labels,
-            "ownerReferences": [owner_reference(owner)],
-        },
-        "spec": template["spec"],
-    }
-    for name in ("annotations", "finalizers"):
-        if found.get(name):
-            pod["metadata"][name] = found[name]
-    return pod
