@@ -1,7 +1,7 @@
-"""Azure Service Operator v2 (mcr.microsoft.com/k8s/azureserviceoperator): Kubernetes objects made Azure resources.
+"""Azure Service Operator v2 (mcr.microsoft.com/k8s/azureserviceoperator): makes Azure resources of Kubernetes objects.
 
-From start to end: read the settings, install the definitions, become leader, reconcile. Source: `v2/cmd/controller` and
-`v2/internal/config` of Azure/azure-service-operator. May import the `aso_*` modules and what programs may.
+It reads its settings, installs the definitions, becomes leader, and reconciles. Source: `v2/cmd/controller` and
+`v2/internal/config` of Azure/azure-service-operator.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from collections.abc import Callable
 
 from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.controller import Controller, Informers, Key, key_of
-from azuresandbox.machine.images.aso import crds as aso_crds
-from azuresandbox.machine.images.aso import objects as aso_objects
+from azuresandbox.machine.images.aso import crds
 from azuresandbox.machine.images.aso.azure import Arm, Credential, Settings, Tokens
 from azuresandbox.machine.images.aso.credentials import CREDENTIAL_FROM, Credentials
 from azuresandbox.machine.images.aso.kinds import BY_CRD, Kind
 from azuresandbox.machine.images.aso.leader import Leader
+from azuresandbox.machine.images.aso.objects import POLICY
 from azuresandbox.machine.images.aso.reconciler import POLICIES, Reconciler
 from azuresandbox.machine.images.flux.common import seconds
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.objects import condition, is_established, is_ready
 from azuresandbox.machine.types import Object
 
-WATCHED_ANNOTATIONS = (aso_objects.POLICY, CREDENTIAL_FROM)
+WATCHED_ANNOTATIONS = (POLICY, CREDENTIAL_FROM)
 SYNC_PERIOD = "1h"
 
 
 class Logger:
-    """Lines as ASO's klog writes them."""
+    """Writes log lines as ASO's klog does."""
 
     def __init__(self, pod: Pod) -> None:
         self._pod = pod
@@ -39,7 +40,7 @@ class Logger:
         self._write("E", "setup.go", f'"msg"="{message}" "error"="{error}" "logger"="setup"')
 
     def about(self, message: str, obj: Object, **values: str) -> None:
-        """A line about an object; `error=` makes it an error's."""
+        """Write a line about an object. With `error=`, its level is error."""
         metadata = obj["metadata"]
         fields = {**values, "name": metadata["name"], "namespace": metadata["namespace"]}
         name = obj["spec"].get("azureName")
@@ -59,12 +60,12 @@ def _line(text: str) -> str:
 
 
 class ConfigError(Exception):
-    """The operator's settings are unusable; it exits."""
+    """The operator's settings are unusable, so that it exits."""
 
 
 @image("mcr.microsoft.com/k8s/azureserviceoperator")
 async def run(pod: Pod) -> None:
-    """The container."""
+    """Run ASO's container."""
     log = Logger(pod)
     version = pod.image.rpartition(":")[2] if ":" in pod.image.rpartition("/")[2] else "v2"
     log.setup(f"Launching with flags crd-pattern={pod.flag('crd-pattern')} version={version}")
@@ -96,32 +97,27 @@ async def run(pod: Pod) -> None:
         default_policy=policy,
         log=log.about,
     )
-    kinds = [BY_CRD[name] for name in await aso_crds.installed(pod.kube) if name in BY_CRD]
+    kinds = [BY_CRD[name] for name in await crds.installed(pod.kube) if name in BY_CRD]
     await _work(pod, log, leader, reconciler, kinds)
 
 
 async def _install(pod: Pod, log: Logger, version: str) -> None:
-    """Definitions first: `--crd-management=none` leaves them to somebody else."""
+    """Install the definitions, unless `--crd-management=none`. Raises `CrdError`, `ApiError`."""
     if pod.flag("crd-management", "auto") == "none":
         log.setup("CRD management mode was set to 'none', the operator will not manage CRDs")
         return
     try:
-        await aso_crds.install(pod.kube, pod.flag("crd-pattern"), version, log.setup)
+        await crds.install(pod.kube, pod.flag("crd-pattern"), version, log.setup)
         await _established(pod)
-    except (aso_crds.CrdError, ApiError) as error:
+    except (crds.CrdError, ApiError) as error:
         log.error("failed to apply CRDs", error)
         raise
 
 
 async def _established(pod: Pod) -> None:
-    while not all(_is_established(crd) for crd in (await aso_crds.installed(pod.kube)).values()):
+    while not all(is_established(crd) for crd in (await crds.installed(pod.kube)).values()):
         await pod.clock.wait(1)
     pod.kube.forget_mappings()
-
-
-def _is_established(crd: Object) -> bool:
-    conditions = crd.get("status", {}).get("conditions") or ()
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 async def _work(pod: Pod, log: Logger, leader: Leader, reconciler: Reconciler, kinds: list[Kind]) -> None:
@@ -147,7 +143,7 @@ async def _work(pod: Pod, log: Logger, leader: Leader, reconciler: Reconciler, k
 def _listener(
     add: Callable[[Key], None], reconciler: Reconciler, namespaces: set[str], everything: Callable[[], list[Object]]
 ) -> Callable[[Object, Object | None], None]:
-    """Which changes are a reason to reconcile: generation, deletion, ASO's own annotations, and an owner that became ready."""
+    """Return a listener that queues objects whose generation or ASO annotations changed, or whose owner became ready."""
 
     def changed(obj: Object, old: Object | None) -> None:
         metadata = obj["metadata"]
@@ -155,7 +151,7 @@ def _listener(
             return
         if old is None or _differs(obj, old, reconciler.writer.own_generations.get(metadata["uid"])):
             add(key_of(obj))
-        if aso_objects.is_ready(obj) and (old is None or not aso_objects.is_ready(old)):
+        if is_ready(obj) and (old is None or not is_ready(old)):
             for child in everything():
                 if _waits_for(child, obj):
                     add(key_of(child))
@@ -174,10 +170,10 @@ def _differs(obj: Object, old: Object, own_generation: int | None) -> bool:
 
 
 def _waits_for(child: Object, owner: Object) -> bool:
-    condition = aso_objects.ready(child)
+    ready = condition(child, "Ready")
     return (
-        condition is not None
-        and condition["reason"] == "WaitingForOwner"
+        ready is not None
+        and ready["reason"] == "WaitingForOwner"
         and child["metadata"]["namespace"] == owner["metadata"]["namespace"]
         and (child["spec"].get("owner") or {}).get("name") == owner["metadata"]["name"]
     )

@@ -1,7 +1,7 @@
-"""How ASO talks to Azure: tokens by federated exchange or secret, requests to ARM, and what its errors mean.
+"""ASO's client of Azure: tokens by federated exchange or secret, requests to ARM, and the classification of its errors.
 
 Source: `v2/internal/identity`, `genericarmclient` and `reconcilers/arm/errorclassification` of Azure/azure-service-operator,
-and the messages of azure-sdk-for-go's azidentity and azcore. May import `sandbox.wire`, `sandbox.clock`.
+and the messages of azure-sdk-for-go's azidentity and azcore.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ FATAL = frozenset(
 
 
 class ReadyError(Exception):
-    """What stops a resource from being ready: a condition's severity, reason and message, and how soon to try again."""
+    """A resource cannot become ready: the condition's severity, reason and message. `retry`: `SLOW`, `FAST` or `NEVER`."""
 
     def __init__(self, severity: str, reason: str, message: str, retry: str = SLOW) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class ReadyError(Exception):
 
 
 class AzureError(Exception):
-    """ARM's refusal. `str()` is azcore's whole text of it, `message` what goes into the Ready condition."""
+    """ARM has refused a request. `str()` is azcore's text of the answer, `message` the text of the Ready condition."""
 
     def __init__(self, status: int, code: str, message: str, text: str) -> None:
         super().__init__(text)
@@ -93,22 +93,21 @@ class AzureError(Exception):
         self.code = code or "UnknownError"
         self.message = message or "There was an error during deployment"
 
-    def classified(self, fatal: bool | None = None) -> ReadyError:
-        """As a Ready condition. `fatal` overrides the table, for kinds that know better."""
-        decided = self._fatal() if fatal is None else fatal
-        return ReadyError("Error" if decided else "Warning", self.code, self.message)
+    def classified(self) -> ReadyError:
+        """Return the error as a Ready condition."""
+        return ReadyError("Error" if self._fatal() else "Warning", self.code, self.message)
 
     def _fatal(self) -> bool:
         return self.code in FATAL or (self.code not in RETRYABLE and self.status == 400)
 
 
 class CredentialError(Exception):
-    """No token: azidentity's text, with Entra's own answer in it."""
+    """A token was not issued. `str()` is azidentity's text, which quotes Entra's answer."""
 
 
 @dataclass
 class Settings:
-    """Which cloud. The defaults are the public one."""
+    """The endpoints of a cloud. The defaults are those of the public cloud."""
 
     authority: str = "https://login.microsoftonline.com/"
     endpoint: str = "https://management.azure.com"
@@ -117,7 +116,7 @@ class Settings:
 
 @dataclass
 class Credential:
-    """Who ASO is for a resource. `origin`: the Secret it comes from, `namespace/name`; `secret`: "" for workload identity."""
+    """ASO's identity for a resource. `origin`: namespace/name of its Secret; `secret`: "" for workload identity."""
 
     origin: str
     tenant: str
@@ -134,7 +133,7 @@ class Tokens:
         self._kept: dict[tuple[str, str, str], tuple[str, datetime]] = {}
 
     async def token(self, credential: Credential) -> str:
-        """Raises `CredentialError`, `Unreachable`."""
+        """Return an access token for ARM. Raises `CredentialError`, `Unreachable`."""
         key = (credential.tenant, credential.client, credential.secret)
         kept = self._kept.get(key)
         if kept is not None and kept[1] > self._clock.now():
@@ -159,7 +158,7 @@ class Tokens:
         return str(body["access_token"])
 
     def forget(self, credential: Credential) -> None:
-        """After a 401: the token was revoked."""
+        """Drop a kept token: ARM has answered 401 because it was revoked."""
         self._kept.pop((credential.tenant, credential.client, credential.secret), None)
 
     def _form(self, credential: Credential, kind: str) -> dict[str, str]:
@@ -178,7 +177,7 @@ class Tokens:
 
 
 def answer_text(response: Response, with_code: bool = True) -> str:
-    """azcore's rendering of a refusal: rulers, status, code, body."""
+    """Return a refusal as azcore prints it: rulers, status, code, body."""
     try:
         document = response.json()
         body = json.dumps(document, indent=2)
@@ -209,7 +208,7 @@ PHRASES = {
 
 
 def _error(document: Any) -> tuple[str, str]:
-    """(code, message) of an error document, nested below `error` or not."""
+    """Return (code, message) of an error document, nested below `error` or not; "" where one is missing."""
     if not isinstance(document, dict):
         return "", ""
     inner = document.get("error")
@@ -219,7 +218,7 @@ def _error(document: Any) -> tuple[str, str]:
 
 @dataclass
 class Answer:
-    """ARM's answer: the resource, and where to poll (empty: finished)."""
+    """ARM's answer: the resource, and the URL to poll ("" when the operation has ended)."""
 
     status: int
     body: Any
@@ -228,7 +227,7 @@ class Answer:
 
 
 class Arm:
-    """ARM as one credential sees it."""
+    """A client of ARM with one credential."""
 
     def __init__(
         self,
@@ -248,18 +247,18 @@ class Arm:
         return self._started(await self._send("PUT", self._url(resource_id, api_version), body))
 
     async def get(self, resource_id: str, api_version: str) -> Any:
-        """The resource. Raises `AzureError`."""
+        """Return the resource. Raises `AzureError`."""
         return (await self._send("GET", self._url(resource_id, api_version))).json()
 
     async def delete(self, resource_id: str, api_version: str) -> Answer:
-        """Status 204 and no poll: nothing was there."""
+        """Delete the resource. Status 204 without a URL to poll: it did not exist."""
         return self._started(await self._send("DELETE", self._url(resource_id, api_version)))
 
     async def post(self, resource_id: str, action: str, api_version: str) -> Any:
         return (await self._send("POST", self._url(f"{resource_id}/{action}", api_version))).json()
 
     async def poll(self, url: str) -> Answer:
-        """The state of an operation. Raises `AzureError` when it failed."""
+        """Return the state of an operation. Raises `AzureError` if it has failed."""
         response = await self._send("GET", url)
         if response.status == 202:
             return Answer(202, None, url, _retry_after(response))
@@ -283,7 +282,7 @@ class Arm:
         return Answer(response.status, body, poll, _retry_after(response))
 
     async def _send(self, method: str, url: str, body: Any = None) -> Response:
-        """One request, tried again while ARM throttles or stumbles, as azcore's retry policy does (three times)."""
+        """Send one request, and repeat it up to three times when ARM throttles or fails, as azcore's retry policy does."""
         for attempt in range(4):
             response = await self._once(method, url, body)
             if response.status not in (408, 429, 500, 502, 503, 504) or attempt == 3:

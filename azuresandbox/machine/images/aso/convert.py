@@ -1,8 +1,8 @@
-"""Between an ASO object and the ARM resource it stands for: ids, bodies, status.
+"""Conversion between an ASO object and its ARM resource: ids, bodies, status.
 
-A spec is ARM's body with `properties` beside the rest, references instead of ids, and secrets by name. Source: the generated
-`ConvertToARM` and `PopulateFromARM` of Azure/azure-service-operator v2, and `genruntime.ResourceHierarchy`. May import
-`aso_kinds`.
+A spec is ARM's body with the members of `properties` beside the others, references instead of ids, and Secrets' names and keys
+instead of secrets. Source: the generated `ConvertToARM` and `PopulateFromARM` of Azure/azure-service-operator v2, and
+`genruntime.ResourceHierarchy`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from azuresandbox.machine.types import Object
 
 NOT_ARM = frozenset({"owner", "azureName", "operatorSpec"})
 Resolve = Callable[[Object], Awaitable[str]]
-"""A reference -> an ARM id."""
+"""Returns the ARM id of a reference."""
 Lookup = Callable[[str, Object], Awaitable[Any]]
-"""(`secret`, `secrets` or `config`, {name[, key]}) -> the value."""
+"""Returns a value: `secret` and `config` of a Secret or ConfigMap at {name, key}, `secrets` all data of a Secret {name}."""
 
 ROLES = {
     "Owner": "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
@@ -42,7 +42,7 @@ ROLES = {
 
 
 def resource_id(kind: Kind, name: str, owner_id: str, subscription: str) -> str:
-    """The ARM id of a resource called `name` below its owner."""
+    """Return the ARM id of the resource `name` below its owner."""
     if kind.owner is None:
         return f"/subscriptions/{subscription}/resourceGroups/{name}"
     segment = kind.arm_type if "/" not in kind.arm_type else f"providers/{kind.arm_type}"
@@ -50,7 +50,7 @@ def resource_id(kind: Kind, name: str, owner_id: str, subscription: str) -> str:
 
 
 def default_name(kind: Kind, obj: Object, owner_id: str) -> str:
-    """The name in Azure of an object that does not say it: its own, or for a role assignment a stable GUID."""
+    """Return the name in Azure of an object without `azureName`: its own name, or for a role assignment a stable GUID."""
     metadata, spec = obj["metadata"], obj["spec"]
     if kind.kind != "RoleAssignment":
         return str(metadata["name"])
@@ -61,7 +61,7 @@ def default_name(kind: Kind, obj: Object, owner_id: str) -> str:
 
 
 async def to_arm(kind: Kind, obj: Object, name: str, resolve: Resolve, lookup: Lookup) -> Object:
-    """The body of the PUT."""
+    """Return the body of the PUT request. Raises what `resolve` and `lookup` raise."""
     spec = {key: value for key, value in obj["spec"].items() if key not in NOT_ARM}
     members = await _object(spec, resolve, lookup)
     body: Object = {"name": name}
@@ -105,7 +105,7 @@ def _keyed(value: Any) -> bool:
 
 
 def to_status(resource: Object, conditions: list[Object]) -> Object:
-    """ARM's answer as the object's status: `properties` beside the rest."""
+    """Return ARM's resource as the object's status: the members of `properties` beside the others."""
     own = {key: value for key, value in resource.items() if key != "properties" and value is not None}
     properties = {key: value for key, value in (resource.get("properties") or {}).items() if value is not None}
     if "type" in properties and "type" in own:
@@ -114,7 +114,7 @@ def to_status(resource: Object, conditions: list[Object]) -> Object:
 
 
 def value_at(resource: Object, path: str) -> Any:
-    """A member of an ARM resource by its dotted path, or None."""
+    """Return the member of an ARM resource at a dotted path, or `None`."""
     found: Any = resource
     for part in path.split("."):
         found = found.get(part) if isinstance(found, dict) else None

@@ -1,6 +1,6 @@
 """ASO's custom resource definitions: made from data, and installed for the groups that `--crd-pattern` names.
 
-Source: `v2/internal/crdmanagement` of Azure/azure-service-operator. May import `aso_kinds`, `machine.client`.
+Source: `v2/internal/crdmanagement` of Azure/azure-service-operator.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CONDITIONS = {
 
 
 class CrdError(Exception):
-    """The operator cannot start: worded as it says so before it exits."""
+    """The operator cannot start. `str()` is what it logs before it exits."""
 
 
 @cache
@@ -57,7 +57,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def definition(kind: Kind, version: str) -> Object:
-    """The CRD of a kind; `version` is the operator's. Versions convert into one another without change: they share a schema."""
+    """Return the CRD of a kind. `version`: the operator's. All versions of a kind share a schema, so none needs conversion."""
     return {
         "apiVersion": CRD[0],
         "kind": CRD[1],
@@ -106,9 +106,9 @@ def _version(kind: Kind, name: str) -> Object:
 
 
 def selected(pattern: str, log: Callable[[str], None]) -> list[Kind]:
-    """The kinds that a `;`-separated pattern such as `resources.azure.com/*` names.
+    """Return the kinds that a `;`-separated pattern such as `resources.azure.com/*` names.
 
-    Raises `CrdError` for a part that matches no group of ASO. A group that the sandbox has no kind of is named in the log.
+    Raises `CrdError` for a part that matches no group of ASO. A group of which the sandbox has no kind is logged.
     """
     found: list[Kind] = []
     for part in filter(None, (piece.strip() for piece in pattern.split(";"))):
@@ -128,15 +128,15 @@ def _matches(pattern: str, text: str) -> bool:
 
 
 async def installed(kube: KubeClient) -> dict[str, Object]:
-    """ASO's definitions at the cluster, by name."""
+    """Return ASO's definitions in the cluster, by name."""
     found = await kube.list(*CRD, labels=f"{NAME_LABEL}={APP}")
     return {item["metadata"]["name"]: item for item in found}
 
 
 async def install(kube: KubeClient, pattern: str, version: str, log: Callable[[str], None]) -> bool:
-    """Install the definitions that the pattern names, upgrade those that exist; True if any was written.
+    """Install the definitions that the pattern names, and upgrade those that exist. Returns whether any was written.
 
-    Raises `CrdError` if there is nothing to manage at all.
+    Raises `CrdError` if the pattern is empty and the cluster has no definitions.
     """
     existing = await installed(kube)
     wanted = selected(pattern, log)

@@ -1,6 +1,6 @@
-"""Which identity ASO uses for an object: named by the object, by its namespace, or the operator's own.
+"""The identity that ASO uses for an object: named by the object, by its namespace, or the operator's own.
 
-Source: `v2/internal/identity/credential_provider.go` of Azure/azure-service-operator. May import `aso_azure`, `machine.client`.
+Source: `v2/internal/identity/credential_provider.go` of Azure/azure-service-operator.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ REQUIRED = ("AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")
 
 
 class Credentials:
-    """Looks up credentials; Secrets are read at each use, so that a rotation is seen."""
+    """Finds credentials. Secrets are read at each use, so that a rotated one is used at once."""
 
     def __init__(self, kube: KubeClient, env: Mapping[str, str], namespace: str) -> None:
         self._kube = kube
         self._global = _global(env, namespace)
 
     async def of(self, obj: Object) -> Credential:
-        """Raises `ReadyError` when there is none."""
+        """Return the credential of an object. Raises `ReadyError` if there is none."""
         metadata = obj["metadata"]
         namespace, named = metadata["namespace"], metadata.get("annotations", {}).get(CREDENTIAL_FROM)
         if named:

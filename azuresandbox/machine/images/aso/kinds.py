@@ -1,7 +1,7 @@
 """The kinds that Azure Service Operator manages here, as data: their versions, their ARM types, their owners.
 
 Source: the types and CRDs of Azure/azure-service-operator v2. `tools/aso_schemas.py` reads the same tables to write
-`data/schemas.json`. May import nothing of the project.
+`data/schemas.json`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ RESOURCES, CONTAINERS, CONFIGURATION = "resources.azure.com", "containerservice.
 IDENTITY, AUTHORIZATION = "managedidentity.azure.com", "authorization.azure.com"
 
 ANY_OWNER = ("", "")
-"""The owner says its group and kind itself."""
+"""The reference to the owner names its group and kind."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One ASO kind. `versions`: oldest first; `storage`: the one stored, whose ARM api-version is sent.
+    """One ASO kind. `versions`: oldest first; `storage`: the stored version, whose ARM api-version is sent.
 
-    `arm_type`: with provider, or the last segment only for a child of its owner's type. `owner`: (group, kind), `ANY_OWNER`,
-    or None for a resource of the subscription. `config_maps`, `secrets`: exports, `operatorSpec` name -> where in ARM.
+    `arm_type`: with its provider, or only the last segment for a child of its owner's type. `owner`: (group, kind),
+    `ANY_OWNER`, or `None` for a resource of the subscription. `config_maps`, `secrets`: the exports, name in `operatorSpec` ->
+    place in ARM.
     """
 
     group: str
@@ -42,7 +43,7 @@ class Kind:
 
     @property
     def arm_api_version(self) -> str:
-        """`v1api20240901` -> `2024-09-01`, `v1api20240402preview` -> `2024-04-02-preview`."""
+        """Return ARM's api-version: `v1api20240901` -> `2024-09-01`, `v1api20240402preview` -> `2024-04-02-preview`."""
         text = self.storage.removeprefix("v1api")
         suffix = "-preview" if text.endswith("preview") else ""
         return f"{text[:4]}-{text[4:6]}-{text[6:8]}{suffix}"
@@ -149,7 +150,7 @@ KINDS: tuple[Kind, ...] = (
 BY_CRD: dict[str, Kind] = {kind.crd_name: kind for kind in KINDS}
 
 TOP_LEVEL = frozenset({"location", "tags", "sku", "identity", "extendedLocation", "kind", "plan", "zones", "managedBy"})
-"""Members of an ARM resource beside `properties`; ASO puts all of them side by side in `spec`."""
+"""Members of an ARM resource beside `properties`. In `spec`, they are beside the members of `properties`."""
 
 REFERENCES: dict[str, str] = {
     "vnetSubnetReference": "vnetSubnetID",
@@ -188,13 +189,13 @@ SECRET_MEMBERS = frozenset(
         "clientCertificatePassword",
     }
 )
-"""Members whose value is in a Secret: `{name, key}` in the object's namespace."""
+"""Members whose value is read from a Secret in the object's namespace: `{name, key}`."""
 
 SECRET_MAPS = frozenset({"configurationProtectedSettings"})
-"""Members whose value is a whole Secret: `{name}`."""
+"""Members whose value is all data of a Secret: `{name}`."""
 
 FROM_CONFIG = "FromConfig"
-"""Suffix of the members that read their value from a ConfigMap: `{name, key}`."""
+"""Suffix of the members whose value is read from a ConfigMap: `{name, key}`."""
 
 CONFIG_MEMBERS: dict[str, tuple[str, ...]] = {
     "FederatedIdentityCredential": ("issuer", "subject"),
@@ -249,4 +250,4 @@ _NAMES = (
     "web",
 )
 REAL_GROUPS = frozenset(f"{name}.azure.com" for name in _NAMES)
-"""Groups of ASO v2. Those without a kind above are refused by name, not as unknown."""
+"""Groups of ASO v2. A pattern may name those without a kind in `KINDS`; others are unknown."""

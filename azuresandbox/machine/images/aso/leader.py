@@ -1,7 +1,6 @@
-"""Leader election by a Lease, as controller-runtime does it: of several ASO Pods one works, the others stand by.
+"""Leader election by a Lease, as controller-runtime does it: one of several ASO Pods works, the others wait.
 
-The Lease is renewed rarely: a standby takes over at once when the leader stops, and after `DURATION` when it vanished. May
-import `machine.client`, `sandbox.clock`, `sandbox.wire`.
+The Lease is renewed rarely: another Pod takes over at once when the leader stops, and after `DURATION` when it was killed.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ DURATION, RENEW, RETRY = 3600, 1200, 15
 
 
 class Leader:
-    """One candidate. `identity` is the Pod's name: a container that starts again carries on with its own lease."""
+    """One candidate. `identity`: the Pod's name, so that a restarted container keeps its lease."""
 
     def __init__(self, kube: KubeClient, clock: Clock, namespace: str, identity: str, log: Callable[[str], None]) -> None:
         self._kube, self._clock, self._namespace, self._identity, self._log = kube, clock, namespace, identity, log
 
     async def acquire(self) -> None:
-        """Wait until the lease is ours."""
+        """Return when this candidate holds the lease."""
         self._log(f"attempting to acquire leader lease {self._namespace}/{NAME}...")
         while not await self._try():
             await self._clock.wait(RETRY)
         self._log(f"successfully acquired lease {self._namespace}/{NAME}")
 
     async def hold(self) -> None:
-        """Renew until cancelled, then give it back."""
+        """Renew the lease until cancelled, then release it. Raises `RuntimeError` if another candidate has taken it."""
         try:
             while True:
                 await self._clock.wait(RENEW)
@@ -63,7 +62,7 @@ class Leader:
         return True
 
     async def _release(self) -> None:
-        """A cluster that stops does not answer any more: then the lease runs out. Nothing may be raised: it would hide why it ends."""
+        """Release the lease. A failure is only logged: raising it would hide why the container ends, and the lease expires."""
         try:
             await self._give_back()
         except (ApiError, Unreachable) as error:

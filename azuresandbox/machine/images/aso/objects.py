@@ -1,6 +1,6 @@
-"""What ASO writes on its objects: annotations, the Ready condition, events; and how one change becomes few requests.
+"""Writing ASO's objects: annotations, the Ready condition, events; one change is at most two requests.
 
-Source: `v2/pkg/genruntime/conditions`, `v2/pkg/common/annotations` of Azure/azure-service-operator. May import the client.
+Source: `v2/pkg/genruntime/conditions`, `v2/pkg/common/annotations` of Azure/azure-service-operator.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from azuresandbox import trees
 from azuresandbox.clock import Clock, rfc3339
 from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.objects import condition
 from azuresandbox.machine.types import Object
 
 PREFIX = "serviceoperator.azure.com/"
@@ -24,66 +24,56 @@ DELETING = "The resource is being deleted"
 _PRIORITY = {("True", ""): 5, ("False", "Error"): 5, ("False", "Warning"): 5, ("False", "Info"): 4, ("Unknown", ""): 3}
 
 
-def marks_of(obj: Object) -> dict[str, str]:
+def annotations_of(obj: Object) -> dict[str, str]:
+    """Return the annotations of an object, to read or change."""
     found: dict[str, str] = obj["metadata"].setdefault("annotations", {})
     return found
 
 
-def ready(obj: Object) -> Object | None:
-    """The Ready condition, or None."""
-    conditions = obj.get("status", {}).get("conditions") or ()
-    return next((c for c in conditions if c["type"] == "Ready"), None)
-
-
-def is_ready(obj: Object) -> bool:
-    found = ready(obj)
-    return found is not None and found["status"] == "True"
-
-
 def set_ready(obj: Object, status: str, severity: str, reason: str, message: str, now: datetime) -> None:
-    """Set the Ready condition, unless the one that is there says the same or weighs more in the same generation.
+    """Set the Ready condition, unless the present one is the same or has a higher priority in the same generation.
 
-    `Deleting` always wins: a deletion is a generation of its own.
+    `Deleting` always has priority: a deletion is a generation of its own.
     """
     generation = obj["metadata"].get("generation", 0)
     new: Object = {"type": "Ready", "status": status, "reason": reason, "observedGeneration": generation}
     new |= {key: value for key, value in (("severity", severity), ("message", message)) if value}
-    old = ready(obj)
+    old = condition(obj, "Ready")
     if old is not None and old.get("observedGeneration", 0) >= generation:
         same = {key: value for key, value in old.items() if key != "lastTransitionTime"} == new
-        if same or (_weight(new) < _weight(old) and reason != "Deleting"):
+        if same or (_priority(new) < _priority(old) and reason != "Deleting"):
             return
     others = [c for c in obj.get("status", {}).get("conditions") or () if c["type"] != "Ready"]
     obj.setdefault("status", {})["conditions"] = [*others, {**new, "lastTransitionTime": rfc3339(now)}]
 
 
-def _weight(condition: Object) -> int:
-    return _PRIORITY.get((condition["status"], condition.get("severity", "")), 0)
+def _priority(ready: Object) -> int:
+    return _PRIORITY.get((ready["status"], ready.get("severity", "")), 0)
 
 
 class Writer:
-    """Commits changes of objects and records events, at one cluster."""
+    """Writes changes of objects and records events, in one cluster."""
 
     def __init__(self, kube: KubeClient, clock: Clock, component: str) -> None:
         self._kube, self._clock, self._component = kube, clock, component
         self.own_generations: dict[str, int] = {}
-        """uid -> the generation that our own last write to the spec made: no reason to reconcile."""
+        """uid -> the generation that ASO's own last write of the spec has made, which is no reason to reconcile."""
         self._seen: dict[tuple[str, str, str], int] = {}
 
     async def commit(self, before: Object, after: Object) -> Object:
-        """Write what differs: metadata and spec first, then status. The object as it is now stored."""
+        """Write the differences: metadata and spec first, then the status. Returns the stored object."""
         current = before
         patch = _difference(before, after)
         if patch:
             patch.setdefault("metadata", {})["resourceVersion"] = before["metadata"]["resourceVersion"]
             current = {**before, **await self._kube.patch(before, patch)}
             self.own_generations[current["metadata"]["uid"]] = current["metadata"].get("generation", 0)
-        if after.get("status", {}) != before.get("status", {}) and not _gone(current):
+        if after.get("status", {}) != before.get("status", {}) and not _deleted(current):
             current = {**current, **await self._kube.update({**current, "status": after["status"]}, "status")}
         return current
 
     async def event(self, obj: Object, kind: str, reason: str, message: str) -> None:
-        """Record an event; the same one again counts up. Reaching nobody with an event is no reason to stop."""
+        """Record an event; a repeated one counts up. An event that is refused is dropped."""
         metadata, now = obj["metadata"], rfc3339(self._clock.now())
         key = (metadata["uid"], reason, message)
         name = f"{metadata['name']}.{hashlib.sha256('|'.join(key).encode()).hexdigest()[:16]}"
@@ -121,7 +111,7 @@ class Writer:
 
 
 def _difference(before: Object, after: Object) -> Object:
-    """A merge patch of metadata and `spec.azureName`, the parts ASO writes."""
+    """Return a merge patch of metadata and `spec.azureName`, the parts that ASO writes."""
     patch: Object = {}
     for part in ("annotations", "labels"):
         old, new = before["metadata"].get(part) or {}, after["metadata"].get(part) or {}
@@ -139,10 +129,6 @@ def _difference(before: Object, after: Object) -> Object:
     return patch
 
 
-def _gone(obj: Object) -> bool:
-    """Whether the last finalizer of a deleted object was just removed."""
+def _deleted(obj: Object) -> bool:
+    """Return whether the last finalizer of a deleted object was removed."""
     return "deletionTimestamp" in obj["metadata"] and not obj["metadata"].get("finalizers")
-
-
-def draft(obj: Object) -> Object:
-    return trees.copy(obj)

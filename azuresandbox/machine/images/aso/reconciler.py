@@ -1,8 +1,8 @@
 """ASO's reconciliation of one object with Azure: claim, send, watch the operation, copy the state, delete.
 
 Source: `v2/internal/reconcilers/{generic,arm}` of Azure/azure-service-operator, with its reasons, severities, messages and
-retry intervals. One difference: an object that waits for its owner is looked at again as soon as the owner is ready, not only
-after its backoff. May import the `aso_*` modules.
+retry intervals. One difference: an object that waits for its owner is reconciled as soon as the owner is ready, not only after
+its backoff.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import zlib
 from collections.abc import Callable
 
+from azuresandbox import trees
 from azuresandbox.clock import Clock
 from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.controller import Key
-from azuresandbox.machine.images.aso import convert as aso_convert
-from azuresandbox.machine.images.aso import objects as aso_objects
+from azuresandbox.machine.images.aso import convert, objects
 from azuresandbox.machine.images.aso.azure import FAST, SLOW, Answer, Arm, AzureError, Credential, CredentialError, ReadyError
 from azuresandbox.machine.images.aso.credentials import Credentials
 from azuresandbox.machine.images.aso.kinds import KINDS, Kind
-from azuresandbox.machine.images.aso.objects import FINALIZER, POLL_ID, POLL_TOKEN, Writer, draft, marks_of, set_ready
+from azuresandbox.machine.images.aso.objects import FINALIZER, POLL_ID, POLL_TOKEN, Writer, annotations_of, set_ready
 from azuresandbox.machine.images.aso.references import References, owner_reference
 from azuresandbox.machine.types import Object
 from azuresandbox.wire import Unreachable
@@ -31,7 +31,7 @@ SETTLED_STATES = ("succeeded", "failed", "canceled")
 
 
 class Reconciler:
-    """`connect` gives ARM as a credential sees it; `sync_period` in seconds, 0 for never."""
+    """Reconciles ASO's objects. `connect`: returns the client of ARM for a credential; `sync_period`: seconds, 0 for never."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Reconciler:
         self._announced: set[tuple[str, str]] = set()
 
     async def reconcile(self, key: Key) -> float | None:
-        """One object; the seconds until it is looked at again."""
+        """Reconcile one object. Returns the seconds until it is reconciled again, or `None`."""
         kind = next(kind for kind in KINDS if kind.kind == key.kind)
         obj = await self._kube.find(kind.api_version, kind.kind, key.name, key.namespace)
         if obj is None:
@@ -71,7 +71,7 @@ class Reconciler:
         return after
 
     async def _failed(self, key: Key, turn: _Turn, error: ReadyError) -> float | None:
-        """Show the error in the Ready condition. Fatal ones wait for a change of the object."""
+        """Report the error in the Ready condition. Returns the seconds until a retry, or `None` for a fatal error."""
         turn.log("Encountered error impacting Ready condition", error=str(error), severity=error.severity, reason=error.reason)
         await turn.show("False", error.severity, error.reason, str(error))
         action = "DeleteActionError" if "deletionTimestamp" in turn.obj["metadata"] else "CreateOrUpdateActionError"
@@ -83,25 +83,25 @@ class Reconciler:
         return float(min(2.0 ** (count - 1), LONGEST[error.retry]))
 
     def sync_after(self, obj: Object) -> float | None:
-        """When a settled object is compared with Azure again: the sync period, spread by up to a quarter either way."""
+        """Return the seconds until a settled object is compared with Azure again: the sync period, up to 25% more or less."""
         if not self._sync:
             return None
         spread = zlib.crc32(obj["metadata"]["uid"].encode()) / 0xFFFFFFFF
         return self._sync * (0.75 + 0.5 * spread)
 
     async def policy(self, obj: Object) -> str:
-        """The reconcile policy: the object's, else its namespace's, else the operator's. An unknown one counts as unset."""
-        chosen = obj["metadata"].get("annotations", {}).get(aso_objects.POLICY, "")
+        """Return the reconcile policy: the object's, its namespace's or the operator's. An unknown one counts as unset."""
+        chosen = obj["metadata"].get("annotations", {}).get(objects.POLICY, "")
         if not chosen:
             namespace = await self._kube.find("v1", "Namespace", obj["metadata"]["namespace"]) or {"metadata": {}}
-            chosen = namespace["metadata"].get("annotations", {}).get(aso_objects.POLICY, "")
+            chosen = namespace["metadata"].get("annotations", {}).get(objects.POLICY, "")
         if chosen and chosen not in POLICIES:
             self._log("failed to get reconcile policy. Applying default policy instead", obj, policyAnnotation=chosen)
             chosen = ""
         return chosen or self._default_policy
 
     async def announce(self, obj: Object, credential: Credential) -> None:
-        """Say once which credential is used."""
+        """Record once, as an event, which credential is used."""
         key = (obj["metadata"]["uid"], credential.origin)
         if key not in self._announced:
             self._announced.add(key)
@@ -109,11 +109,11 @@ class Reconciler:
 
 
 class _Turn:
-    """One reconciliation of one object. `obj` is as stored, `work` as it is to be."""
+    """One reconciliation of one object. `obj`: as it is stored; `work`: the copy that is changed and then stored."""
 
     def __init__(self, parent: Reconciler, kind: Kind, obj: Object) -> None:
         self._parent, self.kind = parent, kind
-        self.obj, self.work = obj, draft(obj)
+        self.obj, self.work = obj, trees.copy(obj)
         self._kube, self._clock = parent._kube, parent._clock
 
     @property
@@ -128,7 +128,7 @@ class _Turn:
     async def commit(self) -> None:
         """Store `work`."""
         self.obj = await self._parent.writer.commit(self.obj, self.work)
-        self.work = draft(self.obj)
+        self.work = trees.copy(self.obj)
 
     async def show(self, status: str, severity: str, reason: str, message: str) -> None:
         self._condition(status, severity, reason, message)
@@ -143,8 +143,8 @@ class _Turn:
     # --- creating and updating ---------------------------------------------------------------------------------------
 
     async def manage(self) -> float | None:
-        """Make Azure as the object says, or only look, as the policy says."""
-        holder = marks_of(self.obj).get(aso_objects.OPERATOR)
+        """Create or update the Azure resource, or only read it, as the policy says."""
+        holder = annotations_of(self.obj).get(objects.OPERATOR)
         if holder and holder != self._parent._namespace:
             text = f'Operators in "{self._parent._namespace}" and "{holder}" are both configured to manage this resource'
             await self._event("Warning", "Overlap", text)
@@ -153,12 +153,12 @@ class _Turn:
         arm = await self._connection()
         if await self._parent.policy(self.obj) == "skip":
             return await self._look(arm)
-        if POLL_TOKEN in marks_of(self.obj):
+        if POLL_TOKEN in annotations_of(self.obj):
             return await self._monitor(arm)
         return await self._send(arm)
 
     async def _claim(self) -> None:
-        """Once: owner, name in Azure, finalizer, before anything is sent."""
+        """Set owner, name in Azure and finalizer, once, before the first request to Azure."""
         owner_id = await self._references.owner_id()
         if FINALIZER in (self.obj["metadata"].get("finalizers") or ()):
             self._check_unmoved(owner_id)
@@ -166,12 +166,12 @@ class _Turn:
         credential = await self._parent._credentials.of(self.obj)
         metadata, spec = self.work["metadata"], self.work["spec"]
         if not spec.get("azureName"):
-            spec["azureName"] = aso_convert.default_name(self.kind, self.obj, owner_id)
-        marks = marks_of(self.work)
-        marks[aso_objects.OPERATOR] = self._parent._namespace
+            spec["azureName"] = convert.default_name(self.kind, self.obj, owner_id)
+        annotations = annotations_of(self.work)
+        annotations[objects.OPERATOR] = self._parent._namespace
         name, subscription = spec["azureName"], credential.subscription
-        marks[aso_objects.RESOURCE_ID] = aso_convert.resource_id(self.kind, name, owner_id, subscription)
-        metadata.setdefault("labels", {})[aso_objects.LAST_VERSION] = self._parent._version
+        annotations[objects.RESOURCE_ID] = convert.resource_id(self.kind, name, owner_id, subscription)
+        metadata.setdefault("labels", {})[objects.LAST_VERSION] = self._parent._version
         metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
         owner = await self._references.owner()
         if owner is not None:
@@ -180,12 +180,12 @@ class _Turn:
         await self.commit()
 
     def _check_unmoved(self, owner_id: str) -> None:
-        """A resource keeps its owner and its name: ASO's webhook refuses the change, here the condition says so."""
-        stored = marks_of(self.obj).get(aso_objects.RESOURCE_ID, "")
+        """Raise `ReadyError` if owner or name have changed. ASO's webhook refuses that; here the condition reports it."""
+        stored = annotations_of(self.obj).get(objects.RESOURCE_ID, "")
         if not stored or (self.kind.owner is not None and not owner_id):
             return
         name = self.obj["spec"].get("azureName", "")
-        expected = aso_convert.resource_id(self.kind, name, owner_id, stored.split("/")[2])
+        expected = convert.resource_id(self.kind, name, owner_id, stored.split("/")[2])
         if stored.lower() == expected.lower():
             return
         member = (
@@ -196,7 +196,7 @@ class _Turn:
 
     async def _connection(self) -> Arm:
         credential = await self._parent._credentials.of(self.obj)
-        stored = marks_of(self.obj).get(aso_objects.RESOURCE_ID, "")
+        stored = annotations_of(self.obj).get(objects.RESOURCE_ID, "")
         subscription = stored.split("/")[2] if stored.lower().startswith("/subscriptions/") else credential.subscription
         if subscription != credential.subscription:
             text = f'SubscriptionID "{subscription}" for "{stored}" resource does not match with Client Credential: '
@@ -205,17 +205,17 @@ class _Turn:
         return self._parent._connect(credential)
 
     async def _look(self, arm: Arm) -> float | None:
-        """Policy skip: the state is copied, nothing is sent."""
+        """Copy the state from Azure without a change there (policy skip)."""
         self.log("Skipping creation/update of resource due to policy", policy="skip")
         await self._refresh(arm, f'error getting status for resource ID "{self._id}": getting resource with ID: "{self._id}": ')
         return await self._succeed()
 
     async def _send(self, arm: Arm) -> float | None:
         await self._check_idle(arm)
-        body = await aso_convert.to_arm(
+        body = await convert.to_arm(
             self.kind, self.obj, self.obj["spec"]["azureName"], self._references.resolve, self._references.look_up
         )
-        self._condition("False", "Info", "Reconciling", aso_objects.RECONCILING)
+        self._condition("False", "Info", "Reconciling", objects.RECONCILING)
         self.log("About to send resource to Azure")
         answer = await self._put(arm, body)
         self.log("Successfully sent resource to Azure", id=self._id)
@@ -232,13 +232,13 @@ class _Turn:
             raise error.classified() from None
 
     async def _monitor(self, arm: Arm) -> float | None:
-        """The operation goes on, has succeeded, or has failed."""
-        if marks_of(self.obj).get(POLL_ID) != CREATE_POLLER:
+        """Poll the operation under way, and report its end."""
+        if annotations_of(self.obj).get(POLL_ID) != CREATE_POLLER:
             self._stop_polling()
             await self.commit()
             return 1.0
         try:
-            answer = await arm.poll(marks_of(self.obj)[POLL_TOKEN])
+            answer = await arm.poll(annotations_of(self.obj)[POLL_TOKEN])
         except AzureError as error:
             self._stop_polling()
             self.log("Resource creation failure", resourceID=self._id, error=str(error))
@@ -255,12 +255,12 @@ class _Turn:
         return await self._succeed()
 
     async def _succeed(self) -> float | None:
-        self.work["metadata"].setdefault("labels", {})[aso_objects.LAST_VERSION] = self._parent._version
+        self.work["metadata"].setdefault("labels", {})[objects.LAST_VERSION] = self._parent._version
         await self.show("True", "", "Succeeded", "")
         return self._parent.sync_after(self.obj)
 
     async def _refresh(self, arm: Arm, prefix: str) -> Object:
-        """Copy ARM's state into the status."""
+        """Copy ARM's state into the status. Raises `ReadyError`, its message after `prefix`."""
         try:
             resource: Object = await arm.get(self._id, self.kind.arm_api_version)
         except AzureError as error:
@@ -268,11 +268,11 @@ class _Turn:
             raise ReadyError("Warning", reason, prefix + str(error)) from None
         except CredentialError as error:
             raise ReadyError("Warning", "Failed", prefix + str(error)) from None
-        self.work["status"] = aso_convert.to_status(resource, self.work.get("status", {}).get("conditions") or [])
+        self.work["status"] = convert.to_status(resource, self.work.get("status", {}).get("conditions") or [])
         return resource
 
     async def _check_idle(self, arm: Arm) -> None:
-        """AKS refuses a change while another is under way: do not use up requests on it.
+        """Raise `ReadyError` while another change of the cluster is under way: AKS would refuse the request.
 
         Source: `PreReconcileCheck` and `PreReconcileOwnerCheck` in `v2/api/containerservice/customizations`.
         """
@@ -296,57 +296,57 @@ class _Turn:
                 raise ReadyError("Warning", "ReconciliationBlocked", f'{what} is in provisioning state "{state}"')
 
     async def _follow(self, answer: Answer, poller: str) -> float:
-        marks = marks_of(self.work)
-        marks[POLL_ID], marks[POLL_TOKEN] = poller, answer.poll
+        annotations = annotations_of(self.work)
+        annotations[POLL_ID], annotations[POLL_TOKEN] = poller, answer.poll
         await self.commit()
         return max(answer.retry_after, 1.0)
 
     def _stop_polling(self) -> None:
-        for mark in (POLL_ID, POLL_TOKEN):
-            marks_of(self.work).pop(mark, None)
+        for name in (POLL_ID, POLL_TOKEN):
+            annotations_of(self.work).pop(name, None)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
     async def remove(self) -> float | None:
-        """Delete the resource in Azure, unless the policy forbids it, then let the object go."""
+        """Delete the resource in Azure, unless the policy forbids it, then remove the finalizer."""
         if FINALIZER not in (self.obj["metadata"].get("finalizers") or ()):
             return None
         policy = await self._parent.policy(self.obj)
         if policy != "manage":
             self.log("Bypassing delete of resource due to policy", policy=policy)
-            return await self._let_go()
-        if not marks_of(self.obj).get(aso_objects.RESOURCE_ID):
+            return await self._release()
+        if not annotations_of(self.obj).get(objects.RESOURCE_ID):
             self.log("Not issuing delete as resource had no ResourceID annotation")
-            return await self._let_go()
+            return await self._release()
         arm = await self._connection()
         try:
             answer = await self._delete(arm)
         except AzureError as error:
             if error.status == 404:
                 self.log("Successfully issued DELETE to Azure - resource was already gone")
-                return await self._let_go()
+                return await self._release()
             self._stop_polling()
             self.log("Resource deletion failure", resourceID=self._id, error=str(error))
             raise error.classified() from None
         if not answer.poll:
-            return await self._let_go()
-        if marks_of(self.obj).get(POLL_ID) != DELETE_POLLER:
-            self._condition("False", "Info", "Deleting", aso_objects.DELETING)
+            return await self._release()
+        if annotations_of(self.obj).get(POLL_ID) != DELETE_POLLER:
+            self._condition("False", "Info", "Deleting", objects.DELETING)
             return await self._follow(answer, DELETE_POLLER)
         return max(answer.retry_after, 1.0)
 
     async def _delete(self, arm: Arm) -> Answer:
-        marks = marks_of(self.obj)
-        if marks.get(POLL_ID) == DELETE_POLLER and POLL_TOKEN in marks:
+        annotations = annotations_of(self.obj)
+        if annotations.get(POLL_ID) == DELETE_POLLER and POLL_TOKEN in annotations:
             await self._event("Normal", "MonitorDelete", "Continue monitoring deletion")
-            return await arm.poll(marks[POLL_TOKEN])
+            return await arm.poll(annotations[POLL_TOKEN])
         self.log("Starting delete of resource")
         await self._event("Normal", "BeginDelete", "Starting delete of resource")
         answer = await arm.delete(self._id, self.kind.arm_api_version)
         self.log("Successfully issued DELETE to Azure")
         return answer
 
-    async def _let_go(self) -> float | None:
+    async def _release(self) -> float | None:
         self.work["metadata"]["finalizers"] = [f for f in self.work["metadata"]["finalizers"] if f != FINALIZER]
         self.log("Deleted resource")
         await self.commit()
@@ -354,4 +354,4 @@ class _Turn:
 
     @property
     def _id(self) -> str:
-        return marks_of(self.obj)[aso_objects.RESOURCE_ID]
+        return annotations_of(self.obj)[objects.RESOURCE_ID]

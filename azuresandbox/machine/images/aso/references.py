@@ -1,7 +1,6 @@
-"""What an ASO object refers to and what it exports: owners, other resources, Secrets and ConfigMaps.
+"""The references of an ASO object, to its owner, other resources, Secrets and ConfigMaps; and what it exports.
 
-Source: `v2/internal/resolver`, `v2/pkg/genruntime/{secrets,configmaps}` of Azure/azure-service-operator, with its reasons. May
-import the `aso_*` modules.
+Source: `v2/internal/resolver`, `v2/pkg/genruntime/{secrets,configmaps}` of Azure/azure-service-operator, with its reasons.
 """
 
 from __future__ import annotations
@@ -11,30 +10,30 @@ import json
 from typing import Any
 
 from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
-from azuresandbox.machine.images.aso import convert as aso_convert
-from azuresandbox.machine.images.aso import objects as aso_objects
+from azuresandbox.machine.images.aso import convert
 from azuresandbox.machine.images.aso.azure import FAST, Arm, ReadyError
 from azuresandbox.machine.images.aso.kinds import KINDS, Kind
-from azuresandbox.machine.images.aso.objects import FINALIZER, marks_of
+from azuresandbox.machine.images.aso.objects import FINALIZER, RESOURCE_ID, annotations_of
+from azuresandbox.machine.objects import is_ready
 from azuresandbox.machine.types import Object
 
 _BY_KIND = {(kind.group, kind.kind): kind for kind in KINDS}
 
 
 class References:
-    """Those of one object. All methods raise `ReadyError` for what is not there."""
+    """The references of one object. Resolving one that does not exist raises `ReadyError`."""
 
     def __init__(self, kube: KubeClient, kind: Kind, obj: Object) -> None:
         self._kube, self.kind, self.obj = kube, kind, obj
 
     def _named_owner(self) -> tuple[str, str, Object]:
-        """(group, kind, reference) of the owner."""
+        """Return (group, kind, reference) of the owner."""
         reference = self.obj["spec"].get("owner") or {}
         group, kind = self.kind.owner or ("", "")
         return group or reference.get("group", ""), kind or reference.get("kind", ""), reference
 
     async def owner_id(self) -> str:
-        """The owner's ARM id. Raises `ReadyError` while it is not there or not ready."""
+        """Return the owner's ARM id, "" for a kind without owner. Raises `ReadyError` until the owner exists and is ready."""
         if self.kind.owner is None:
             return ""
         group, kind, reference = self._named_owner()
@@ -47,13 +46,14 @@ class References:
             cause = f'{kind}.{group} "{name}" not found'
             text = f"{self.obj['metadata']['namespace']}/{name} does not exist ({cause})"
             raise ReadyError("Warning", "ReferenceNotFound", text, FAST)
-        if owner is None or (not aso_objects.is_ready(owner) and not claimed):
+        if owner is None or (not is_ready(owner) and not claimed):
             shown = f"{reference.get('name', '')}, Group/Kind: {group}/{kind}"
             text = f"Owner {json.dumps(shown)} cannot be found. Progress is blocked until the owner is created."
             raise ReadyError("Warning", "WaitingForOwner", text, FAST)
-        return owner["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")  # type: ignore[no-any-return]
+        return annotations_of(owner).get(RESOURCE_ID, "")
 
     async def owner(self) -> Object | None:
+        """Return the owner's object, or `None` if it does not exist or is named by its ARM id."""
         group, kind, reference = self._named_owner()
         if self.kind.owner is None or reference.get("armId") or not reference.get("name"):
             return None
@@ -70,29 +70,30 @@ class References:
         return None if found is None else {**found, "apiVersion": known.api_version, "kind": kind}
 
     async def resolve(self, reference: Object) -> str:
-        """The ARM id that a reference stands for. Raises `ReadyError`."""
+        """Return the ARM id that a reference stands for. Raises `ReadyError`."""
         if reference.get("armId"):
             return str(reference["armId"])
         if reference.get("wellKnownName"):
             return self._role(reference["wellKnownName"])
         group, kind, name = (reference.get(key, "") for key in ("group", "kind", "name"))
         found = await self._find(group, kind, name)
-        resource_id = (found or {"metadata": {}})["metadata"].get("annotations", {}).get(aso_objects.RESOURCE_ID, "")
+        resource_id = "" if found is None else annotations_of(found).get(RESOURCE_ID, "")
         if not resource_id:
             namespace = self.obj["metadata"]["namespace"]
             cause = f'{kind}.{group} "{name}" not found' if found is None else f'{kind}.{group} "{name}" has no resource id yet'
             raise ReadyError("Warning", "ReferenceNotFound", f"{namespace}/{name} does not exist ({cause})", FAST)
-        return str(resource_id)
+        return resource_id
 
     def _role(self, name: str) -> str:
-        role = aso_convert.ROLES.get(name)
+        role = convert.ROLES.get(name)
         if role is None:
             text = f"the sandbox knows no role with the well-known name {name!r}: use armId, or one of "
-            raise ReadyError("Error", "Failed", text + ", ".join(aso_convert.ROLES))
-        return f"/subscriptions/{marks_of(self.obj)[aso_objects.RESOURCE_ID].split('/')[2]}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+            raise ReadyError("Error", "Failed", text + ", ".join(convert.ROLES))
+        subscription = annotations_of(self.obj)[RESOURCE_ID].split("/")[2]
+        return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}"
 
     async def look_up(self, source: str, reference: Object) -> Any:
-        """A value from a Secret or ConfigMap in the object's namespace. Raises `ReadyError`."""
+        """Return a value from a Secret or ConfigMap in the object's namespace (see `convert.Lookup`). Raises `ReadyError`."""
         kind, reason = ("ConfigMap", "ConfigMapNotFound") if source == "config" else ("Secret", "SecretNotFound")
         namespace, name, key = self.obj["metadata"]["namespace"], reference["name"], reference.get("key", "")
         found = await self._kube.find("v1", kind, name, namespace)
@@ -107,7 +108,7 @@ class References:
         return data[key] if source == "config" else base64.b64decode(data[key]).decode()
 
     async def export(self, arm: Arm, resource: Object) -> None:
-        """Write what `operatorSpec` asks for into Secrets and ConfigMaps that the object owns."""
+        """Write the exports that `operatorSpec` names to Secrets and ConfigMaps that the object owns."""
         wanted = self.obj["spec"].get("operatorSpec") or {}
         for refused in ("configMapExpressions", "secretExpressions"):
             if wanted.get(refused):
@@ -115,13 +116,12 @@ class References:
                 raise ReadyError("Error", "Failed", text)
         values: dict[tuple[str, str], dict[str, str]] = {}
         for name, target in (wanted.get("configMaps") or {}).items():
-            value = aso_convert.value_at(resource, self.kind.config_maps[name])
+            value = convert.value_at(resource, self.kind.config_maps[name])
             if value is not None:
                 values.setdefault(("ConfigMap", target["name"]), {})[target["key"]] = str(value)
         for name, target in (wanted.get("secrets") or {}).items():
-            listed = await arm.post(
-                marks_of(self.obj)[aso_objects.RESOURCE_ID], self.kind.secrets[name], self.kind.arm_api_version
-            )
+            identifier = annotations_of(self.obj)[RESOURCE_ID]
+            listed = await arm.post(identifier, self.kind.secrets[name], self.kind.arm_api_version)
             values.setdefault(("Secret", target["name"]), {})[target["key"]] = listed["kubeconfigs"][0]["value"]
         for (kind, name), data in values.items():
             await self._write_export(kind, name, data)
@@ -148,5 +148,6 @@ class References:
 
 
 def owner_reference(owner: Object) -> Object:
+    """Return a reference to an owner that is not the object's controller: deleting the owner deletes the object."""
     metadata = owner["metadata"]
     return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": metadata["name"], "uid": metadata["uid"]}
