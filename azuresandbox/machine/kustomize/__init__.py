@@ -1,6 +1,6 @@
-"""`kustomize build` in process, for the supported fields; others are refused by name. Imports PyYAML, no other part.
+"""`kustomize build` in process, for the supported fields; others are refused by name.
 
-`build` is kustomize, `with_overlay` what Flux does before it, `substitute` what it does after it.
+`build` is kustomize; `with_overlay` is Flux's preparation of a build, `substitute` its substitution afterwards.
 """
 
 from __future__ import annotations

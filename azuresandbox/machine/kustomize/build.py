@@ -1,75 +1,31 @@
 """`kustomize build` over files in memory.
 
 The order of work is kustomize's: resources, generators, components, then the transformers in their fixed order, layer by
-layer; hashes and references once, at the end. Errors are worded and nested as kustomize's. May import this package only.
+layer; hashes and references once, at the end. Errors are worded and nested as kustomize's.
 """
 
 from __future__ import annotations
 
-import copy
-import json
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from azuresandbox.machine.kustomize import generators, names, transformers
-from azuresandbox.machine.kustomize.documents import DuplicateKey, MalformedYAML, Object, Objects, dump, parse, parse_one
+from azuresandbox.machine.kustomize import generators, names, patches, transformers
+from azuresandbox.machine.kustomize.documents import DuplicateKey, MalformedYAML, flattened, parse, parse_one, problem
 from azuresandbox.machine.kustomize.errors import KustomizeError, Unsupported
-from azuresandbox.machine.kustomize.patch import json6902, strategic
+from azuresandbox.machine.kustomize.fields import BUILD_METADATA, FIELDS, FILE_NAMES, REMOTE, UNSUPPORTED
 from azuresandbox.machine.kustomize.resource import Id, Resource, append, find
+from azuresandbox.machine.kustomize.source import Source
+from azuresandbox.machine.types import Object, Objects
 
-FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-FIELDS = frozenset(
-    {
-        "apiVersion",
-        "kind",
-        "metadata",
-        "resources",
-        "bases",
-        "components",
-        "namespace",
-        "namePrefix",
-        "nameSuffix",
-        "labels",
-        "commonLabels",
-        "commonAnnotations",
-        "patches",
-        "patchesStrategicMerge",
-        "patchesJson6902",
-        "configMapGenerator",
-        "secretGenerator",
-        "generatorOptions",
-        "images",
-        "replicas",
-        "replacements",
-        "buildMetadata",
-        "sortOptions",
-        "configurations",
-    }
-)
-UNSUPPORTED = {
-    "helmCharts": "use a HelmRelease",
-    "helmGlobals": "use a HelmRelease",
-    "helmChartInflationGenerator": "use a HelmRelease",
-    "generators": "write the objects as resources",
-    "transformers": "use the transformers' own fields",
-    "validators": "validate the manifests in CI",
-    "crds": "name the references with replacements",
-    "openapi": "use JSON 6902 patches for custom resources",
-    "vars": "use replacements",
-    "imageTags": "use images",
-}
-_REMOTE = ("git::", "gh:", "ssh://", "https://", "http://", "git@", "github.com:", "github.com/")
-_BUILD_METADATA = ("originAnnotations",)
 _GENERATOR = "merging from generator &{0xc000010000 <nil>}"
-"""kustomize prints the address of its generator here."""
+"""kustomize prints the address of its generator in this place of its messages."""
 
 
 def build(root: Mapping[str, bytes], path: str = ".", *, top: str = "/work") -> Objects:
-    """The objects that the kustomization in folder `path` of `root` (path -> contents) makes.
+    """Return the objects that the kustomization in folder `path` of `root` (path -> contents) makes.
 
-    `top` is how error messages call the root. Raises `KustomizeError`, worded as kustomize words it.
+    `top`: the name of the root in error messages. Raises `KustomizeError`, worded as kustomize words it.
     """
     source = Source(root, top)
     folder = source.folder(path)
@@ -85,63 +41,8 @@ def build(root: Mapping[str, bytes], path: str = ".", *, top: str = "/work") -> 
     return [r.obj for r in resources if r.annotations().get("config.kubernetes.io/local-config") != "true"]
 
 
-@dataclass
-class Source:
-    """The files, and how they are called in messages."""
-
-    root: Mapping[str, bytes]
-    top: str
-    _folders: frozenset[str] = field(default=frozenset())
-
-    def __post_init__(self) -> None:
-        folders = {""}
-        for path in self.root:
-            parts = path.split("/")[:-1]
-            folders.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
-        self._folders = frozenset(folders)
-
-    def resolve(self, folder: str, path: str) -> str:
-        """The normal form of `path` as seen from `folder`, without a leading slash."""
-        joined = posixpath.normpath(posixpath.join("/" + folder, path))
-        if posixpath.normpath(posixpath.join("./", folder, path)).startswith("../"):
-            raise KustomizeError(f"file '{path}' is not in or below '{self.top}'")
-        return joined.lstrip("/")
-
-    def folder(self, path: str, base: str = "") -> str:
-        folder = self.resolve(base, path.lstrip("/") if not base else path)
-        if folder in self.root:
-            raise KustomizeError(f"must build at directory: '{self.name(folder)}': file is not directory")
-        if folder not in self._folders:
-            steps = folder.split("/")
-            parts = ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
-            missing = next(part for part in parts if part not in self._folders)
-            raise KustomizeError(
-                f"must build at directory: not a valid directory: evalsymlink failure on '{self.name(folder)}' : "
-                f"lstat {self.name(missing)}: no such file or directory"
-            )
-        return folder
-
-    def name(self, path: str) -> str:
-        return posixpath.join(self.top, path) if path else self.top
-
-    def read(self, folder: str, path: str) -> bytes:
-        resolved = self.resolve(folder, path)
-        if resolved in self.root:
-            return self.root[resolved]
-        if resolved in self._folders:
-            raise KustomizeError(f"read {self.name(resolved)}: is a directory")
-        raise KustomizeError(f"open {self.name(resolved)}: no such file or directory")
-
-    def kustomization_file(self, folder: str) -> str | None:
-        """The path of the kustomization file of a folder."""
-        found = [path for name in FILE_NAMES if (path := posixpath.join(folder, name)) in self.root]
-        if len(found) > 1:
-            raise KustomizeError(f"Found multiple kustomization files: {' '.join(self.name(path) for path in found)}")
-        return found[0] if found else None
-
-
 class _Target:
-    """One kustomization: its folder, its fields, the folders it was reached through, the references it knows of."""
+    """One kustomization. `visited`: the folders that led to it; `references`: the name references of `configurations`."""
 
     def __init__(self, source: Source, folder: str, visited: tuple[str, ...], references: names.References) -> None:
         self.source = source
@@ -168,9 +69,12 @@ class _Target:
             if name not in FIELDS and name not in UNSUPPORTED:
                 raise KustomizeError(f'invalid Kustomization: json: unknown field "{name}"')
         for option in fields.get("buildMetadata") or ():
-            if option not in _BUILD_METADATA:
+            if option not in BUILD_METADATA:
                 raise Unsupported(f"buildMetadata {option!r}", "leave it out, or use originAnnotations")
         return fields
+
+    def _read(self, path: str) -> bytes:
+        return self.source.read(self.folder, path)
 
     @property
     def is_component(self) -> bool:
@@ -179,7 +83,7 @@ class _Target:
     # --- accumulation --------------------------------------------------------------------------------------------
 
     def accumulate(self, resources: list[Resource]) -> list[Resource]:
-        """Add this layer's resources to `resources` and transform them; a component is given those of its parent."""
+        """Add this layer's resources to `resources` and return them transformed. A component is given those of its parent."""
         for path in [*(self.fields.get("resources") or ()), *(self.fields.get("bases") or ())]:
             try:
                 self._add_resource(resources, path)
@@ -195,10 +99,10 @@ class _Target:
         return self._transform(resources)
 
     def _add_resource(self, resources: list[Resource], path: str) -> None:
-        if path.lower().startswith(_REMOTE):
+        if path.lower().startswith(REMOTE):
             raise Unsupported(f"the remote resource {path!r}", "keep a copy of it in the repository")
         try:
-            content = self.source.read(self.folder, path)
+            content = self._read(path)
         except KustomizeError as error:
             self._add_directory(resources, path, f"accumulating resources from '{path}': {error}")
             return
@@ -218,9 +122,9 @@ class _Target:
         except DuplicateKey as error:
             raise _Panic(f"map[string]interface {{}}(nil): {error}") from error
         origin = {"path": self.source.resolve(self.folder, path)}
-        for obj in _flattened(documents):
-            if problem := _problem(obj):
-                raise KustomizeError(f"accumulating resources from '{path}': {problem}")
+        for obj in flattened(documents):
+            if why := problem(obj):
+                raise KustomizeError(f"accumulating resources from '{path}': {why}")
             try:
                 append(resources, Resource(obj, origin=origin))
             except KustomizeError as error:
@@ -257,9 +161,9 @@ class _Target:
         return target
 
     def _configure(self) -> None:
-        """Take in the name references of `configurations`; they hold for the whole build."""
+        """Add the name references of `configurations`, which hold for the whole build."""
         for path in self.fields.get("configurations") or ():
-            for name, entries in (parse_one(self.source.read(self.folder, path)) or {}).items():
+            for name, entries in (parse_one(self._read(path)) or {}).items():
                 if name != "nameReference":
                     where = self.source.name(self.source.resolve(self.folder, path))
                     raise Unsupported(f"{name!r} of the configuration {where}", "use labels.fields or replacements")
@@ -274,7 +178,7 @@ class _Target:
         for field_name, kind in (("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")):
             for spec in self.fields.get(field_name) or ():
                 try:
-                    new = generators.generate(kind, spec, options, lambda path: self.source.read(self.folder, path))
+                    new = generators.generate(kind, spec, options, self._read)
                 except KustomizeError as error:
                     raise KustomizeError(f"loading KV pairs: {error}") from error
                 new.origin = {
@@ -305,9 +209,9 @@ class _Target:
     def _transform(self, resources: list[Resource]) -> list[Resource]:
         fields = self.fields
         for patch in fields.get("patchesStrategicMerge") or ():
-            self._strategic_file(resources, patch)
+            patches.apply_strategic(resources, patch, self._read)
         for patch in fields.get("patches") or ():
-            self._patch(resources, patch)
+            patches.apply_patch(resources, patch, self._read)
         if fields.get("namespace"):
             transformers.set_namespace(resources, fields["namespace"])
         if fields.get("namePrefix"):
@@ -321,7 +225,7 @@ class _Target:
         if fields.get("commonAnnotations"):
             transformers.set_annotations(resources, fields["commonAnnotations"])
         for patch in fields.get("patchesJson6902") or ():
-            self._json_patch(resources, patch)
+            patches.apply_json(resources, patch, self._read)
         for entry in fields.get("replicas") or ():
             transformers.set_replicas(resources, entry)
         for image in fields.get("images") or ():
@@ -335,149 +239,22 @@ class _Target:
     def _replacements(self) -> Iterable[Mapping[str, Any]]:
         for entry in self.fields.get("replacements") or ():
             if "path" in entry:
-                content = parse_one(self.source.read(self.folder, entry["path"]))
+                content = parse_one(self._read(entry["path"]))
                 yield from content if isinstance(content, list) else [content]
             else:
                 yield entry
 
-    def _strategic_file(self, resources: list[Resource], patch: str) -> None:
-        text: str | bytes = patch
-        if "\n" not in patch:
-            text = self.source.read(self.folder, patch)
-        for document in parse(text):
-            _apply_by_id(resources, document)
-
-    def _patch(self, resources: list[Resource], patch: Mapping[str, Any]) -> None:
-        if bool(patch.get("path")) == bool(patch.get("patch")):
-            raise KustomizeError("must specify one of patch and path in\n" + dump(dict(patch)).strip())
-        where = f"[{'path' if patch.get('path') else 'patch'}: {json.dumps(patch.get('path') or patch['patch'])}]"
-        try:
-            documents = _patch_documents(self._patch_text(patch), where)
-        except KustomizeError as error:
-            config = "trouble configuring builtin PatchTransformer with config: `\n"
-            config += dump({k: v for k, v in patch.items() if v})
-            raise KustomizeError(f"{config.rstrip()}\n`: {error}") from error
-        target = patch.get("target")
-        if isinstance(documents[0], list) or _is_operation(documents[0]):
-            if not target:
-                raise KustomizeError(f"must specify a target for JSON patch {where}")
-            operations = [op for document in documents for op in (document if isinstance(document, list) else [document])]
-            for resource in [r for r in resources if transformers.selected(r, target)]:
-                _renamed(resource, json6902(resource.obj, operations))
-        elif not target:
-            for document in documents:
-                _apply_by_id(resources, document, patch.get("options") or {})
-        elif len(documents) > 1:
-            raise KustomizeError(
-                "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: " + where
-            )
-        else:
-            for resource in [r for r in resources if transformers.selected(r, target)]:
-                _merge(resources, resource, documents[0], patch.get("options") or {})
-
-    def _patch_text(self, patch: Mapping[str, Any]) -> str | bytes:
-        if not patch.get("path"):
-            return str(patch["patch"])
-        try:
-            return self.source.read(self.folder, patch["path"])
-        except KustomizeError as error:
-            raise KustomizeError(f"failed to get the patch file from path({patch['path']}): {error}") from error
-
-    def _json_patch(self, resources: list[Resource], patch: Mapping[str, Any]) -> None:
-        target = patch.get("target") or {}
-        wanted = Id(*(str(target.get(part, "")) for part in ("group", "version", "kind", "name", "namespace")))
-        found = _one(resources, wanted)
-        text = self.source.read(self.folder, patch["path"]) if patch.get("path") else patch.get("patch", "")
-        operations = parse_one(text)
-        _renamed(found, json6902(found.obj, operations if isinstance(operations, list) else [operations]))
-
 
 class _Panic(KustomizeError):
-    """Where kustomize panics and shows the bare cause."""
+    """An error at which kustomize panics, so that it prints the cause alone."""
 
 
 def _nested(error: KustomizeError, text: str) -> KustomizeError:
-    """What wraps `error`; a panic, and what is not supported, is said without the way to it."""
+    """Return an error with `text`; a panic, or a field that is not supported, is returned as it is."""
     return error if isinstance(error, (Unsupported, _Panic)) else KustomizeError(text)
 
 
 def _go(identity: Id) -> str:
-    """`%#v` of an id."""
+    """Return an id as Go's `%#v` prints it."""
     gvk = f'resid.Gvk{{Group:"{identity.group}", Version:"{identity.version}", Kind:"{identity.kind}", isClusterScoped:false}}'
     return f'resid.ResId{{Gvk:{gvk}, Name:"{identity.name}", Namespace:"{identity.namespace}"}}'
-
-
-def _flattened(documents: Iterable[Any]) -> Iterable[Any]:
-    for document in documents:
-        items = document.get("items") if isinstance(document, dict) else None
-        if isinstance(items, list) and str(document.get("kind", "")).endswith("List"):
-            yield from _flattened(items)
-        else:
-            yield document
-
-
-def _problem(obj: Any) -> str:
-    """What makes `obj` no Kubernetes object, or ""."""
-    if not isinstance(obj, dict):
-        return "not an object: " + json.dumps(obj)[:80]
-    metadata = obj.get("metadata") if isinstance(obj.get("metadata"), dict) else {}
-    name, namespace = (str((metadata or {}).get(part) or "") for part in ("name", "namespace"))
-    described = f"{{{{{obj.get('apiVersion', '')} {obj.get('kind', '')}}} {{{{{name} {namespace}}} map[] map[]}}}}"
-    if not obj.get("kind"):
-        return f"missing kind in object {described}"
-    return "" if name else f"missing metadata.name in object {described}"
-
-
-def _patch_documents(text: str | bytes, where: str) -> list[Any]:
-    try:
-        documents = parse(text)
-    except MalformedYAML as error:
-        raise KustomizeError(f"unable to parse SM or JSON patch from {where}") from error
-    first = documents[0] if documents else None
-    if not isinstance(first, list) and not _is_operation(first) and (not isinstance(first, dict) or "kind" not in first):
-        raise KustomizeError(f"unable to parse SM or JSON patch from {where}")
-    return documents
-
-
-def _is_operation(document: Any) -> bool:
-    return isinstance(document, dict) and "op" in document and "kind" not in document
-
-
-def _apply_by_id(resources: list[Resource], patch: Object, options: Mapping[str, Any] | None = None) -> None:
-    wanted = Resource(patch).id
-    try:
-        target = _one(resources, wanted)
-    except KustomizeError as error:
-        text = f"{error}; failed to find unique target for patch {wanted}"
-        raise KustomizeError(f'no resource matches strategic merge patch "{wanted}": {text}') from error
-    _merge(resources, target, patch, options or {})
-
-
-def _one(resources: list[Resource], wanted: Id) -> Resource:
-    found = find(resources, wanted)
-    if len(found) == 1:
-        return found[0]
-    raise KustomizeError(f"{'multiple' if found else 'no'} matches for Id {wanted}")
-
-
-def _merge(resources: list[Resource], target: Resource, patch: Object, options: Mapping[str, Any]) -> None:
-    identity = target.id
-    merged = strategic(target.obj, copy.deepcopy(patch), identity.group, identity.kind)
-    if merged is None:
-        resources.remove(target)
-        return
-    name, kind = merged.get("metadata", {}).get("name"), merged.get("kind")
-    if name != identity.name and not options.get("allowNameChange"):
-        merged["metadata"]["name"] = identity.name
-    if kind != identity.kind and not options.get("allowKindChange"):
-        merged["kind"] = identity.kind
-    _renamed(target, merged)
-
-
-def _renamed(resource: Resource, obj: Object) -> None:
-    """Give the resource its new object; a changed identity is remembered."""
-    before = resource.id
-    metadata = obj.get("metadata") or {}
-    if (metadata.get("name"), metadata.get("namespace") or "") != (before.name, before.namespace):
-        resource.remember()
-    resource.obj = obj

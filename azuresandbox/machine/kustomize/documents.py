@@ -1,19 +1,15 @@
-"""YAML as kustomize and Flux read it: YAML 1.2 scalars (`yes` is a string), no key twice, Go's wording of errors.
-
-May import the package's errors only.
-"""
+"""YAML as kustomize and Flux read it: YAML 1.2 scalars (`yes` is a string), no duplicate keys, Go's wording of errors."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
 from azuresandbox.machine.kustomize.errors import KustomizeError
-
-Object = dict[str, Any]
-Objects = list[Object]
 
 
 class MalformedYAML(KustomizeError):
@@ -75,7 +71,7 @@ def _mapping(loader: Any, node: Any) -> Any:
 
 
 def _key(loader: Any, node: Any) -> str:
-    """JSON has string keys only: a number or a boolean keeps its spelling."""
+    """Return a key as a string, as JSON has it: a number or a boolean keeps its spelling."""
     if isinstance(node, yaml.ScalarNode):
         return str(node.value)
     raise MalformedYAML(f"yaml: line {node.start_mark.line + 1}: invalid map key")
@@ -87,7 +83,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def parse(text: str | bytes) -> list[Any]:
-    """The documents of a YAML stream, JSON-like; empty ones are left out. Raises `MalformedYAML`."""
+    """Return the documents of a YAML stream as JSON trees, without empty ones. Raises `MalformedYAML`."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
@@ -101,7 +97,7 @@ def parse(text: str | bytes) -> list[Any]:
 
 
 def parse_one(text: str | bytes) -> Any:
-    """The first document, or None."""
+    """Return the first document, or `None`. Raises `MalformedYAML`."""
     return next(iter(parse(text)), None)
 
 
@@ -114,12 +110,34 @@ def _wording(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Strings that older readers would take for something else are quoted; no anchors."""
+    """Quotes strings that a YAML 1.1 reader would take for another type; writes no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def dump(value: Any) -> str:
-    """YAML with sorted keys, as `sigs.k8s.io/yaml` writes it."""
+    """Return YAML with sorted keys, as `sigs.k8s.io/yaml` writes it."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=2**30, allow_unicode=True))
+
+
+def flattened(documents: Iterable[Any]) -> Iterable[Any]:
+    """Yield the documents; of a List its items."""
+    for document in documents:
+        items = document.get("items") if isinstance(document, dict) else None
+        if isinstance(items, list) and str(document.get("kind", "")).endswith("List"):
+            yield from flattened(items)
+        else:
+            yield document
+
+
+def problem(obj: Any) -> str:
+    """Return why `obj` is not a Kubernetes object, or ""."""
+    if not isinstance(obj, dict):
+        return "not an object: " + json.dumps(obj)[:80]
+    metadata = obj.get("metadata") if isinstance(obj.get("metadata"), dict) else {}
+    name, namespace = (str((metadata or {}).get(part) or "") for part in ("name", "namespace"))
+    described = f"{{{{{obj.get('apiVersion', '')} {obj.get('kind', '')}}} {{{{{name} {namespace}}} map[] map[]}}}}"
+    if not obj.get("kind"):
+        return f"missing kind in object {described}"
+    return "" if name else f"missing metadata.name in object {described}"

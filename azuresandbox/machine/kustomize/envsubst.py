@@ -1,6 +1,6 @@
-"""Variable substitution after the build: `${var}` and the string functions of a shell, as Flux's envsubst does them.
+"""Variable substitution after the build: `${var}` and the string functions of a shell, as in Flux's envsubst.
 
-A bare `$var` stays, `$${var}` becomes `${var}`. Source: fluxcd/pkg/envsubst. Imports the package's errors only.
+A bare `$var` is not replaced, `$${var}` becomes `${var}`. Source: fluxcd/pkg/envsubst.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAME = re.compile(r"^[_a-zA-Z][_a-zA-Z0-9]*$")
 
 
 def substitute(text: str, variables: Mapping[str, str], *, strict: bool = False) -> str:
-    """`text` with its variables replaced. An unset one is empty, or an error if `strict`."""
+    """Return `text` with its variables replaced. An unset one is empty, or with `strict` an error. Raises `KustomizeError`."""
     for name in variables:
         if not NAME.match(name):
             pattern = "^[_[:alpha:]][_[:alpha:][:digit:]]*$"
@@ -45,7 +45,7 @@ class _Parser:
         return ""
 
     def text(self) -> str:
-        """Everything: literal text, escapes, expansions."""
+        """Return the whole text, with its escapes and expansions replaced."""
         parts: list[str] = []
         while self.position < len(self.source):
             next_dollar = self.source.find("$", self.position)
@@ -64,7 +64,7 @@ class _Parser:
         return "".join(parts)
 
     def expansion(self) -> str:
-        """What follows `${`, up to its closing brace."""
+        """Return the value of an expansion. The position is after `${`, and is moved after its closing brace."""
         if self.take("#"):
             name = self.name()
             self.close()
@@ -111,7 +111,7 @@ class _Parser:
             raise _BadSubstitution("bad substitution")
 
     def argument(self, end: str, raw: bool = False, escapes: bool = False) -> str:
-        """Text up to one of the characters `end`, with nested expansions."""
+        """Return the text up to one of the characters `end`, with nested expansions replaced."""
         parts: list[str] = []
         while True:
             character = self.peek()
@@ -168,7 +168,7 @@ _CASES: dict[str, Callable[[str], str]] = {
 
 
 def _trimmed(value: str, operator: str, pattern: str) -> str:
-    """`#`/`##` remove the shortest/longest prefix that matches a glob, `%`/`%%` a suffix."""
+    """Remove the shortest (`#`) or longest (`##`) prefix that matches a glob, or a suffix (`%`, `%%`)."""
     lengths = range(1, len(value) + 1) if len(operator) == 1 else range(len(value), 0, -1)
     for length in lengths:
         part = value[:length] if operator[0] == "#" else value[len(value) - length :]

@@ -1,14 +1,14 @@
-"""What goes wrong in a build. Imports nothing."""
+"""The errors of a build."""
 
 from __future__ import annotations
 
 
 class KustomizeError(Exception):
-    """A build failed. The text is worded as kustomize words it."""
+    """A build has failed. `str()` is kustomize's message."""
 
 
 class Unsupported(KustomizeError):
-    """kustomize can do this; the sandbox's own build refuses it, by name."""
+    """The kustomization has a field that kustomize supports and the sandbox does not."""
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"the sandbox does not support {what}: {instead}")

@@ -1,6 +1,6 @@
 """configMapGenerator and secretGenerator, and the hash that their names end in.
 
-Source: kustomize api/internal/generators and api/hasher. May import the package's documents, errors and resource modules.
+Source: kustomize api/internal/generators and api/hasher.
 """
 
 from __future__ import annotations
@@ -8,22 +8,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.kustomize.documents import Object
 from azuresandbox.machine.kustomize.errors import KustomizeError
 from azuresandbox.machine.kustomize.resource import Resource
-
-Read = Callable[[str], bytes]
-"""A file by its path relative to the kustomization. Raises `KustomizeError`."""
+from azuresandbox.machine.kustomize.source import Read
+from azuresandbox.machine.types import Object
 
 _LINE = 70
 _LETTERS = str.maketrans({"0": "g", "1": "h", "3": "k", "a": "m", "e": "t"})
 
 
 def generate(kind: str, spec: Mapping[str, Any], options: Mapping[str, Any], read: Read) -> Resource:
-    """One generated ConfigMap or Secret. `options` are the kustomization's generatorOptions."""
+    """Return a generated ConfigMap or Secret. `options`: the kustomization's generatorOptions. Raises `KustomizeError`."""
     name = spec.get("name")
     if not name:
         raise KustomizeError("a configmap must be named" if kind == "ConfigMap" else "a secret must be named")
@@ -46,7 +44,7 @@ def generate(kind: str, spec: Mapping[str, Any], options: Mapping[str, Any], rea
 
 
 def combine(old: Resource, new: Resource, behavior: str) -> None:
-    """Let a generated resource replace or extend the one of an earlier layer with the same name."""
+    """Replace the object of `old`, of an earlier layer, by that of `new`; with behavior merge, their data is merged."""
     before, after = old.obj, new.obj
     if behavior == "merge":
         for part in ("data", "binaryData"):
@@ -65,9 +63,9 @@ def combine(old: Resource, new: Resource, behavior: str) -> None:
 
 
 def content_hash(obj: Object) -> str:
-    """The ten characters that kustomize appends to the name of a generated object.
+    """Return the ten characters that kustomize appends to the name of a generated object.
 
-    The name is no part of it: kustomize looks it up under the wrong key and finds nothing.
+    The name is not hashed: kustomize looks it up under the wrong key and hashes "" instead.
     """
     kind, name = obj.get("kind"), ""
     if kind == "ConfigMap":
@@ -84,7 +82,7 @@ def content_hash(obj: Object) -> str:
 
 
 def _go_json(value: Any) -> str:
-    """JSON as Go's encoding/json writes it: sorted keys, no spaces, HTML characters escaped."""
+    """Return JSON as Go's encoding/json writes it: sorted keys, no spaces, HTML characters escaped."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -114,7 +112,7 @@ def _fill_config_map(obj: Object, data: Mapping[str, bytes]) -> None:
 
 
 def _base64(value: bytes) -> str:
-    """base64 as kustomize writes it: in lines of 70 characters, if there is more than one."""
+    """Return base64 as kustomize writes it: a text of 70 characters or more is split into lines of 70."""
     text = base64.b64encode(value).decode()
     if len(text) < _LINE:
         return text
@@ -122,7 +120,7 @@ def _base64(value: bytes) -> str:
 
 
 def _pairs(spec: Mapping[str, Any], read: Read) -> dict[str, bytes]:
-    """The entries, in kustomize's order of precedence: no key twice."""
+    """Return the entries of env files, literals and files. Raises `KustomizeError` for a duplicate key."""
     found: list[tuple[str, bytes]] = []
     envs = [*([spec["env"]] if spec.get("env") else []), *(spec.get("envs") or [])]
     for path in envs:
@@ -153,7 +151,7 @@ def _unquote(value: str) -> str:
 
 
 def _env_file(text: str) -> list[tuple[str, bytes]]:
-    """`KEY=value` lines. A bare key takes its value from the environment, where here it is never set."""
+    """Return the `KEY=value` lines. A bare key takes its value from the environment, which is empty here."""
     pairs = []
     for line in text.splitlines():
         line = line.lstrip()

@@ -1,7 +1,6 @@
-"""Which fields name other objects, and how they follow when those are renamed or get another namespace.
+"""References between objects: fields that name another object are updated when it gets another name or namespace.
 
-The table is kustomize's builtin name references; a name follows if its referral was known by it before.
-May import the package's resource module.
+The table has kustomize's builtin name references. A reference is updated if an object had that name before.
 """
 
 from __future__ import annotations
@@ -79,10 +78,10 @@ _ELSEWHERE = (
 )
 
 References = list[tuple[str, str, tuple[str, ...]]]
-"""(kind referred to, kind that refers or "" for any, field path)."""
+"""(kind that is referred to, kind that refers or "" for any, field path)."""
 
 REFERENCES: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-"""Kind that refers -> (kind referred to, field path)."""
+"""Kind that refers -> (kind that is referred to, field path)."""
 for _target, _holder, _path in _ELSEWHERE:
     REFERENCES.setdefault(_holder, []).append((_target, tuple(_path.split("/"))))
 for _target, _paths in _IN_PODS.items():
@@ -92,7 +91,7 @@ for _target, _paths in _IN_PODS.items():
 
 
 def fix_references(resources: list[Resource], more: References) -> None:
-    """Let every reference (the builtin ones, and `more`) follow the resource that it names."""
+    """Update every reference (the builtin ones, and `more`) to the present name and namespace of its resource."""
     renamed = [resource for resource in resources if resource.previous]
     if not renamed:
         return
@@ -106,7 +105,7 @@ def fix_references(resources: list[Resource], more: References) -> None:
 
 
 def _reachable(referrer: Resource, target: Resource) -> bool:
-    """Objects of another namespace cannot be meant, except by a binding that names the namespace."""
+    """Return whether `referrer` can mean `target`: one of another namespace only in a binding that names the namespace."""
     if referrer.id.cluster_scoped or target.id.cluster_scoped:
         return True
     if referrer.id.effective_namespace == target.id.effective_namespace:
@@ -136,7 +135,7 @@ def _followed(referrer: Resource, kind: str, holder: Any, field: str, targets: l
 
 
 def _follow_map(referrer: Resource, value: dict[str, Any], targets: list[Resource]) -> None:
-    """A reference of a name and a namespace: both follow."""
+    """Update a reference that has a name and a namespace."""
     name, namespace = value.get("name"), value.get("namespace")
     if not isinstance(name, str):
         return

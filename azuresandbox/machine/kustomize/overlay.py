@@ -1,6 +1,6 @@
-"""What Flux does around a build: write a kustomization.yaml where there is none, and lay the Kustomization's spec over it.
+"""Flux's preparation of a build: writes a kustomization.yaml where there is none, and adds the Kustomization's spec to it.
 
-Source: fluxcd/pkg/kustomize (Generator). May import this package only.
+Source: fluxcd/pkg/kustomize (Generator).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from azuresandbox.machine.kustomize.build import FIELDS, FILE_NAMES, UNSUPPORTED, Source, _flattened, _problem
-from azuresandbox.machine.kustomize.documents import MalformedYAML, Object, dump, parse, parse_one
+from azuresandbox.machine.kustomize.documents import MalformedYAML, dump, flattened, parse, parse_one, problem
 from azuresandbox.machine.kustomize.errors import KustomizeError
-
-_REMOTE = ("git::", "gh:", "ssh://", "https://", "http://", "git@", "github.com:", "github.com/")
+from azuresandbox.machine.kustomize.fields import FIELDS, FILE_NAMES, REMOTE, UNSUPPORTED
+from azuresandbox.machine.kustomize.source import Source
+from azuresandbox.machine.types import Object
 
 
 def with_overlay(files: Mapping[str, bytes], path: str, spec: Mapping[str, Any], *, top: str) -> dict[str, bytes]:
-    """`files` with the kustomization file of folder `path` as Flux rewrites it for a Kustomization's spec."""
+    """Return `files` with the kustomization file of folder `path` as Flux rewrites it for a Kustomization's spec."""
     source = Source(files, top)
     folder = source.folder(path)
     existing = source.kustomization_file(folder)
@@ -42,7 +42,7 @@ def _lay_over(source: Source, folder: str, fields: Object, spec: Mapping[str, An
     for patch in spec.get("patches") or ():
         fields.setdefault("patches", []).append({k: patch[k] for k in ("patch", "target") if k in patch})
     for component in spec.get("components") or ():
-        if component.lower().startswith(_REMOTE) or component.startswith("/"):
+        if component.lower().startswith(REMOTE) or component.startswith("/"):
             raise KustomizeError(f"component path '{component}' must be local and relative")
         if spec.get("ignoreMissingComponents") and not _exists(source, folder, component):
             continue
@@ -75,7 +75,7 @@ def _exists(source: Source, folder: str, path: str) -> bool:
 
 
 def _generated(source: Source, folder: str) -> Object:
-    """All manifests below the folder; a subfolder with a kustomization of its own is one resource."""
+    """Return a kustomization of all manifests below the folder; a subfolder with a kustomization is one resource."""
     resources = list(_scan(source, folder, folder))
     return {"resources": resources} if resources else {"namespace": "_placeholder"}
 
@@ -101,6 +101,6 @@ def _check(source: Source, path: str) -> None:
         documents = parse(source.root[path])
     except MalformedYAML as error:
         raise KustomizeError(f"failed to decode Kubernetes YAML from {where}: {error}") from error
-    for document in _flattened(documents):
-        if problem := _problem(document):
-            raise KustomizeError(f"failed to decode Kubernetes YAML from {where}: {problem}")
+    for document in flattened(documents):
+        if why := problem(document):
+            raise KustomizeError(f"failed to decode Kubernetes YAML from {where}: {why}")

@@ -1,6 +1,6 @@
-"""Patches of a build: strategic merge (which lists merge, and by what key, is a table) and JSON 6902.
+"""The two kinds of patches: strategic merge, with a table of the keys by which lists are merged, and JSON 6902.
 
-Source: kyaml's merge2 with the patch keys of the Kubernetes OpenAPI, and evanphx/json-patch. May import the package's errors.
+Source: kyaml's merge2 with the patch keys of the Kubernetes OpenAPI, and evanphx/json-patch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OTHERS = {
     ("MutatingWebhookConfiguration", "webhooks"): ("name",),
 }
 PRIMITIVES = ("",)
-"""The key of a list whose plain values are merged as a set."""
+"""Stands for the keys of a list whose plain values are merged as a set."""
 
 
 def _table() -> dict[tuple[str, str], tuple[str, ...]]:
@@ -65,7 +65,7 @@ MERGE_KEYS = _table()
 
 
 def merge_keys(group: str, kind: str, path: str) -> tuple[str, ...] | None:
-    """The keys by which the list at `path` of a kind is merged; None if it is replaced as a whole."""
+    """Return the keys by which the list at `path` of a kind is merged, or `None` if it is replaced as a whole."""
     if not (group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")):
         return None
     if path == "metadata/finalizers":
@@ -76,7 +76,7 @@ def merge_keys(group: str, kind: str, path: str) -> tuple[str, ...] | None:
 
 
 def strategic(base: Any, patch: dict[str, Any], group: str, kind: str) -> dict[str, Any] | None:
-    """`base` with a strategic merge patch, and without the nulls it had; None if the patch deletes it."""
+    """Return `base` with a strategic merge patch applied and without its nulls, or `None` if the patch deletes it."""
     result = _merge_maps(base, patch, group, kind, "")
     return None if result is None else dict(_without_nulls(result))
 
@@ -144,7 +144,7 @@ def _merge_lists(base: list[Any] | None, patch: list[Any], group: str, kind: str
 
 
 def _clean(value: Any) -> Any:
-    """What a patch leaves where there was nothing: its directives and nulls are gone."""
+    """Return a patch without directives and nulls: its result where `base` has no value."""
     if isinstance(value, dict):
         if value.get("$patch") == "delete":
             return None
@@ -158,7 +158,7 @@ def _clean(value: Any) -> Any:
 
 
 def json6902(document: Any, operations: list[dict[str, Any]]) -> Any:
-    """The document after the operations. Raises `KustomizeError` for one that does not apply."""
+    """Return the document after the operations. Raises `KustomizeError` for one that does not apply."""
     result = copy.deepcopy(document)
     for operation in operations:
         result = _operate(result, operation)
@@ -208,7 +208,7 @@ def _remove(document: Any, path: str) -> Any:
 
 
 def _locate(document: Any, path: str, operation: str, end: bool = False) -> tuple[Any, Any]:
-    """(holder, key) of the last step of a JSON pointer."""
+    """Return (holder, key) of the last step of a JSON pointer."""
     steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
     if not steps:
         raise Unsupported("a JSON patch of the whole document", "name a field")

@@ -1,7 +1,4 @@
-"""A resource on its way through a build: its object, and every identity it had, by which others may still refer to it.
-
-May import the package's documents only.
-"""
+"""A resource in a build: its object, and all its former identities, by which other objects may refer to it."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from azuresandbox.machine.kustomize.documents import Object
 from azuresandbox.machine.kustomize.errors import KustomizeError
+from azuresandbox.machine.types import Object
 
 CLUSTER_SCOPED = frozenset(
     {
@@ -45,12 +42,12 @@ CLUSTER_SCOPED = frozenset(
         ("storage.k8s.io", "VolumeAttachment"),
     }
 )
-"""Built-in (group, kind) without a namespace. All others, custom ones too, are taken for namespaced, as kustomize does."""
+"""Built-in (group, kind) without a namespace. All others, also custom ones, count as namespaced, as in kustomize."""
 
 
 @dataclass(frozen=True, slots=True)
 class Id:
-    """Group, version, kind, name and namespace; an empty part stands for any where an id selects."""
+    """Group, version, kind, name and namespace. In an id that selects, an empty part matches any."""
 
     group: str
     version: str
@@ -67,7 +64,7 @@ class Id:
         return "" if self.cluster_scoped else self.namespace or "default"
 
     def same(self, other: Id) -> bool:
-        """The same object, whatever the version is written as."""
+        """Return whether both ids name the same object; an empty version matches any."""
         return (
             self.name == other.name
             and self.effective_namespace == other.effective_namespace
@@ -82,7 +79,7 @@ class Id:
 
 @dataclass
 class Resource:
-    """`obj` belongs to the resource: transformations change it in place. `hashed`: the name gets the content's hash."""
+    """`obj` is changed in place by transformations. `hashed`: the hash of the content is appended to the name."""
 
     obj: Object
     previous: list[Id] = field(default_factory=list)
@@ -105,7 +102,7 @@ class Resource:
 
     @property
     def ids(self) -> Iterator[Id]:
-        """All identities, the current one last."""
+        """Yield all identities, the current one last."""
         yield from self.previous
         yield self.id
 
@@ -117,7 +114,7 @@ class Resource:
         return any(known.same(wanted) for known in self.ids)
 
     def remember(self) -> None:
-        """Call before a change of name or namespace."""
+        """Keep the current identity. Call this before a change of name or namespace."""
         self.previous.append(self.id)
 
     def rename(self, name: str) -> None:
@@ -133,21 +130,21 @@ class Resource:
 
 
 def find(resources: list[Resource], wanted: Id) -> list[Resource]:
-    """The resources that are or were `wanted`."""
+    """Return the resources that have or had the identity `wanted`."""
     return [resource for resource in resources if resource.known_as(wanted)]
 
 
 def append(resources: list[Resource], new: Resource) -> None:
-    """Add, but never two with one identity."""
+    """Add a resource. Raises `KustomizeError` if there is one with its identity."""
     if any(known.id.same(new.id) for known in resources):
         raise KustomizeError(f"may not add resource with an already registered id: {new.id}")
     resources.append(new)
 
 
 def walk(node: Any, path: tuple[str, ...], create: bool = False) -> Iterator[tuple[Any, str]]:
-    """(holder, field) for each place that a field path leads to; lists on the way are entered element by element.
+    """Yield (holder, field) for each place that a field path leads to; a list on the way is entered element by element.
 
-    With `create`, what is missing is made, but never a list (`name[]`).
+    With `create`, missing members are added, except lists (`name[]`).
     """
     if isinstance(node, list):
         for element in node:

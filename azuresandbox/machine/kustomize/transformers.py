@@ -1,6 +1,6 @@
-"""What a kustomization does to all its resources: namespace, names, labels, annotations, images, replicas, replacements.
+"""The transformers of all resources: namespace, names, labels, annotations, images, replicas, replacements.
 
-Field specifications are kustomize's builtin ones, as tables. May import the package's resource, errors and documents modules.
+The field specifications are kustomize's builtin ones.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from azuresandbox.machine.kustomize.documents import Object, dump
+from azuresandbox.machine.kustomize.documents import dump
 from azuresandbox.machine.kustomize.errors import KustomizeError
 from azuresandbox.machine.kustomize.resource import Id, Resource, walk
+from azuresandbox.machine.types import Object
 
 FieldSpec = tuple[str, str, bool]
-"""(kind, path, create); an empty kind is any."""
+"""(kind, path, create). An empty kind matches any; `create`: add the field where it is missing."""
 
 METADATA_LABELS: list[FieldSpec] = [("", "metadata/labels", True)]
 TEMPLATE_LABELS: list[FieldSpec] = [
@@ -75,7 +76,7 @@ _REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController
 
 
 def _set_all(resource: Resource, specs: Iterable[FieldSpec], values: Mapping[str, Any]) -> None:
-    """Add entries to the maps that the specifications name."""
+    """Add entries to the maps that the field specifications name."""
     kind = resource.id.kind
     for wanted, path, create in specs:
         if wanted in ("", kind):
@@ -135,7 +136,7 @@ def set_common_labels(resources: list[Resource], labels: Mapping[str, Any]) -> N
 
 
 def set_labels(resources: list[Resource], entry: Mapping[str, Any]) -> None:
-    """One entry of `labels`: on the objects, and by choice in templates and selectors."""
+    """Apply one entry of `labels`: to the objects, and on request to templates and selectors."""
     specs = list(METADATA_LABELS)
     if entry.get("includeSelectors"):
         specs += [*SELECTOR_LABELS, *TEMPLATE_LABELS]
@@ -204,7 +205,7 @@ def set_replicas(resources: list[Resource], entry: Mapping[str, Any]) -> None:
 
 
 def selected(resource: Resource, selector: Mapping[str, Any]) -> bool:
-    """Whether a selector (regular expressions over any identity; label and annotation selectors) chooses a resource."""
+    """Return whether a selector (regular expressions over any identity; label and annotation selectors) matches a resource."""
     return (
         any(
             all(
@@ -226,7 +227,7 @@ _REQUIREMENT = re.compile(
 
 
 def matches_labels(labels: Mapping[str, str], selector: str) -> bool:
-    """A label selector as kubectl writes it: `a=b,c!=d,e in (f,g),!h,i`."""
+    """Return whether labels match a selector as kubectl writes it: `a=b,c!=d,e in (f,g),!h,i`. Raises `KustomizeError`."""
     position = 0
     while position < len(selector):
         found = _REQUIREMENT.match(selector, position)
@@ -251,7 +252,7 @@ def _holds(labels: Mapping[str, str], found: re.Match[str]) -> bool:
 
 
 def replace(resources: list[Resource], replacement: Mapping[str, Any]) -> None:
-    """One entry of `replacements`: copy a field's value into fields of other resources."""
+    """Apply one entry of `replacements`: copy a field's value to fields of other resources."""
     if "source" not in replacement and "sourceValue" not in replacement:
         raise KustomizeError("replacements must specify a source and at least one target")
     value = _source_value(resources, replacement)
@@ -336,7 +337,7 @@ def _spliced(old: Any, value: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _steps(path: str) -> list[str]:
-    """`a.b\\.c.[name=x].0` split at its dots; a bracket keeps its own."""
+    """Split `a.b\\.c.[name=x].0` at its dots, except those in brackets."""
     steps, current, depth, escaped = [], "", 0, False
     for character in path:
         if escaped:
@@ -402,7 +403,7 @@ def _indices(node: list[Any], step: str, create: bool) -> list[int]:
 
 
 def set_origin(resources: list[Resource]) -> None:
-    """The annotation that `buildMetadata: [originAnnotations]` asks for."""
+    """Set the annotation of `buildMetadata: [originAnnotations]`."""
     for resource in resources:
         if resource.origin:
             annotations: Object = resource.metadata.setdefault("annotations", {})

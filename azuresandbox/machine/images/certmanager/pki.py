@@ -1,4 +1,4 @@
-"""cert-manager's keys, requests and certificates: real X.509, made of a Certificate's spec. May import nothing of the project."""
+"""cert-manager's keys, requests and certificates: real X.509, made from a Certificate's spec."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ DEFAULT_USAGES = ("digital signature", "key encipherment")
 
 @dataclass(frozen=True)
 class Issued:
-    """PEM: the certificate, and its issuer's (b"" if there is none to show)."""
+    """The certificate, and its issuer's, in PEM."""
 
     certificate: bytes
     ca: bytes
 
 
 def seconds(duration: str) -> float:
-    """A Go duration of hours, minutes and seconds."""
+    """Return the seconds of a Go duration of hours, minutes, seconds and milliseconds."""
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d*)?)(h|ms|m|s)", duration))
 
 
 def new_key(spec: Mapping[str, Any]) -> bytes:
-    """A private key as `spec.privateKey` wants it, PEM; RSA 2048 by default. Raises `ValueError`."""
+    """Return a new private key in PEM as `spec.privateKey` says, by default RSA 2048. Raises `ValueError`."""
     wanted = spec.get("privateKey") or {}
     algorithm, size = wanted.get("algorithm", "RSA"), wanted.get("size")
     key: Key
@@ -84,7 +84,7 @@ def new_key(spec: Mapping[str, Any]) -> bytes:
 
 
 def request(spec: Mapping[str, Any], key: bytes) -> bytes:
-    """A certificate signing request, PEM. Raises `ValueError`."""
+    """Return a certificate signing request in PEM. Raises `ValueError`."""
     private = load_key(key)
     builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(spec))
     names = _alternative_names(spec)
@@ -96,7 +96,7 @@ def request(spec: Mapping[str, Any], key: bytes) -> bytes:
 def sign(
     csr: bytes, *, key: bytes, ca: bytes | None, duration: float, is_ca: bool, usages: tuple[str, ...], now: datetime
 ) -> Issued:
-    """The certificate for a request: under `ca`, or self-signed with the request's own key. Raises `ValueError`."""
+    """Return the certificate for a request: signed by `ca`, or self-signed with the request's own key. Raises `ValueError`."""
     asked, private = x509.load_pem_x509_csr(csr), load_key(key)
     parent = None if ca is None else x509.load_pem_x509_certificate(ca)
     builder = (
@@ -127,17 +127,18 @@ def load_key(pem: bytes) -> Key:
 
 
 def same_key(certificate: bytes, key: bytes) -> bool:
-    """Whether the certificate is for that private key."""
+    """Return whether the certificate is for that private key. Raises `ValueError`."""
     return x509.load_pem_x509_certificate(certificate).public_key() == load_key(key).public_key()
 
 
 def validity(certificate: bytes) -> tuple[datetime, datetime]:
+    """Return the start and the end of the validity. Raises `ValueError`."""
     loaded = x509.load_pem_x509_certificate(certificate)
     return loaded.not_valid_before_utc, loaded.not_valid_after_utc
 
 
 def differences(certificate: bytes, spec: Mapping[str, Any]) -> list[str]:
-    """The members of a spec that an issued certificate does not have."""
+    """Return the members of a spec from which an issued certificate differs. Raises `ValueError`."""
     loaded = x509.load_pem_x509_certificate(certificate)
     found = []
     if spec.get("commonName") and loaded.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[:1] != [
