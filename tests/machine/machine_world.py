@@ -1,19 +1,21 @@
-"""One cluster for a test: its goal, its client, and waiting for what comes of it."""
+"""One cluster for a test: its goal, its client, and waiting for its state."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from azuresandbox import fabric
 from azuresandbox.fabric import ClusterGoal
 from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.types import Object
 from tests.harness import World
 
 ID = "c1"
-POOL = {
+POOL: dict[str, Any] = {
     "name": "system",
     "count": 1,
     "vm_size": "Standard_D2as_v6",
@@ -27,52 +29,53 @@ POOL = {
     "taints": [],
     "zones": [],
 }
-Body = Callable[[World, KubeClient], Awaitable[None]]
 
 
-def goal(**changes: Any) -> ClusterGoal:
-    base: dict[str, Any] = {
-        "cluster_id": ID,
-        "cluster_name": "one-aks",
-        "location": "eastus2",
-        "version": "1.33.3",
-        "node_resource_group": "MC_rg_one-aks_eastus2",
-        "pools": [POOL],
-    }
-    return ClusterGoal(**{**base, **changes})
+def goal(**pool: int | str) -> ClusterGoal:
+    """Return the goal of a cluster with one pool. `pool`: members that differ from `POOL`."""
+    return ClusterGoal(
+        cluster_id=ID,
+        cluster_name="one-aks",
+        location="eastus2",
+        version="1.33.3",
+        node_resource_group="MC_rg_one-aks_eastus2",
+        pools=[{**POOL, **pool}],
+    )
 
 
-async def until(world: World, done: Callable[[], Awaitable[bool]], seconds: float = 300) -> None:
-    """Let time pass, in steps, until it is so."""
-    for _ in range(int(seconds)):
+async def until(world: World, done: Callable[[], Awaitable[bool]], seconds: int = 300) -> None:
+    """Move time on, second by second, until `done()` is true; at most `seconds`."""
+    for _ in range(seconds):
         if await done():
             return
         await world.clock.advance(1)
         await asyncio.sleep(0.001)
-    raise AssertionError("it did not come to that")
+    raise AssertionError(f"{done.__name__} is not true after {seconds} seconds")
 
 
-def run(tmp_path: Path, body: Body, parts: tuple[str, ...] = ("kubernetes", "machine"), **changes: Any) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, parts) as world:
-            fabric.put_goal(world.sandbox.store, goal(**changes))
+async def until_nodes_are_ready(world: World) -> None:
+    async def reported() -> bool:
+        report = fabric.get_report(world.sandbox.store, "cluster", ID, "", "nodes")
+        return report is not None and report.state == "Succeeded"
 
-            async def up() -> bool:
-                report = fabric.get_report(world.sandbox.store, "cluster", ID, "", "nodes")
-                return report is not None and report.state == "Succeeded"
-
-            await until(world, up)
-            credentials = fabric.get_cluster_report(world.sandbox.store, ID)
-            assert credentials is not None
-            await body(
-                world, KubeClient(world.wire, world.url(f"/clusters/{ID}"), credentials.credentials["component"]["token"])
-            )
-
-    asyncio.run(main())
+    await until(world, reported)
 
 
-def deployment(name: str, image: str, replicas: int = 1, **spec: Any) -> dict[str, Any]:
+@asynccontextmanager
+async def running(state: Path, parts: tuple[str, ...] = ("kubernetes", "machine")) -> AsyncIterator[tuple[World, KubeClient]]:
+    """Run a sandbox with one cluster whose nodes are ready; give it and a client of the cluster."""
+    async with World.open(state, parts) as world:
+        fabric.put_goal(world.sandbox.store, goal())
+        await until_nodes_are_ready(world)
+        report = fabric.get_cluster_report(world.sandbox.store, ID)
+        assert report is not None
+        yield world, KubeClient(world.wire, world.url(f"/clusters/{ID}"), report.credentials["component"]["token"])
+
+
+def deployment(name: str, image: str, replicas: int = 1, **container: Any) -> Object:
+    """Return a Deployment of one container. `container`: its other members."""
     labels = {"app": name}
+    pod = {"containers": [{"name": "main", "image": image, **container}]}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -80,11 +83,21 @@ def deployment(name: str, image: str, replicas: int = 1, **spec: Any) -> dict[st
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image, **spec}]}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
 
 
 async def available(kube: KubeClient, name: str, namespace: str = "default") -> int:
+    """Return a Deployment's available replicas."""
     found = await kube.get("apps/v1", "Deployment", name, namespace)
     return int((found.get("status") or {}).get("availableReplicas", 0))
+
+
+async def until_available(world: World, kube: KubeClient, replicas: int, name: str, namespace: str = "default") -> None:
+    """Wait until a Deployment has that many available replicas."""
+
+    async def done() -> bool:
+        return await available(kube, name, namespace) == replicas
+
+    await until(world, done)

@@ -1,36 +1,24 @@
-"""A cluster comes up from its goal: nodes, system Pods, workloads; and a settled one writes nothing."""
+"""A cluster is created from its goal: nodes, system Pods, workloads. A settled one has no writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from azuresandbox import fabric
-from azuresandbox.machine.client import KubeClient
-from tests.harness import World
-from tests.machine.machine_world import ID, available, deployment, run, until
+from tests.machine.machine_world import ID, deployment, running, until, until_available
 
 
-def test_nodes_and_system_pods_run(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_nodes_and_system_pods_run(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         (node,) = await kube.list("v1", "Node")
         assert node["metadata"]["name"].startswith("aks-system-") and node["metadata"]["name"].endswith("-vmss000000")
-
-        async def running() -> bool:
-            return await available(kube, "coredns", "kube-system") == 1
-
-        await until(world, running)
-
-    run(tmp_path, body)
+        await until_available(world, kube, 1, "coredns", "kube-system")
 
 
-def test_a_deployment_runs_and_a_settled_cluster_writes_nothing(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_deployment_runs_and_a_settled_cluster_writes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(deployment("podinfo", "ghcr.io/stefanprodan/podinfo:6.9.0", 2))
-
-        async def running() -> bool:
-            return await available(kube, "podinfo") == 2
-
-        await until(world, running)
+        await until_available(world, kube, 2, "podinfo")
         await world.clock.advance(60)
         store = world.sandbox.store
         before = {name: store.revision(name) for name in (f"cluster:{ID}", "fabric", "machine")}
@@ -40,11 +28,9 @@ def test_a_deployment_runs_and_a_settled_cluster_writes_nothing(tmp_path: Path) 
         reasons = {c["type"]: c["reason"] for c in found["status"]["conditions"]}
         assert reasons == {"Progressing": "NewReplicaSetAvailable", "Available": "MinimumReplicasAvailable"}
 
-    run(tmp_path, body)
 
-
-def test_a_missing_secret_and_an_unknown_image_are_said_as_a_kubelet_says_them(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_missing_secret_and_an_unknown_image_are_reported_as_by_a_kubelet(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "absent", "key": "k"}}}]
         await kube.create(deployment("needy", "nginx", env=env))
         await kube.create(deployment("unknown", "example.com/none:1"))
@@ -68,17 +54,11 @@ def test_a_missing_secret_and_an_unknown_image_are_said_as_a_kubelet_says_them(t
                 "stringData": {"k": "v"},
             }
         )
-
-        async def running() -> bool:
-            return await available(kube, "needy") == 1
-
-        await until(world, running)
-
-    run(tmp_path, body)
+        await until_available(world, kube, 1, "needy")
 
 
-def test_what_does_not_fit_is_not_scheduled(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_pod_that_does_not_fit_is_not_scheduled(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(deployment("large", "nginx", resources={"requests": {"cpu": "4"}}))
 
         async def refused() -> bool:
@@ -92,13 +72,10 @@ def test_what_does_not_fit_is_not_scheduled(tmp_path: Path) -> None:
             "1 No preemption victims found for incoming pod."
         )
 
-    run(tmp_path, body)
 
-
-def test_a_deleted_cluster_goes_without_complaint(tmp_path: Path) -> None:
-    """Its components' watches end and find nothing: that is no news for the log."""
-
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_deleted_cluster_logs_no_failed_watches(tmp_path: Path) -> None:
+    """The watches of its components end because the cluster was deleted, which is not an error."""
+    async with running(tmp_path) as (world, kube):
         store, lines = world.sandbox.store, []
         world.sandbox.log = lambda part, text: lines.append(text)
         wanted = fabric.get_goal(store, "cluster", ID)
@@ -113,5 +90,3 @@ def test_a_deleted_cluster_goes_without_complaint(tmp_path: Path) -> None:
         await until(world, gone)
         await world.clock.advance(60)
         assert [line for line in lines if "watch of" in line] == []
-
-    run(tmp_path, body)

@@ -1,4 +1,4 @@
-"""The extension is installed for real, and a flux configuration becomes Flux objects whose state is reported."""
+"""The extension is installed in a cluster, and a flux configuration becomes Flux objects whose state is reported."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from pathlib import Path
 
 from azuresandbox import fabric, sources
 from azuresandbox.fabric import ExtensionGoal, FluxConfigurationGoal
-from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.types import Object
 from tests.harness import World
-from tests.machine.machine_world import ID, run, until
+from tests.machine.machine_world import ID, running, until
 
-PROPERTIES = {
+URL = "https://github.com/contoso/nowhere"
+PROPERTIES: Object = {
     "namespace": "cluster-config",
     "scope": "cluster",
     "sourceKind": "GitRepository",
     "suspend": False,
     "gitRepository": {
-        "url": "https://github.com/contoso/nowhere",
+        "url": URL,
         "syncIntervalInSeconds": 600,
         "timeoutInSeconds": 600,
         "repositoryRef": {"branch": "main", "tag": None},
@@ -34,13 +35,13 @@ PROPERTIES = {
 }
 
 
-def extension(**changes: object) -> ExtensionGoal:
-    return ExtensionGoal(
-        **{"cluster_id": ID, "name": "flux", "extension_type": "microsoft.flux", "version": "1.19.5", **changes}
-    )  # type: ignore[arg-type]
+def extension(version: str = "1.19.5") -> ExtensionGoal:
+    return ExtensionGoal(cluster_id=ID, name="flux", extension_type="microsoft.flux", version=version)
 
 
 async def settled(world: World, kind: str, name: str, *states: str) -> fabric.Report:
+    """Wait until a goal's report has one of the states, and return the report."""
+
     async def done() -> bool:
         report = fabric.get_report(world.sandbox.store, kind, ID, name)
         return report is not None and report.state in states
@@ -51,8 +52,8 @@ async def settled(world: World, kind: str, name: str, *states: str) -> fabric.Re
     return found
 
 
-def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         store = world.sandbox.store
         fabric.put_goal(store, extension())
         report = await settled(world, "extension", "flux", "Succeeded", "Failed")
@@ -88,19 +89,15 @@ def test_the_extension_and_a_configuration_from_beginning_to_end(tmp_path: Path)
         await settled(world, "flux", "fleet", "Deleted")
         assert await kube.list("source.toolkit.fluxcd.io/v1", "GitRepository", "cluster-config") == []
 
-    run(tmp_path, body)
 
-
-def test_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_an_unknown_version_is_refused_by_name(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         fabric.put_goal(world.sandbox.store, extension(version="0.1.0"))
         report = await settled(world, "extension", "flux", "Failed")
         assert report.error is not None and "1.19.5" in report.error["message"]
 
-    run(tmp_path, body)
 
-
-def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned(tmp_path: Path) -> None:
+async def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned(tmp_path: Path) -> None:
     files = {
         "infra": "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
         "apps": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {x: '1'}\n",
@@ -109,10 +106,10 @@ def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned
         (tmp_path / "tree" / folder).mkdir(parents=True)
         (tmp_path / "tree" / folder / "objects.yaml").write_text(text)
 
-    async def body(world: World, kube: KubeClient) -> None:
-        store, url = world.sandbox.store, PROPERTIES["gitRepository"]["url"]  # type: ignore[index]
-        sources.seed_repository(world.sandbox.state, url, tmp_path / "tree")
-        sources.mirror(world.sandbox, url, "git")
+    async with running(tmp_path, ("kubernetes", "machine", "sources")) as (world, kube):
+        store = world.sandbox.store
+        sources.seed_repository(world.sandbox.state, URL, tmp_path / "tree")
+        sources.mirror(world.sandbox, URL, "git")
         fabric.put_goal(store, extension())
         goal = FluxConfigurationGoal(
             cluster_id=ID, name="fleet", resource_id="/x/fluxConfigurations/fleet", properties=PROPERTIES
@@ -126,5 +123,3 @@ def test_a_configuration_whose_repository_exists_becomes_compliant_and_is_pruned
         fabric.put_goal(store, goal)
         await settled(world, "flux", "fleet", "Deleted")
         assert await kube.find("v1", "ConfigMap", "a", "shop") is None
-
-    run(tmp_path, body, ("kubernetes", "machine", "sources"))

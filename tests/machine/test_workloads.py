@@ -1,25 +1,24 @@
-"""StatefulSets, Jobs, Services, claims, rollouts, nodes that come and go, and a restart that nobody notices."""
+"""StatefulSets, Jobs, Services, claims, rollouts, scaling and upgrading of pools, and a restart of the sandbox."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
 from pathlib import Path
 from typing import Any
 
 from azuresandbox import fabric
-from azuresandbox.machine.client import KubeClient
+from azuresandbox.machine.types import Object
 from azuresandbox.store import Store
 from tests.harness import World
-from tests.machine.machine_world import ID, POOL, available, deployment, goal, run, until
+from tests.machine.machine_world import ID, available, deployment, goal, running, until, until_available, until_nodes_are_ready
 
 
-def meta(name: str) -> dict[str, Any]:
+def meta(name: str) -> Object:
     return {"name": name, "namespace": "default"}
 
 
-def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(
             {
                 "apiVersion": "v1",
@@ -67,16 +66,14 @@ def test_a_stateful_set_with_claims_and_a_load_balancer(tmp_path: Path) -> None:
         ]
         assert [e["conditions"]["ready"] for e in slices[0]["endpoints"]] == [True, True]
 
-    run(tmp_path, body)
 
-
-def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
+def job(name: str, *command: str, **spec: Any) -> Object:
     pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox", "command": list(command)}]}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta(name), "spec": {"template": {"spec": pod}, **spec}}
 
 
-def test_jobs_complete_or_exceed_their_limit(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_jobs_complete_or_exceed_their_limit(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(job("good", "echo", "done"))
         await kube.create(job("bad", "false", backoffLimit=1))
 
@@ -95,11 +92,9 @@ def test_jobs_complete_or_exceed_their_limit(tmp_path: Path) -> None:
         assert bad["status"]["conditions"][-1]["reason"] == "BackoffLimitExceeded"
         assert bad["status"]["failed"] == 2
 
-    run(tmp_path, body)
 
-
-def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(deployment("loop", "busybox", command=["false"]))
 
         async def looping() -> bool:
@@ -111,17 +106,11 @@ def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
 
         await until(world, looping)
 
-    run(tmp_path, body)
 
-
-def test_a_rollout_replaces_the_pods_and_counts_revisions(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
+async def test_a_rollout_replaces_the_pods_and_counts_revisions(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
         await kube.create(deployment("web", "nginx:1", 3))
-
-        async def three() -> bool:
-            return await available(kube, "web") == 3
-
-        await until(world, three)
+        await until_available(world, kube, 3, "web")
         found = await kube.get("apps/v1", "Deployment", "web", "default")
         found["spec"]["template"]["spec"]["containers"][0]["image"] = "nginx:2"
         await kube.update(found)
@@ -134,14 +123,12 @@ def test_a_rollout_replaces_the_pods_and_counts_revisions(tmp_path: Path) -> Non
         found = await kube.get("apps/v1", "Deployment", "web", "default")
         assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
 
-    run(tmp_path, body)
 
+async def test_pools_grow_upgrade_and_shrink(tmp_path: Path) -> None:
+    async with running(tmp_path) as (world, kube):
 
-def test_pools_grow_upgrade_and_shrink(tmp_path: Path) -> None:
-    async def body(world: World, kube: KubeClient) -> None:
         async def reach(count: int, version: str) -> None:
-            pool = {**copy.deepcopy(POOL), "count": count, "version": version}
-            revision = fabric.put_goal(world.sandbox.store, goal(pools=[pool]))
+            revision = fabric.put_goal(world.sandbox.store, goal(count=count, version=version))
 
             async def reported() -> bool:
                 report = fabric.get_report(world.sandbox.store, "cluster", ID, "", "nodes")
@@ -157,27 +144,17 @@ def test_pools_grow_upgrade_and_shrink(tmp_path: Path) -> None:
         await reach(2, "1.33.4")
         await reach(1, "1.33.4")
 
-    run(tmp_path, body)
 
-
-def test_a_restart_of_the_sandbox_runs_the_programs_again_and_writes_nothing(tmp_path: Path) -> None:
-    async def main() -> None:
-        store = Store()
-        async with World.open(tmp_path, ("kubernetes", "machine"), store=store) as world:
-            fabric.put_goal(store, goal())
-
-            async def up() -> bool:
-                report = fabric.get_report(store, "cluster", ID, "", "nodes")
-                return report is not None and report.state == "Succeeded"
-
-            await until(world, up)
-            await world.clock.advance(60)
-        before, lines = store.revision(f"cluster:{ID}"), store.revision("machine")
-        async with World.open(tmp_path, ("kubernetes", "machine"), store=store) as world:
-            await world.clock.advance(120)
-            await asyncio.sleep(0.01)
-            await world.clock.advance(60)
-            assert store.revision(f"cluster:{ID}") == before
-            assert store.revision("machine") > lines, "the programs log when they start"
-
-    asyncio.run(main())
+async def test_a_restart_of_the_sandbox_runs_the_programs_again_and_writes_nothing(tmp_path: Path) -> None:
+    store = Store()
+    async with World.open(tmp_path, ("kubernetes", "machine"), store=store) as world:
+        fabric.put_goal(store, goal())
+        await until_nodes_are_ready(world)
+        await world.clock.advance(60)
+    before, lines = store.revision(f"cluster:{ID}"), store.revision("machine")
+    async with World.open(tmp_path, ("kubernetes", "machine"), store=store) as world:
+        await world.clock.advance(120)
+        await asyncio.sleep(0.01)
+        await world.clock.advance(60)
+        assert store.revision(f"cluster:{ID}") == before
+        assert store.revision("machine") > lines, "the programs log when they start"
