@@ -2,17 +2,16 @@
 
     python tools/aso_schemas.py
 
-Read from the installed azure-mgmt models, with Azure Service Operator's renamings: `properties` side by side with the rest,
-references to other resources as `{group, kind, name}` or `{armId}`, secrets as `{name, key}`; `owner`, `azureName`,
-`operatorSpec`. All versions of a kind share the schema of the SDK's version. Run it again after changing the SDKs' versions;
-`tests/aso/test_schemas.py` fails when the file is behind.
+It reads the installed azure-mgmt models and renames members as Azure Service Operator does: the members of `properties` are
+beside the others, references to other resources are `{group, kind, name}` or `{armId}`, secrets are `{name, key}`; `owner`,
+`azureName` and `operatorSpec` are added. All versions of a kind share the schema of the SDK's version. Run it after a change of
+the SDKs' versions; `tests/aso/test_schemas.py` fails when the file is out of date.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -21,9 +20,7 @@ from enum import Enum, EnumMeta
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from azuresandbox.machine.images.aso import kinds as aso_kinds
+from azuresandbox.machine.images.aso import kinds
 from azuresandbox.machine.images.aso.kinds import Kind
 
 TARGET = Path(__file__).parents[1] / "azuresandbox" / "machine" / "images" / "aso" / "data" / "schemas.json"
@@ -85,8 +82,8 @@ SERVER_SIDE = {"scope", "createdOn", "createdBy", "updatedOn", "updatedBy"}
 
 
 def collect() -> dict[str, Schema]:
-    """Kind -> the schema of its `spec`."""
-    return {kind.kind: _spec(kind) for kind in aso_kinds.KINDS}
+    """Return kind -> the schema of its `spec`."""
+    return {kind.kind: _spec(kind) for kind in kinds.KINDS}
 
 
 def _spec(kind: Kind) -> Schema:
@@ -102,14 +99,14 @@ def _spec(kind: Kind) -> Schema:
         members = {name: schema for name, schema in members.items() if name not in SERVER_SIDE}
     if kind.kind == "ManagedClustersAgentPool":
         members.pop("name", None)
-    for name in aso_kinds.CONFIG_MEMBERS.get(kind.kind, ()):
-        members[name + aso_kinds.FROM_CONFIG] = KEYED
+    for name in kinds.CONFIG_MEMBERS.get(kind.kind, ()):
+        members[name + kinds.FROM_CONFIG] = KEYED
     members |= _operator_members(kind)
     return {"type": "object", "properties": dict(sorted(members.items())), "required": sorted(kind.required)}
 
 
 def _operator_members(kind: Kind) -> dict[str, Schema]:
-    """What ASO adds to every spec."""
+    """Return the members that ASO adds to every spec."""
     azure_name: Schema = {"type": "string", "minLength": 1}
     if kind.name_pattern:
         azure_name["pattern"] = kind.name_pattern
@@ -121,15 +118,15 @@ def _operator_members(kind: Kind) -> dict[str, Schema]:
         exports["namingConvention"] = {"type": "string", "enum": ["random", "stable"]}
     found: dict[str, Schema] = {"azureName": azure_name, "operatorSpec": {"type": "object", "properties": exports}}
     if kind.owner is not None:
-        found["owner"] = REFERENCE if kind.owner == aso_kinds.ANY_OWNER else {"type": "object", "properties": NAMED}
+        found["owner"] = REFERENCE if kind.owner == kinds.ANY_OWNER else {"type": "object", "properties": NAMED}
     return found
 
 
 def _members(model: Any, module: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Schema]]:
-    """The writable members of a model, renamed as ASO renames them."""
+    """Yield the writable members of a model, renamed as ASO renames them."""
     listed = _msrest_members(model, module, above) if hasattr(model, "_attribute_map") else _rest_members(model, module, above)
-    by_arm = {arm: reference for reference, arm in aso_kinds.REFERENCES.items() if arm != "id"}
-    lists = {arm: reference for reference, arm in aso_kinds.REFERENCE_LISTS.items()}
+    by_arm = {arm: reference for reference, arm in kinds.REFERENCES.items() if arm != "id"}
+    lists = {arm: reference for reference, arm in kinds.REFERENCE_LISTS.items()}
     for name, schema in listed:
         if name in by_arm:
             yield by_arm[name], {**REFERENCE, **_well_known(name)}
@@ -137,9 +134,9 @@ def _members(model: Any, module: Any, above: tuple[str, ...]) -> Iterator[tuple[
             yield "reference", REFERENCE
         elif name in lists:
             yield lists[name], {"type": "array", "items": REFERENCE}
-        elif name in aso_kinds.SECRET_MEMBERS and schema == STRING:
+        elif name in kinds.SECRET_MEMBERS and schema == STRING:
             yield name, KEYED
-        elif name in aso_kinds.SECRET_MAPS:
+        elif name in kinds.SECRET_MAPS:
             yield name, {"type": "object", "properties": {"name": STRING}, "required": ["name"]}
         elif name == "userAssignedIdentities" and schema.get("type") == "object":
             yield name, {"type": "array", "items": {"type": "object", "properties": {"reference": REFERENCE}}}
@@ -204,9 +201,10 @@ def _typed(hint: Any, module: Any, above: tuple[str, ...]) -> Schema:
     return OPEN
 
 
-def _best(kinds: list[Any]) -> Any:
-    """Of `str | Enum` the enum, of `Model | dict` the model."""
-    return next((k for k in kinds if isinstance(k, type) and (issubclass(k, Enum) or "azure.mgmt" in k.__module__)), kinds[0])
+def _best(candidates: list[Any]) -> Any:
+    """Return the enum of `str | Enum`, the model of `Model | dict`."""
+    chosen = (c for c in candidates if isinstance(c, type) and (issubclass(c, Enum) or "azure.mgmt" in c.__module__))
+    return next(chosen, candidates[0])
 
 
 def _enum(model: Any) -> Schema:
@@ -220,4 +218,4 @@ def render() -> str:
 if __name__ == "__main__":
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(render())
-    print(f"{TARGET.relative_to(Path.cwd())}: {TARGET.stat().st_size} bytes")
+    print(f"{TARGET}: {TARGET.stat().st_size} bytes")

@@ -1,4 +1,4 @@
-"""What runs in the clusters: nodes, the built-in controllers, the kubelets with their programs, and Azure's agents."""
+"""The compute of the clusters: nodes, the built-in controllers, the kubelets with their programs, and Azure's agents."""
 
 from __future__ import annotations
 

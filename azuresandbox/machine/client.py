@@ -14,7 +14,7 @@ from azuresandbox.machine.types import Objects as Objects
 from azuresandbox.wire import Response, Wire
 
 Strings = list[str]
-"""Where the class has a method `list`, which hides the type."""
+"""The type `list[str]` in a class whose method `list` hides the built-in."""
 
 
 class ApiError(Exception):
@@ -35,7 +35,7 @@ class ApiError(Exception):
 
     @property
     def conflict(self) -> bool:
-        """A resourceVersion or field manager conflict (409 Conflict, not AlreadyExists)."""
+        """Whether this is a conflict of resourceVersions or field managers (409 Conflict, not AlreadyExists)."""
         return self.code == 409 and self.reason == "Conflict"
 
 

@@ -159,6 +159,20 @@ class Cluster:
                 if not error.not_found:
                     self.log(f"event {reason}: {error}")
                     return
+        event = self._event(about, kind, reason, message, component, path)
+        try:
+            created = await self.manager.create(event)
+        except ApiError as error:
+            # An event about an object whose namespace is being deleted is lost on a real cluster, too.
+            if error.code not in (403, 404):
+                self.log(f"event {reason}: {error}")
+            return
+        if len(self._events) > 2000:
+            self._events.clear()
+        self._events[key] = created
+
+    def _event(self, about: Object, kind: str, reason: str, message: str, component: str, path: str) -> Object:
+        metadata, now = about["metadata"], self.now()
         involved = {
             "apiVersion": about["apiVersion"],
             "kind": about["kind"],
@@ -169,7 +183,7 @@ class Cluster:
             "fieldPath": path or None,
         }
         source = {"component": component, "host": (about.get("spec") or {}).get("nodeName") if component == "kubelet" else None}
-        event = {
+        return {
             "apiVersion": CORE,
             "kind": "Event",
             "metadata": {
@@ -187,16 +201,6 @@ class Cluster:
             "reportingComponent": component,
             "reportingInstance": "",
         }
-        try:
-            created = await self.manager.create(event)
-        except ApiError as error:
-            # An event about an object whose namespace is being deleted is lost on a real cluster, too.
-            if error.code not in (403, 404):
-                self.log(f"event {reason}: {error}")
-            return
-        if len(self._events) > 2000:
-            self._events.clear()
-        self._events[key] = created
 
     def _event_stamp(self) -> int:
         """Return nanoseconds, never the same twice: `kubectl describe` sorts events by name, so these are in order of time."""

@@ -158,7 +158,7 @@ async def _uninstall(cluster: Cluster, goal: ExtensionGoal) -> None:
             )
 
 
-# --- what is installed -----------------------------------------------------------------------------------------------
+# --- the installed objects -------------------------------------------------------------------------------------------
 
 
 def objects(goal: ExtensionGoal) -> Objects:

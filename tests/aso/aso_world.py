@@ -1,6 +1,6 @@
-"""ASO at work: its program, Entra and ARM as they are, a little Kubernetes API, and a data plane that does what ARM wants.
+"""ASO's program with the sandbox's Entra and ARM, a small Kubernetes API, and a data plane that reaches ARM's goals.
 
-The identity is set up as notebooks 02 and 04 do it; a test spoils what it is about.
+The identity is set up as notebooks 02 and 04 do it; each test breaks the part that it is about.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,16 +18,16 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from azuresandbox import directory
-from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
+from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID, Receive, Scope, Send
 from azuresandbox.http import send_json
 from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.images import aso
 from azuresandbox.machine.images.aso.azure import TOKEN_FILE
 from azuresandbox.machine.node.program import Pod
-from tests.arm.arm_client import MSI, SUBSCRIPTION, Client, fetch_token
+from azuresandbox.machine.types import Object
+from tests.arm.arm_client import MSI, Client, fetch_token
 from tests.arm_aks.azure_world import DataPlane
-from tests.flux_kustomize.apply_api import ApplyApi, Object
+from tests.flux_kustomize.apply_api import ApplyApi
 from tests.harness import BASE, World
 
 NAMESPACE, SYSTEM = "clusters", "azureserviceoperator-system"
@@ -109,7 +109,7 @@ def thing(kind: str, name: str, spec: Object, **annotations: str) -> Object:
 
 
 class TokenFile(dict[str, bytes]):
-    """The projected token, as fresh as the kubelet keeps it."""
+    """The file of the projected token, which the kubelet keeps valid."""
 
     def __init__(self, claims: Callable[[], dict[str, Any]]) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class TokenFile(dict[str, bytes]):
 
 @dataclass
 class Fleet:
-    """See the module."""
+    """A control-plane cluster with ASO, and the Azure around it."""
 
     world: World
     api: ApplyApi
@@ -137,6 +137,43 @@ class Fleet:
     is_ready: list[bool] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, state: Path, *, trusted: bool = True, allowed: bool = True) -> AsyncIterator[Fleet]:
+        """Set up everything; ASO is not started. `trusted`, `allowed`: whether its identity has its credential and its role."""
+        async with World.open(state, ("entra", "arm")) as world:
+            api = ApplyApi()
+            _route(world, api)
+            for name in (NAMESPACE, SYSTEM):
+                api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            api.kinds["coordination.k8s.io/v1", "leases"] = ("Lease", True)
+            arm = await Client.operator(world)
+            plane = DataPlane(world.sandbox)
+            task = asyncio.create_task(plane.run())
+            await arm.register("Microsoft.ContainerService", "Microsoft.KubernetesConfiguration", "Microsoft.ManagedIdentity")
+            home, group_id = await arm.group("controlplane-rg"), await arm.group("myfleet-rg")
+            identity = await arm.identity(home, "aso-controlplane-identity")
+            await world.clock.advance(120)
+            env = {
+                "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID,
+                "AZURE_TENANT_ID": TENANT_ID,
+                "USE_WORKLOAD_IDENTITY_AUTH": "true",
+                "AZURE_CLIENT_ID": identity["properties"]["clientId"],
+                "POD_NAMESPACE": SYSTEM,
+            }
+            found = cls(world, api, arm, plane, identity, group_id, env, {})
+            if trusted:
+                await found.trust()
+            if allowed:
+                await found.allow(group_id)
+            try:
+                yield found
+            finally:
+                if found.task is not None:
+                    await found.stop()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
     # --- the operator ------------------------------------------------------------------------------------------------
 
     def _claims(self) -> dict[str, Any]:
@@ -147,28 +184,28 @@ class Fleet:
     def pod(self, pattern: str, image: str, name: str) -> Pod:
         kube = KubeClient(self.world.wire, f"{BASE}/clusters/hub", "token")
         return Pod(
-            "hub",
-            SYSTEM,
-            name,
-            "manager",
-            image,
-            "node-0",
-            "azureserviceoperator-default",
-            {},
-            {},
-            [],
-            [f"--crd-pattern={pattern}", "--enable-leader-election"],
-            self.env,
-            TokenFile(self._claims),
-            kube,
-            self.world.wire,
-            self.world.clock,
-            self.log.append,
-            self.is_ready.append,
+            cluster_id="hub",
+            namespace=SYSTEM,
+            name=name,
+            container="manager",
+            image=image,
+            node="node-0",
+            service_account="azureserviceoperator-default",
+            labels={},
+            annotations={},
+            command=[],
+            args=[f"--crd-pattern={pattern}", "--enable-leader-election"],
+            env=self.env,
+            files=TokenFile(self._claims),
+            kube=kube,
+            wire=self.world.wire,
+            clock=self.world.clock,
+            log=self.log.append,
+            ready=self.is_ready.append,
         )
 
     async def start(self, pattern: str = PATTERN, image: str = IMAGE, name: str = POD) -> None:
-        """Run the container until it is ready or gone."""
+        """Start the container, and wait until it is ready or has ended."""
         self.task = asyncio.create_task(self._container(self.pod(pattern, image, name)))
         await self.settle()
 
@@ -176,7 +213,7 @@ class Fleet:
         await aso.run(pod)
 
     async def stop(self) -> BaseException | None:
-        """End the container; what it ended with, if it had ended already."""
+        """Stop the container. Returns its exception if it had ended with one, else `None`."""
         assert self.task is not None
         self.task.cancel()
         result = (await asyncio.gather(self.task, return_exceptions=True))[0]
@@ -204,7 +241,7 @@ class Fleet:
         return (kind, NAMESPACE, name) in self.api.objects
 
     def ready(self, kind: str, name: str) -> tuple[str, str, str, str]:
-        """(status, severity, reason, message) of the Ready condition."""
+        """Return (status, severity, reason, message) of the Ready condition."""
         found = next(c for c in self.get(kind, name)["status"]["conditions"] if c["type"] == "Ready")
         return found["status"], found.get("severity", ""), found["reason"], found.get("message", "")
 
@@ -230,7 +267,7 @@ class Fleet:
     # --- Azure -------------------------------------------------------------------------------------------------------
 
     async def trust(self, issuer: str = ISSUER, subject: str = SUBJECT, audience: str = AUDIENCE) -> None:
-        """The federated credential of ASO's identity."""
+        """Create the federated credential of ASO's identity."""
         body = {"properties": {"issuer": issuer, "subject": subject, "audiences": [audience]}}
         path = f"{self.identity['id']}/federatedIdentityCredentials/aso"
         writing = asyncio.create_task(self.arm.good("PUT", path, MSI, body))
@@ -238,7 +275,7 @@ class Fleet:
         await writing
 
     async def allow(self, scope: str) -> None:
-        """ASO's identity becomes Contributor there."""
+        """Assign the role Contributor at the scope to ASO's identity."""
         answer = await self.arm.assign(
             scope,
             self.identity["properties"]["principalId"],
@@ -249,51 +286,15 @@ class Fleet:
         assert answer.status in (200, 201), answer.text
 
     async def cluster_in_azure(self, name: str = "podinfo-prod-0-aks") -> Any:
+        """Return the managed cluster, or `None` if it does not exist."""
         path = f"{self.group_id}/providers/Microsoft.ContainerService/managedClusters/{name}"
-        self.arm.token = await fetch_token(self.world)  # an hour may have passed
+        self.arm.token = await fetch_token(self.world)  # the former token may have expired
         answer = await self.arm.call("GET", path, "2024-09-01")
         return answer.json() if answer.status == 200 else None
 
 
-@asynccontextmanager
-async def fleet(state: Path, *, trusted: bool = True, allowed: bool = True) -> AsyncIterator[Fleet]:
-    """Everything set up and ASO not yet started."""
-    async with World.open(state, ("entra", "arm")) as world:
-        api = ApplyApi()
-        _route(world, api)
-        for name in (NAMESPACE, SYSTEM):
-            api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        api.kinds["coordination.k8s.io/v1", "leases"] = ("Lease", True)
-        arm = await Client.operator(world)
-        plane = DataPlane(world.sandbox)
-        task = asyncio.create_task(plane.run())
-        await arm.register("Microsoft.ContainerService", "Microsoft.KubernetesConfiguration", "Microsoft.ManagedIdentity")
-        home, group_id = await arm.group("controlplane-rg"), await arm.group("myfleet-rg")
-        identity = await arm.identity(home, "aso-controlplane-identity")
-        await world.clock.advance(120)
-        env = {
-            "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION_ID,
-            "AZURE_TENANT_ID": TENANT_ID,
-            "USE_WORKLOAD_IDENTITY_AUTH": "true",
-            "AZURE_CLIENT_ID": identity["properties"]["clientId"],
-            "POD_NAMESPACE": SYSTEM,
-        }
-        found = Fleet(world, api, arm, plane, identity, group_id, env, {})
-        if trusted:
-            await found.trust()
-        if allowed:
-            await found.allow(group_id)
-        try:
-            yield found
-        finally:
-            if found.task is not None:
-                await found.stop()
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
 def _route(world: World, api: ApplyApi) -> None:
-    """The cluster's API and its issuer beside Entra and ARM."""
+    """Route the cluster's API and its issuer, beside Entra and ARM."""
     inner = world.wire.app
     assert inner is not None
     public = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": "k1", "use": "sig", "alg": "RS256"}
@@ -302,7 +303,7 @@ def _route(world: World, api: ApplyApi) -> None:
         "/oidc/hub/openid/v1/jwks": {"keys": [public]},
     }
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if path in documents:
             await send_json(send, 200, documents[path])
@@ -312,17 +313,3 @@ def _route(world: World, api: ApplyApi) -> None:
             await inner(scope, receive, send)
 
     world.wire.app = app
-
-
-Test = Callable[[Fleet], Awaitable[None]]
-
-
-def run(test: Test, state: Path, **options: Any) -> None:
-    async def inside() -> None:
-        async with fleet(state, **options) as found:
-            await test(found)
-
-    asyncio.run(inside())
-
-
-__all__ = ["SUBSCRIPTION", "cluster", "configuration", "directory", "extension", "fleet", "group", "owned", "run", "thing"]

@@ -1,4 +1,4 @@
-"""What goes wrong, in ASO's words and severities, and that it mends itself when the cause is gone."""
+"""Failures, with ASO's messages and severities, and that ASO recovers when the cause is removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetlib.diagnosis import explain
-from tests.aso.aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, extension, group, owned, run, thing
+from tests.aso.aso_world import AUDIENCE, ISSUER, SUBJECT, Fleet, cluster, configuration, extension, group, owned, thing
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 NAME = "podinfo-prod-0-aks"
@@ -21,8 +21,10 @@ NAME = "podinfo-prod-0-aks"
         ({"audience": "api://x"}, "AADSTS700212", AUDIENCE),
     ],
 )
-def test_a_wrong_trust_shows_entras_error_in_the_condition(tmp_path: Path, trust: dict[str, str], code: str, said: str) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_wrong_trust_shows_entras_error_in_the_condition(
+    tmp_path: Path, trust: dict[str, str], code: str, said: str
+) -> None:
+    async with Fleet.open(tmp_path, trusted=False) as fleet:
         await fleet.trust(**trust)
         await fleet.start()
         await fleet.create(group(), cluster())
@@ -37,30 +39,24 @@ def test_a_wrong_trust_shows_entras_error_in_the_condition(tmp_path: Path, trust
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
 
-    run(test, tmp_path, trusted=False)
 
-
-def test_without_any_trust_the_token_is_refused(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_without_any_trust_the_token_is_refused(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path, trusted=False) as fleet:
         await fleet.start()
         await fleet.create(group())
         assert "AADSTS70025" in fleet.ready("ResourceGroup", "myfleet-rg")[3]
 
-    run(test, tmp_path, trusted=False)
 
-
-def test_an_unknown_client_id_is_refused(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_an_unknown_client_id_is_refused(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         fleet.env["AZURE_CLIENT_ID"] = "00000000-0000-4000-8000-00000000dead"
         await fleet.start()
         await fleet.create(group())
         assert "AADSTS700016" in fleet.ready("ResourceGroup", "myfleet-rg")[3]
 
-    run(test, tmp_path)
 
-
-def test_without_a_role_the_group_cannot_be_read_and_it_mends_itself(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_without_a_role_the_group_cannot_be_read_until_it_is_assigned(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path, allowed=False) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         status, severity, reason, message = fleet.ready("ResourceGroup", "myfleet-rg")
@@ -71,11 +67,9 @@ def test_without_a_role_the_group_cannot_be_read_and_it_mends_itself(tmp_path: P
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
 
-    run(test, tmp_path, allowed=False)
 
-
-def test_a_group_that_azure_does_not_have(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_group_that_azure_does_not_have(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path, allowed=False) as fleet:
         await fleet.allow(f"/subscriptions/{fleet.env['AZURE_SUBSCRIPTION_ID']}")
         await fleet.start()
         await fleet.create(group("elsewhere-rg"), cluster(owner={"name": "elsewhere-rg"}))
@@ -84,11 +78,9 @@ def test_a_group_that_azure_does_not_have(tmp_path: Path) -> None:
         assert "ERROR CODE: ResourceGroupNotFound" in message
         assert fleet.ready("ManagedCluster", NAME)[2] == "WaitingForOwner"
 
-    run(test, tmp_path, allowed=False)
 
-
-def test_a_fatal_error_waits_for_a_change(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_fatal_error_waits_for_a_change(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         pool = {"name": "system", "mode": "System", "vmSize": "Standard_Nonsense", "count": 1, "osType": "Linux"}
         await fleet.create(group(), cluster(agentPoolProfiles=[pool]))
@@ -99,16 +91,14 @@ def test_a_fatal_error_waits_for_a_change(tmp_path: Path) -> None:
         assert ("Warning", "CreateOrUpdateActionError", message[:1024]) in fleet.events(NAME)
         writes = len(fleet.api.writes)
         await fleet.advance(900)
-        assert [w for w in fleet.api.writes[writes:] if "Lease" not in w] == [], "a fatal error is not tried again"
+        assert [w for w in fleet.api.writes[writes:] if "Lease" not in w] == [], "a fatal error is not retried"
         await fleet.edit("ManagedCluster", NAME, {"agentPoolProfiles": [{**pool, "vmSize": "Standard_D2as_v6"}]})
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
 
-    run(test, tmp_path)
 
-
-def test_an_operation_that_fails_is_shown_and_sent_again(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_failed_operation_is_reported_and_sent_again(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         fleet.plane.failing["cluster"] = "Network plugin crashed."
         await fleet.start()
         await fleet.create(group(), cluster())
@@ -119,11 +109,9 @@ def test_an_operation_that_fails_is_shown_and_sent_again(tmp_path: Path) -> None
         await fleet.advance(3600)
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
 
-    run(test, tmp_path)
 
-
-def test_a_busy_cluster_is_left_alone(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_busy_cluster_is_sent_no_requests(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -145,11 +133,9 @@ def test_a_busy_cluster_is_left_alone(tmp_path: Path) -> None:
             'Managed cluster is in provisioning state "Stopping"',
         )
 
-    run(test, tmp_path)
 
-
-def test_owners_of_the_wrong_kind_or_name_are_waited_for(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_an_object_waits_for_an_owner_of_the_right_kind_and_name(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster(owner={"name": "no-such-rg"}))
         await fleet.create(thing("Extension", "x", {"owner": {"group": "x.azure.com", "kind": "Nothing", "name": NAME}}))
@@ -170,13 +156,10 @@ def test_owners_of_the_wrong_kind_or_name_are_waited_for(tmp_path: Path) -> None
         status, severity, _, message = fleet.ready("ManagedCluster", NAME)
         assert (status, severity) == ("False", "Error") and "updating 'spec.owner.name' is not allowed" in message
 
-    run(test, tmp_path)
 
-
-def test_two_configurations_with_one_name_meet_in_azure(tmp_path: Path) -> None:
-    """The seed's collision: as one ARM resource, the second object overwrites the first's."""
-
-    async def test(fleet: Fleet) -> None:
+async def test_two_configurations_with_one_name_are_one_azure_resource(tmp_path: Path) -> None:
+    """The seed's collision: both objects are the same ARM resource, and the second overwrites the first."""
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         first = owned("FluxConfiguration", "a", {"azureName": "flux-config", "namespace": "a", "scope": "cluster"})
         second = owned("FluxConfiguration", "b", {"azureName": "flux-config", "namespace": "b", "scope": "cluster"})
@@ -189,13 +172,9 @@ def test_two_configurations_with_one_name_meet_in_azure(tmp_path: Path) -> None:
         ]
         assert marks[0] == marks[1]
 
-    run(test, tmp_path)
 
-
-def test_a_configuration_without_the_extension(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
-        from tests.aso.aso_world import configuration
-
+async def test_a_configuration_without_the_extension(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster(), configuration())
         await fleet.advance(1200)
@@ -205,11 +184,9 @@ def test_a_configuration_without_the_extension(tmp_path: Path) -> None:
         await fleet.advance(3600)
         assert fleet.ready("FluxConfiguration", "prod-0-config") == SUCCEEDED
 
-    run(test, tmp_path)
 
-
-def test_a_foreign_operators_object_is_left_alone(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_an_object_of_another_operator_is_not_changed(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         marked = group()
         marked["metadata"]["annotations"]["serviceoperator.azure.com/operator-namespace"] = "elsewhere"
@@ -223,11 +200,9 @@ def test_a_foreign_operators_object_is_left_alone(tmp_path: Path) -> None:
         ]
         assert "status" not in fleet.get("ResourceGroup", "myfleet-rg")
 
-    run(test, tmp_path)
 
-
-def test_a_resource_that_vanished_from_azure_is_made_again(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_resource_that_was_deleted_in_azure_is_created_again(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -238,11 +213,9 @@ def test_a_resource_that_vanished_from_azure_is_made_again(tmp_path: Path) -> No
         await fleet.advance(9000)
         assert await fleet.cluster_in_azure() is not None
 
-    run(test, tmp_path)
 
-
-def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -258,13 +231,10 @@ def test_a_deleted_object_waits_while_azure_refuses(tmp_path: Path) -> None:
         await fleet.advance(1800)
         assert not fleet.has("ManagedCluster", NAME)
 
-    run(test, tmp_path)
 
-
-def test_a_locked_resource_keeps_the_finalizer_until_the_lock_is_gone(tmp_path: Path) -> None:
-    """The fault finalizer-stuck: deletion is refused in ARM, so the object stays, and its condition says why."""
-
-    async def test(fleet: Fleet) -> None:
+async def test_a_locked_resource_keeps_the_finalizer_until_the_lock_is_removed(tmp_path: Path) -> None:
+    """The fault finalizer-stuck: ARM refuses the deletion, so the object remains, and its condition says why."""
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -282,5 +252,3 @@ def test_a_locked_resource_keeps_the_finalizer_until_the_lock_is_gone(tmp_path: 
         faults.disarm("finalizer-stuck")
         await fleet.advance(600)
         assert not fleet.has("ManagedCluster", NAME)
-
-    run(test, tmp_path)

@@ -1,16 +1,17 @@
-"""ASO from its start to clusters in Azure and back: claims, operations, status, policies, deletion."""
+"""From ASO's start to clusters in Azure and their deletion: claims, operations, status, policies."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.aso.aso_world import Fleet, cluster, configuration, extension, group, owned, run
+from azuresandbox.context import Receive, Scope, Send
+from tests.aso.aso_world import Fleet, cluster, configuration, extension, group, owned
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 
 
-def test_a_cluster_with_flux_comes_to_be_in_order(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_cluster_with_flux_is_created_in_order(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         assert fleet.is_ready == [True]
         await fleet.create(configuration(), extension(), cluster(), group())
@@ -50,16 +51,14 @@ def test_a_cluster_with_flux_comes_to_be_in_order(tmp_path: Path) -> None:
             'Using credential from "azureserviceoperator-system/aso-controller-settings"',
         ) in events
 
-    run(test, tmp_path)
 
-
-def test_settled_objects_cause_no_requests_until_the_sync_period(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_settled_objects_cause_no_requests_until_the_sync_period(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", "podinfo-prod-0-aks") == SUCCEEDED
-        writes, requests = len(fleet.api.writes), _count_arm(fleet)
+        writes, requests = len(fleet.api.writes), _requests_to_arm(fleet)
         await fleet.advance(600)
         assert [w for w in fleet.api.writes[writes:] if "Lease" not in w] == [] and requests == []
         await fleet.advance(2 * 4500)
@@ -69,31 +68,29 @@ def test_settled_objects_cause_no_requests_until_the_sync_period(tmp_path: Path)
         assert not [r for r in requests if r.startswith("PUT") and r.endswith("myfleet-rg")], "policy skip only reads"
         assert not [w for w in fleet.api.writes[writes:] if w.startswith(("PUT ResourceGroup", "PATCH ResourceGroup"))]
 
-    run(test, tmp_path)
 
-
-def _count_arm(fleet: Fleet) -> list[str]:
-    """The requests to ARM from now on."""
+def _requests_to_arm(fleet: Fleet) -> list[str]:
+    """Return a list to which each further request to ARM is added."""
     seen: list[str] = []
     inner = fleet.world.wire.app
     assert inner is not None
 
-    async def app(scope: object, receive: object, send: object) -> None:
-        path: str = scope["path"]  # type: ignore[index]
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
         if path.lower().startswith("/subscriptions"):
-            seen.append(f"{scope['method']} {path}")  # type: ignore[index]
+            seen.append(f"{scope['method']} {path}")
         await inner(scope, receive, send)
 
     fleet.world.wire.app = app
     return seen
 
 
-def test_a_change_is_sent_and_a_label_is_not(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_change_is_sent_and_a_label_is_not(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
-        requests = _count_arm(fleet)
+        requests = _requests_to_arm(fleet)
         obj = fleet.get("ManagedCluster", "podinfo-prod-0-aks")
         fleet.api.put({**obj, "metadata": {**obj["metadata"], "labels": {"a": "b"}}})
         await fleet.settle()
@@ -105,11 +102,9 @@ def test_a_change_is_sent_and_a_label_is_not(tmp_path: Path) -> None:
         condition = fleet.get("ManagedCluster", "podinfo-prod-0-aks")["status"]["conditions"][0]
         assert condition["observedGeneration"] == fleet.get("ManagedCluster", "podinfo-prod-0-aks")["metadata"]["generation"]
 
-    run(test, tmp_path)
 
-
-def test_deleting_an_object_deletes_the_cluster_and_then_lets_the_object_go(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_deleting_an_object_deletes_the_cluster_and_then_the_object(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -129,11 +124,9 @@ def test_deleting_an_object_deletes_the_cluster_and_then_lets_the_object_go(tmp_
             ("Normal", "MonitorDelete", "Continue monitoring deletion"),
         ]
 
-    run(test, tmp_path)
 
-
-def test_policies_keep_azure_resources(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_policies_keep_azure_resources(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(1800)
@@ -148,26 +141,22 @@ def test_policies_keep_azure_resources(tmp_path: Path) -> None:
         assert not fleet.has("ResourceGroup", "myfleet-rg")
         assert (await fleet.arm.call("GET", fleet.group_id, "2021-04-01")).status == 200
 
-    run(test, tmp_path)
 
-
-def test_a_restarted_operator_carries_on_with_the_operation_under_way(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_restarted_operator_continues_the_operation_under_way(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         await fleet.create(group(), cluster())
         await fleet.advance(5)
         await fleet.stop()
-        requests = _count_arm(fleet)
+        requests = _requests_to_arm(fleet)
         await fleet.start()
         await fleet.advance(1800)
         assert fleet.ready("ManagedCluster", "podinfo-prod-0-aks") == SUCCEEDED
         assert not [r for r in requests if r.startswith("PUT") and "managedClusters" in r], "it polls, it does not send again"
 
-    run(test, tmp_path)
 
-
-def test_a_second_operator_stands_by_until_the_first_is_gone(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_second_operator_waits_until_the_first_stops(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         first = fleet.task
         await fleet.start(name="azureserviceoperator-controller-manager-1")
@@ -181,11 +170,9 @@ def test_a_second_operator_stands_by_until_the_first_is_gone(tmp_path: Path) -> 
         assert fleet.ready("ResourceGroup", "myfleet-rg") == SUCCEEDED
         fleet.task = second
 
-    run(test, tmp_path)
 
-
-def test_an_extension_as_asos_sample_for_aks_writes_it(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_an_extension_as_in_asos_sample_for_aks(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         spec = {"identity": {"type": "SystemAssigned"}, "scope": {"cluster": {"releaseNamespace": "kube-system"}}}
         sample = owned(
@@ -194,5 +181,3 @@ def test_an_extension_as_asos_sample_for_aks_writes_it(tmp_path: Path) -> None:
         await fleet.create(group(), cluster(), sample)
         await fleet.advance(3600)
         assert fleet.ready("Extension", "prod-0-gitops") == SUCCEEDED
-
-    run(test, tmp_path)

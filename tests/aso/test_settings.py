@@ -1,4 +1,4 @@
-"""ASO's settings: definitions by pattern, credentials by object and namespace, exports, what makes it exit."""
+"""ASO's settings: definitions by pattern, credentials by object and namespace, exports, and settings with which it exits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from azuresandbox.machine.images.aso import ConfigError
 from azuresandbox.machine.images.aso.crds import CrdError
-from tests.aso.aso_world import AUDIENCE, ISSUER, Fleet, cluster, group, run, thing
+from tests.aso.aso_world import AUDIENCE, ISSUER, Fleet, cluster, group, thing
 
 SUCCEEDED = ("True", "", "Succeeded", "")
 NAME = "podinfo-prod-0-aks"
@@ -19,8 +19,8 @@ def _definitions(fleet: Fleet) -> set[str]:
     return {name for kind, _, name in fleet.api.objects if kind == "CustomResourceDefinition"}
 
 
-def test_only_the_groups_of_the_pattern_are_installed(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_only_the_groups_of_the_pattern_are_installed(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start("resources.azure.com/*;containerservice.azure.com/ManagedCluster;eventhub.azure.com/*")
         assert _definitions(fleet) == {"resourcegroups.resources.azure.com", "managedclusters.containerservice.azure.com"}
         assert any('"eventhub.azure.com/*": the sandbox has none of these kinds' in line for line in fleet.log)
@@ -28,10 +28,8 @@ def test_only_the_groups_of_the_pattern_are_installed(tmp_path: Path) -> None:
         writes = len(fleet.api.writes)
         await fleet.start("resources.azure.com/*")
         assert not [w for w in fleet.api.writes[writes:] if "CustomResource" in w], (
-            "what is installed already is not written again"
+            "installed definitions are not written again"
         )
-
-    run(test, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -43,31 +41,27 @@ def test_only_the_groups_of_the_pattern_are_installed(tmp_path: Path) -> None:
         ("resources.azure.com/*", {"DEFAULT_RECONCILE_POLICY": "maybe"}, ConfigError, "not a known reconcile policy"),
     ],
 )
-def test_unusable_settings_end_the_container(
+async def test_unusable_settings_end_the_container(
     tmp_path: Path, pattern: str, env: dict[str, str], kind: type[Exception], said: str
 ) -> None:
-    async def test(fleet: Fleet) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         fleet.env |= env
         await fleet.start(pattern)
         error = await fleet.stop()
         assert isinstance(error, kind) and said in str(error)
         assert fleet.is_ready == []
 
-    run(test, tmp_path)
 
-
-def test_no_subscription_means_no_global_credential(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_no_subscription_means_no_global_credential(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         fleet.env["AZURE_SUBSCRIPTION_ID"] = ""
         await fleet.start()
         await fleet.create(group())
         assert "global credential not configured" in fleet.ready("ResourceGroup", "myfleet-rg")[3]
 
-    run(test, tmp_path)
 
-
-def test_a_credential_may_be_the_objects_or_the_namespaces(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_a_credential_may_be_named_by_the_object_or_its_namespace(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         working = {key: fleet.env[key] for key in ("AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_ID")}
         fleet.env["AZURE_CLIENT_ID"] = "00000000-0000-4000-8000-00000000dead"
         await fleet.start()
@@ -88,11 +82,9 @@ def test_a_credential_may_be_the_objects_or_the_namespaces(tmp_path: Path) -> No
         assert fleet.ready("ManagedCluster", NAME) == SUCCEEDED
         assert ("Normal", "CredentialFrom", 'Using credential from "clusters/aso-credential"') in fleet.events(NAME)
 
-    run(test, tmp_path)
 
-
-def test_identities_federated_credentials_and_exports(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_identities_federated_credentials_and_exports(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         operator = {
             "configMaps": {"oidcIssuerProfile": {"name": "issuer", "key": "url"}},
@@ -131,11 +123,9 @@ def test_identities_federated_credentials_and_exports(tmp_path: Path) -> None:
         assert fleet.api.objects["ConfigMap", "clusters", "app"]["data"]["client"]
         assert issuer != ISSUER
 
-    run(test, tmp_path)
 
-
-def test_references_become_ids(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_references_become_ids(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         await fleet.start()
         identity = thing("UserAssignedIdentity", "nodes", {"location": "eastus2", "owner": {"name": "myfleet-rg"}})
         reference = {"group": "managedidentity.azure.com", "kind": "UserAssignedIdentity", "name": "nodes"}
@@ -150,11 +140,9 @@ def test_references_become_ids(tmp_path: Path) -> None:
         found = await fleet.cluster_in_azure()
         assert [key.rpartition("/")[2] for key in found["identity"]["userAssignedIdentities"]] == ["nodes"]
 
-    run(test, tmp_path)
 
-
-def test_the_default_policy_may_be_the_operators_or_the_namespaces(tmp_path: Path) -> None:
-    async def test(fleet: Fleet) -> None:
+async def test_the_operator_and_the_namespace_may_set_the_default_policy(tmp_path: Path) -> None:
+    async with Fleet.open(tmp_path) as fleet:
         fleet.env["DEFAULT_RECONCILE_POLICY"] = "detach-on-delete"
         await fleet.start()
         await fleet.create(group(), cluster())
@@ -167,5 +155,3 @@ def test_the_default_policy_may_be_the_operators_or_the_namespaces(tmp_path: Pat
         await fleet.create(cluster("never-made"))
         await fleet.advance(60)
         assert fleet.ready("ManagedCluster", "never-made")[2] == "AzureResourceNotFound"
-
-    run(test, tmp_path)

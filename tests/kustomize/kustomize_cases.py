@@ -1,7 +1,7 @@
-"""Test cases as one text file each: a comment, then files after `-- name --` lines, the last the golden result.
+"""Test cases, a text file each: a comment, then files after lines `-- name --`; the last file is the golden result.
 
-`-- want.yaml --` is what the real kustomize builds, `-- want.error --` how it fails. They are written by
-`python tests/kustomize/kustomize_cases.py` from the binary that `make -C tools/kustomize` builds.
+`-- want.yaml --` is the output of the real kustomize, `-- want.error --` its error. They are written by
+`python tests/kustomize/kustomize_cases.py` with the binary that `make -C tools/kustomize` builds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOP = "/work"
 
 @dataclass(frozen=True)
 class Case:
-    """`files` are the input; `folder` the one to build: `overlay`, `app` or the root."""
+    """One case. `files`: the input; `want` or `error`: the golden result."""
 
     path: Path
     comment: str
@@ -31,6 +31,7 @@ class Case:
 
     @property
     def folder(self) -> str:
+        """Return the folder to build: `overlay`, `app` or the root."""
         return next((name for name in ("overlay", "app") if f"{name}/kustomization.yaml" in self.files), ".")
 
 
@@ -42,7 +43,7 @@ def read(path: Path) -> Case:
 
 
 def run_real(case: Case) -> tuple[str | None, str | None]:
-    """(result, error) of the real kustomize, the folder it ran in written as `/work`."""
+    """Return (output, error) of the real kustomize, one of them `None`. The folder that it ran in is written as `/work`."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in case.files.items():
             target = Path(folder) / name
@@ -56,8 +57,9 @@ def run_real(case: Case) -> tuple[str | None, str | None]:
 
 
 def update(case: Case) -> None:
+    """Write the golden result of a case."""
     want, error = run_real(case)
-    files = {**{name: data.decode() for name, data in case.files.items()}}
+    files = {name: data.decode() for name, data in case.files.items()}
     files["want.yaml" if want is not None else "want.error"] = want or error or ""
     case.path.write_text(case.comment + "".join(f"-- {name} --\n{text}" for name, text in files.items()))
 

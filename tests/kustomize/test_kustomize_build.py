@@ -1,4 +1,4 @@
-"""The sandbox's kustomize against goldens of the real one, and the goldens against the real one where it is built."""
+"""The sandbox's kustomize against goldens of the real one, and the goldens against the real one if its binary is built."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_build_is_what_the_real_kustomize_builds(case: Case) -> None:
 
 @pytest.mark.skipif(not BINARY.exists(), reason="the real kustomize is not built: make -C tools/kustomize")
 @pytest.mark.parametrize("case", [read(path) for path in CASES], ids=lambda case: case.path.stem)
-def test_goldens_are_what_the_real_kustomize_says(case: Case) -> None:
+def test_goldens_are_what_the_real_kustomize_builds(case: Case) -> None:
     want, error = run_real(case)
     assert (want, error) == (case.want, case.error)
 
@@ -48,6 +48,6 @@ def test_goldens_are_what_the_real_kustomize_says(case: Case) -> None:
         ("resources: ['https://github.com/example/repo//base?ref=v1']", "https://github.com/example/repo//base?ref=v1"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(text: str, name: str) -> None:
+def test_unsupported_fields_are_refused_by_name(text: str, name: str) -> None:
     with pytest.raises(Unsupported, match=name.replace("?", r"\?")):
         build({"kustomization.yaml": text.encode()}, ".")

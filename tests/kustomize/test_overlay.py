@@ -1,4 +1,4 @@
-"""What Flux does before a build: the kustomization it writes, and the spec it lays over one."""
+"""Flux's preparation of a build: the kustomization that it writes, and the spec that it adds to one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(files: dict[str, bytes], path: str = "apps") -> list[str]:
     return [obj["metadata"]["name"] for obj in build(files, path)]
 
 
-def test_a_folder_without_a_kustomization_is_all_its_manifests() -> None:
+def test_a_folder_without_a_kustomization_builds_all_its_manifests() -> None:
     files = with_overlay(FILES, "apps", {}, top="/tmp/x")
     assert parse_one(files["apps/kustomization.yaml"])["resources"] == ["./a.yml", "./b.yaml", "./deep/er/c.yaml", "./own"]
     assert names(files) == ["a", "b", "c", "own-d"]
@@ -38,7 +38,7 @@ def test_the_root_can_be_built() -> None:
     assert "elsewhere" in names(with_overlay(FILES, "", {}, top="/tmp/x"), ".")
 
 
-def test_a_manifest_that_is_none_is_named() -> None:
+def test_a_malformed_manifest_is_named() -> None:
     with pytest.raises(KustomizeError) as failure:
         with_overlay({"apps/x.yaml": b"a: b: c"}, "apps", {}, top="/tmp/x")
     text = "failed to decode Kubernetes YAML from /tmp/x/apps/x.yaml: yaml: mapping values are not allowed in this context"

@@ -1,4 +1,4 @@
-"""Jobs. CronJobs and HorizontalPodAutoscalers are not run: an event says so, and what to do instead.
+"""Jobs. CronJobs and HorizontalPodAutoscalers are not run: an event says so and names an alternative.
 
 Source: Kubernetes `pkg/controller/job`.
 """

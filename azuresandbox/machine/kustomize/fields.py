@@ -1,4 +1,4 @@
-"""The fields of a kustomization file: supported ones, and others with what to use instead."""
+"""The fields of a kustomization file: the supported ones, and alternatives for the others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ UNSUPPORTED = {
     "vars": "use replacements",
     "imageTags": "use images",
 }
-"""Field -> what to use instead."""
+"""Field that is not supported -> the alternative."""
 
 REMOTE = ("git::", "gh:", "ssh://", "https://", "http://", "git@", "github.com:", "github.com/")
 """Beginnings of a path that is not local."""

@@ -1,4 +1,4 @@
-"""The references of an ASO object, to its owner, other resources, Secrets and ConfigMaps; and what it exports.
+"""The references of an ASO object, to its owner, other resources, Secrets and ConfigMaps; and its exports.
 
 Source: `v2/internal/resolver`, `v2/pkg/genruntime/{secrets,configmaps}` of Azure/azure-service-operator, with its reasons.
 """

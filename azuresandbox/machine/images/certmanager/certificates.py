@@ -28,7 +28,7 @@ class Certificates:
         self._manager, self._log = manager, log
 
     async def reconcile(self, certificate: Object) -> float | None:
-        """Issue the Certificate if a policy is violated. Returns the seconds until its renewal, or `None` until then."""
+        """Issue the Certificate if needed. Returns the seconds until its renewal, or `None` before it is issued."""
         spec, metadata, work = certificate["spec"], certificate["metadata"], trees.copy(certificate)
         secret = await self._manager.kube.find("v1", "Secret", spec["secretName"], metadata["namespace"])
         why = violation(secret, certificate, self._manager.clock.now())
