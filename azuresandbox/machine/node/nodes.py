@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
+from typing import Any, TypedDict
 
 from azuresandbox.machine.addresses import node_ip, number
 from azuresandbox.machine.client import ApiError
@@ -25,6 +25,14 @@ _SYSTEMS = {
     "": ("Linux", ""),
 }
 """Prefix of a node image's name -> (operating system, kernel)."""
+
+
+class PoolReport(TypedDict):
+    """The nodes' names, the Kubernetes versions that they have, and how many nodes are ready."""
+
+    nodes: list[str]
+    versions: list[str]
+    ready: int
 
 
 class Nodes:
@@ -54,8 +62,8 @@ class Nodes:
             for node in self.of(name):
                 await self._remove(node)
 
-    def report(self) -> dict[str, Any]:
-        """Return pool name -> its nodes' names (`nodes`), their versions (`versions`) and how many are ready (`ready`)."""
+    def report(self) -> dict[str, PoolReport]:
+        """Return the state of each pool by its name."""
         return {
             pool["name"]: {
                 "nodes": [node["metadata"]["name"] for node in self.of(pool["name"])],
