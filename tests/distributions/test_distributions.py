@@ -141,10 +141,9 @@ def test_with_the_second_wheel_the_sandbox_starts(second: Path, wheels: dict[str
     """Run last: it installs into the environment of the tests above."""
     assert "Usage: fleet" in run(second / "fleet", "--help", home=tmp_path)
     constraints = second.parents[1] / "constraints.txt"
-    install = [UV, "pip", "install", "--quiet", "--python", second / "python", "--constraint", constraints]
-    subprocess.run(
-        [*install, f"fleetlib[sandbox] @ {wheels['fleetlib'].as_uri()}", wheels["azuresandbox"]], check=True, timeout=300
-    )
+    install = [str(UV), "pip", "install", "--quiet", "--python", str(second / "python"), "--constraint", str(constraints)]
+    both = [f"fleetlib[sandbox] @ {wheels['fleetlib'].as_uri()}", str(wheels["azuresandbox"])]
+    subprocess.run([*install, *both], check=True, timeout=5 * MINUTES)
     try:
         assert "started: https://127.0.0.1:" in run(second / "fleet", "sandbox", "up", home=tmp_path)
         assert "00_check_prerequisites" in run(second / "fleet", "run", "00", "--runs", tmp_path / "runs", home=tmp_path)
