@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine import durations
+from azuresandbox.machine.images.flux import artifacts, conditions, events, objects
 from tests.flux_source.source_cluster import NAMESPACE, Cluster, cluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,15 +19,15 @@ KINDS, NEGATIVE = ("FetchFailed", "ArtifactInStorage", "Stalled", "Reconciling")
 
 
 def fresh(generation: int = 1) -> dict[str, Any]:
-    return flux.draft({"metadata": {"name": "x", "generation": generation}})
+    return objects.draft({"metadata": {"name": "x", "generation": generation}})
 
 
 def test_the_transition_time_changes_with_the_condition_only() -> None:
     obj = fresh()
-    flux.set_condition(obj, "Ready", "True", "Succeeded", "stored", NOW)
+    conditions.mark(obj, "Ready", "True", "Succeeded", "stored", NOW)
     obj["metadata"]["generation"] = 2
-    flux.set_condition(obj, "Ready", "True", "Succeeded", "stored", LATER)
-    assert flux.condition(obj, "Ready") == {
+    conditions.mark(obj, "Ready", "True", "Succeeded", "stored", LATER)
+    assert conditions.find(obj, "Ready") == {
         "type": "Ready",
         "status": "True",
         "reason": "Succeeded",
@@ -35,15 +35,15 @@ def test_the_transition_time_changes_with_the_condition_only() -> None:
         "observedGeneration": 2,
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    flux.set_condition(obj, "Ready", "True", "Succeeded", "stored again", LATER)
-    assert flux.conditions(obj)[0]["lastTransitionTime"] == "2026-01-01T00:01:00Z"
+    conditions.mark(obj, "Ready", "True", "Succeeded", "stored again", LATER)
+    assert conditions.of(obj)[0]["lastTransitionTime"] == "2026-01-01T00:01:00Z"
 
 
 def test_stalled_reconciling_and_ready_come_first() -> None:
     obj = fresh()
     for kind in ("ArtifactInStorage", "Ready", "FetchFailed", "Reconciling"):
-        flux.set_condition(obj, kind, "True", "R", "", NOW)
-    assert [c["type"] for c in flux.conditions(obj)] == ["Reconciling", "Ready", "ArtifactInStorage", "FetchFailed"]
+        conditions.mark(obj, kind, "True", "R", "", NOW)
+    assert [c["type"] for c in conditions.of(obj)] == ["Reconciling", "Ready", "ArtifactInStorage", "FetchFailed"]
 
 
 @pytest.mark.parametrize(
@@ -59,38 +59,38 @@ def test_stalled_reconciling_and_ready_come_first() -> None:
 def test_the_summary(present: dict[str, str], ready: tuple[str, str]) -> None:
     obj = fresh()
     for kind, status in present.items():
-        flux.set_condition(obj, kind, status, kind, f"of {kind}", NOW)
-    flux.summarize(obj, KINDS, NEGATIVE, NOW)
-    found = flux.condition(obj, "Ready")
+        conditions.mark(obj, kind, status, kind, f"of {kind}", NOW)
+    conditions.summarize(obj, KINDS, NEGATIVE, NOW)
+    found = conditions.find(obj, "Ready")
     assert found is not None
     assert (found["status"], found["reason"], found["message"]) == (*ready, f"of {ready[1]}")
 
 
 def test_progress_leaves_a_decided_ready_alone_without_drift() -> None:
     obj = fresh()
-    flux.mark_progress(obj, "working", NOW)
-    assert (flux.condition(obj, "Ready") or {})["status"] == "Unknown"
-    flux.set_condition(obj, "Ready", "True", "Succeeded", "stored", NOW)
-    flux.mark_progress(obj, "working", NOW)
-    assert flux.is_true(obj, "Ready")
-    flux.mark_progress(obj, "new revision", NOW, drift=True)
-    assert (flux.condition(obj, "Ready") or {})["message"] == "new revision"
+    conditions.mark_progress(obj, "working", NOW)
+    assert (conditions.find(obj, "Ready") or {})["status"] == "Unknown"
+    conditions.mark(obj, "Ready", "True", "Succeeded", "stored", NOW)
+    conditions.mark_progress(obj, "working", NOW)
+    assert conditions.is_true(obj, "Ready")
+    conditions.mark_progress(obj, "new revision", NOW, drift=True)
+    assert (conditions.find(obj, "Ready") or {})["message"] == "new revision"
 
 
 @pytest.mark.parametrize(("text", "value"), [("5m", 300), ("1h30m0s", 5400), ("1.5s", 1.5), ("300ms", 0.3), ("0", 0)])
 def test_durations(text: str, value: float) -> None:
-    assert flux.seconds(text) == pytest.approx(value)
+    assert durations.seconds(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(("value", "text"), [(300, "5m0s"), (5400, "1h30m0s"), (1.5, "1.5s"), (86_400, "24h0m0s")])
 def test_durations_as_go_writes_them(value: float, text: str) -> None:
-    assert flux.go_duration(value) == text
+    assert durations.go_duration(value) == text
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 m", "m", "1d"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
-        flux.seconds(text)
+        durations.seconds(text)
 
 
 @cluster
@@ -107,27 +107,29 @@ async def test_only_differences_are_written(hub: Cluster) -> None:
     await hub.settle()
     before = hub.get("Bucket", "b")
     version = before["metadata"]["resourceVersion"]
-    assert await flux.write_status(hub.pod.kube, before, flux.draft(before) | {"status": before["status"]}, "m") is not None
+    assert (
+        await objects.write_status(hub.pod.kube, before, objects.draft(before) | {"status": before["status"]}, "m") is not None
+    )
     assert hub.get("Bucket", "b")["metadata"]["resourceVersion"] == version
-    after = flux.draft(before)
+    after = objects.draft(before)
     after["status"] |= {"url": "x", "observedGeneration": None}
-    written = await flux.write_status(hub.pod.kube, before, after, "m")
+    written = await objects.write_status(hub.pod.kube, before, after, "m")
     assert written["status"]["url"] == "x"
     assert "observedGeneration" not in written["status"]
 
 
 @cluster
 async def test_a_repeated_event_counts_up(hub: Cluster) -> None:
-    recorder = flux.Recorder(hub.pod.kube, hub.world.clock, "source-controller", hub.lines.append)
+    recorder = events.Recorder(hub.pod.kube, hub.world.clock, "source-controller", hub.lines.append)
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": NAMESPACE, "uid": "u"}}
     await recorder.warning(obj, "Failed", "first")
     await recorder.warning(obj, "Failed", "second")
     await hub.advance(60)
     await recorder.warning(obj, "Failed", "first")
-    events = [e for (kind, _, _), e in hub.api.objects.items() if kind == "Event"]
-    assert [(e["message"], e["count"]) for e in events] == [("first", 2), ("second", 1)]
-    assert (events[0]["firstTimestamp"], events[0]["lastTimestamp"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z")
-    assert events[0]["source"] == {"component": "source-controller"}
+    recorded = [e for (kind, _, _), e in hub.api.objects.items() if kind == "Event"]
+    assert [(e["message"], e["count"]) for e in recorded] == [("first", 2), ("second", 1)]
+    assert (recorded[0]["firstTimestamp"], recorded[0]["lastTimestamp"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z")
+    assert recorded[0]["source"] == {"component": "source-controller"}
 
 
 def test_equal_files_make_equal_archives() -> None:

@@ -1,6 +1,6 @@
-"""Charts, loaded and rendered by Helm's own code, once in the process for equal bytes and equal values.
+"""Charts, loaded and rendered by Helm's own code. Equal bytes are loaded, and equal values rendered, once in the process.
 
-The Helm library is loaded with the first chart. Imports `helm_python` and nothing of the project.
+The Helm library (`helm_python`) is imported when the first chart is loaded, because that takes a while.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ChartError(Exception):
 
 
 class Chart:
-    """One chart archive. Immutable; shared between all that use the same bytes."""
+    """One chart archive. Immutable, and shared by all releases of the same bytes."""
 
     def __init__(self, data: bytes) -> None:
         import helm_python
@@ -45,7 +45,7 @@ class Chart:
         return list(self._chart.crds or [])
 
     def stored(self, version: str) -> Object:
-        """The chart as a release keeps it, its version as it was released."""
+        """Return the chart as a release stores it, with the version that was released."""
         return {
             "metadata": {**self.metadata, "version": version},
             "lock": None,
@@ -56,7 +56,7 @@ class Chart:
         }
 
     def render(self, values: Mapping[str, Any], *, name: str, namespace: str, revision: int, upgrade: bool) -> dict[str, str]:
-        """Template path -> text. Checks the values against the chart's schema. Raises `ChartError`."""
+        """Return template path -> text. Checks the values against the chart's schema. Raises `ChartError`."""
         import helm_python
 
         key = json.dumps([values, name, namespace, revision, upgrade], sort_keys=True)
@@ -77,7 +77,7 @@ _charts: OrderedDict[str, Chart] = OrderedDict()
 
 
 def load(data: bytes) -> Chart:
-    """The chart in a `.tgz`. Raises `ChartError`."""
+    """Return the chart in a `.tgz`. Raises `ChartError`."""
     digest = hashlib.sha256(data).hexdigest()
     if digest not in _charts:
         _charts[digest] = Chart(data)
@@ -88,7 +88,7 @@ def load(data: bytes) -> Chart:
 
 
 def read_values(text: str) -> Object:
-    """A YAML document of values. Raises `ChartError` with Helm's words for what is none."""
+    """Parse a YAML document of values. Raises `ChartError` with Helm's message."""
     import helm_python
 
     try:
@@ -98,7 +98,7 @@ def read_values(text: str) -> Object:
 
 
 def set_value(expression: str, *, as_string: bool = False) -> Object:
-    """`--set` (or `--set-string`) as values. Raises `ChartError`."""
+    """Return the values of a `--set` (or `--set-string`) expression. Raises `ChartError`."""
     import helm_python
 
     try:
@@ -106,6 +106,15 @@ def set_value(expression: str, *, as_string: bool = False) -> Object:
         return dict(parse(expression))
     except helm_python.HelmError as error:
         raise ChartError(str(error)) from error
+
+
+def merge_values(base: Mapping[str, Any], top: Mapping[str, Any]) -> Object:
+    """Return `base` with `top` over it: maps are merged, all other values are replaced."""
+    result = dict(base)
+    for key, value in top.items():
+        old = result.get(key)
+        result[key] = merge_values(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _file(item: Mapping[str, Any]) -> Object:

@@ -1,6 +1,6 @@
-"""Rendered templates as Helm takes them apart: hooks, manifests in install order, notes.
+"""The parts of rendered templates: hooks, manifests in install order, notes.
 
-Source: helm.sh/helm/v4/pkg/release/v1/util. May import `machine.kustomize` (its YAML) only.
+Source: helm.sh/helm/v4/pkg/release/v1/util.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from azuresandbox.machine.client import Object
 from azuresandbox.machine.kustomize.documents import MalformedYAML, dump, parse, parse_one
-
-Object = dict[str, Any]
 
 INSTALL_ORDER = (
     "PriorityClass",
@@ -105,12 +104,12 @@ _SEPARATOR = re.compile(r"(?:^|\s*\n)---\s*(?:\n|$)")
 
 
 class ManifestError(Exception):
-    """A rendered template is not what Kubernetes or Helm can read."""
+    """A rendered template cannot be read by Kubernetes or Helm. The text is Helm's."""
 
 
 @dataclass
 class Document:
-    """One object of a template, and where it came from."""
+    """One object, and the path of the template that it came from."""
 
     source: str
     obj: Object
@@ -137,7 +136,7 @@ Transform = Callable[[list[Document]], list[Document]]
 
 
 def take_apart(files: Mapping[str, str], chart: str, transform: Transform) -> Rendered:
-    """The content of rendered templates after `transform` (post-rendering). Raises `ManifestError`."""
+    """Return the parts of rendered templates (path -> text) after `transform` (post-rendering). Raises `ManifestError`."""
     documents = []
     for path in sorted(files):
         name = path.rpartition("/")[2]
@@ -205,7 +204,7 @@ def annotation(obj: Mapping[str, Any], name: str) -> str:
 
 
 def install_key(kind: str) -> tuple[int, str]:
-    """Known kinds in their order, unknown ones after them, by name."""
+    """Return the sort key of a kind: known kinds in their order, then unknown ones by name."""
     return (_INSTALL[kind], "") if kind in _INSTALL else (len(_INSTALL), kind)
 
 
@@ -214,7 +213,7 @@ def uninstall_key(kind: str) -> tuple[int, str]:
 
 
 def objects_of(manifest: str) -> list[Object]:
-    """The objects of a stored manifest, Lists taken apart."""
+    """Return the objects of a stored manifest; of a List, its items."""
     found: list[Object] = []
     for document in parse(manifest):
         found += _flat(document)

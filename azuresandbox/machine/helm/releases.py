@@ -1,6 +1,6 @@
-"""Releases as Helm stores them: one Secret per revision, readable by the real `helm` and readable from it.
+"""Releases as Helm stores them: a Secret for each revision, in the format of the real `helm`.
 
-Source: helm.sh/helm/v4/pkg/release/v1 and pkg/storage. May import `machine.client`, `sandbox.clock`, `sandbox.http`.
+Source: helm.sh/helm/v4/pkg/release/v1 and pkg/storage.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from azuresandbox.clock import Clock, rfc3339_micro
 from azuresandbox.http import gunzip
-from azuresandbox.machine.client import ApiError, KubeClient
-
-Object = dict[str, Any]
+from azuresandbox.machine.client import ApiError, KubeClient, Object
 
 DEPLOYED, FAILED, SUPERSEDED, UNINSTALLED, UNINSTALLING = "deployed", "failed", "superseded", "uninstalled", "uninstalling"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
@@ -26,7 +23,7 @@ TYPE = "helm.sh/release.v1"
 
 
 class StorageError(Exception):
-    """The storage refused. Worded as Helm's drivers word it."""
+    """A release could not be stored. The text is that of Helm's driver."""
 
 
 @dataclass
@@ -91,7 +88,7 @@ def new(
     now: datetime,
     first: str = "",
 ) -> Release:
-    """A release that is about to be made."""
+    """Return a release that is not stored yet. `first` is when its first revision was deployed, "" for the first one."""
     moment = rfc3339_micro(now)
     info: Object = {"first_deployed": first or moment, "last_deployed": moment}
     if notes:
@@ -111,16 +108,17 @@ def new(
 
 
 def encode(release: Release) -> str:
-    """What the Secret's `data.release` holds: base64 of base64 of gzipped JSON."""
+    """Return the Secret's `data.release`: base64 of base64 of gzipped JSON."""
     data = json.dumps(release.content, separators=(",", ":")).encode()
     return base64.b64encode(base64.b64encode(gzip.compress(data, compresslevel=9, mtime=0))).decode()
 
 
 MAX_RELEASE = 64 << 20
-"""Bytes of a release's JSON: a Secret holds a megabyte, and repetitive text packs fifty-fold."""
+"""Bytes of a release's JSON. A Secret holds a megabyte, and repetitive text is compressed to a fiftieth."""
 
 
 def decode(text: str) -> Release:
+    """Read a Secret's `data.release`. Raises `azuresandbox.http.TooLarge` above MAX_RELEASE."""
     data = base64.b64decode(base64.b64decode(text))
     if data[:3] == b"\x1f\x8b\x08":
         data = gunzip(data, MAX_RELEASE)
@@ -129,7 +127,7 @@ def decode(text: str) -> Release:
 
 @dataclass
 class Storage:
-    """The releases of one namespace. `observe` is told of each release that is written."""
+    """The releases in one namespace. `observe` is called with each release that is written."""
 
     kube: KubeClient
     clock: Clock
@@ -137,17 +135,18 @@ class Storage:
     observe: Callable[[Release], None] = field(default=lambda release: None)
 
     async def history(self, name: str) -> list[Release]:
-        """All revisions, oldest first."""
+        """Return all revisions of a release, oldest first."""
         found = await self.kube.list("v1", "Secret", self.namespace, labels=f"name={name},owner=helm")
         releases = [decode(secret["data"]["release"]) for secret in found if (secret.get("data") or {}).get("release")]
         return sorted(releases, key=lambda release: release.version)
 
     async def last(self, name: str) -> Release | None:
+        """Return the newest revision, or `None`."""
         found = await self.history(name)
         return found[-1] if found else None
 
     async def create(self, release: Release, keep: int = 0) -> None:
-        """Store a new revision, and forget the oldest ones beyond `keep` (0: keep all). Raises `StorageError`."""
+        """Store a new revision and delete the oldest ones beyond `keep` (0: keep all). Raises `StorageError`."""
         if keep:
             await self._forget(release.name, keep - 1)
         try:
@@ -157,6 +156,7 @@ class Storage:
         self.observe(release)
 
     async def update(self, release: Release) -> None:
+        """Store a revision again. Raises `StorageError`."""
         try:
             await self.kube.update(self._secret(release, "modifiedAt"))
         except ApiError as error:
@@ -167,7 +167,7 @@ class Storage:
         await self.kube.delete("v1", "Secret", _key(release), self.namespace)
 
     async def _forget(self, name: str, keep: int) -> None:
-        """The deployed revision is never forgotten."""
+        """Delete the oldest revisions but `keep`. The deployed revision is always kept."""
         found = await self.history(name)
         excess = len(found) - keep
         for release in found:

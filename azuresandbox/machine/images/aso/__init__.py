@@ -18,7 +18,6 @@ from azuresandbox.machine.images.aso.kinds import BY_CRD, Kind
 from azuresandbox.machine.images.aso.leader import Leader
 from azuresandbox.machine.images.aso.objects import POLICY
 from azuresandbox.machine.images.aso.reconciler import POLICIES, Reconciler
-from azuresandbox.machine.images.flux.common import seconds
 from azuresandbox.machine.node.program import Pod, image
 from azuresandbox.machine.objects import condition, is_established, is_ready
 from azuresandbox.machine.types import Object

@@ -12,11 +12,11 @@ from datetime import timedelta
 
 from azuresandbox.machine.client import ApiError, NoMatch
 from azuresandbox.machine.controller import Controller, Informers, Key, Mapper, Reconcile
+from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.certmanager.certificates import Certificates
 from azuresandbox.machine.images.certmanager.issuers import Issuers
 from azuresandbox.machine.images.certmanager.manager import API, PREFIX, Manager, encoded
 from azuresandbox.machine.images.certmanager.requests import Requests
-from azuresandbox.machine.images.flux.common import seconds
 from azuresandbox.machine.node.program import Pod, image
 from azuresandbox.machine.objects import is_deleted
 from azuresandbox.machine.types import Object

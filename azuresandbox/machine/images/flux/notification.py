@@ -11,7 +11,7 @@ import asyncio
 
 from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Informers, Key
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import conditions, objects, registries
 from azuresandbox.machine.node.program import Pod, image
 
 API, KIND, MANAGER = "notification.toolkit.fluxcd.io/v1", "Receiver", "notification-controller"
@@ -21,7 +21,7 @@ _REFUSAL = (
 )
 
 
-@image(*flux.images("notification-controller"))
+@image(*registries.images("notification-controller"))
 async def notification(pod: Pod) -> None:
     """Run until the Pod goes; refuse Receivers."""
     informers = Informers(pod.kube, pod.clock, pod.log)
@@ -30,15 +30,15 @@ async def notification(pod: Pod) -> None:
 
     async def reconcile(key: Key) -> float | None:
         found = cache.get(key.name, key.namespace)
-        if found is None or flux.is_deleted(found):
+        if found is None or objects.is_deleted(found):
             return None
         before: Object = {**found, "apiVersion": API, "kind": KIND}
-        after = flux.draft(before)
+        after = objects.draft(before)
         now = pod.clock.now()
-        flux.set_condition(after, flux.READY, "False", "Unsupported", _REFUSAL, now)
-        flux.mark_stalled(after, "Unsupported", _REFUSAL, now)
+        conditions.mark(after, conditions.READY, "False", "Unsupported", _REFUSAL, now)
+        conditions.mark_stalled(after, "Unsupported", _REFUSAL, now)
         after["status"]["observedGeneration"] = after["metadata"].get("generation", 0)
-        await flux.write_status(pod.kube, before, after, MANAGER)
+        await objects.write_status(pod.kube, before, after, MANAGER)
         return None
 
     try:
@@ -48,7 +48,7 @@ async def notification(pod: Pod) -> None:
         await informers.stop()
 
 
-@image(*flux.images("image-reflector-controller"), *flux.images("image-automation-controller"))
+@image(*registries.images("image-reflector-controller"), *registries.images("image-automation-controller"))
 async def idle(pod: Pod) -> None:
     """Run until the Pod goes, and do nothing: there are no image kinds in the sandbox."""
     pod.log("the sandbox serves no image kinds: nothing to do")

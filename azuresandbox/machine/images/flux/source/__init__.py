@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from azuresandbox.machine.controller import Controller, Informers
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import registries
 from azuresandbox.machine.images.flux.artifacts import Storage, serving
 from azuresandbox.machine.images.flux.source import bucket, git_repository, helm_chart, helm_repository, oci_repository
 from azuresandbox.machine.images.flux.source.engine import API_VERSION, Engine, SourceError
@@ -22,7 +22,7 @@ BACKOFF = (0.75, 900.0)
 """Seconds: the controller's --min-retry-delay and --max-retry-delay."""
 
 
-@image(*flux.images("source-controller"))
+@image(*registries.images("source-controller"))
 async def source_controller(pod: Pod) -> None:
     """Run until the Pod goes."""
     storage = Storage()

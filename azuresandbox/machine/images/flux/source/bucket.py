@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from azuresandbox.machine.images.flux import common as flux
 from azuresandbox.machine.images.flux.source import engine
 from azuresandbox.machine.images.flux.source.engine import Run, Stored, unsupported
 
@@ -15,6 +14,6 @@ async def read(run: Run) -> Stored:
 KIND = engine.Kind(
     "Bucket",
     read,
-    conditions=(engine.STORAGE_FAILED, engine.FETCH_FAILED, engine.OUTDATED, engine.IN_STORAGE, flux.STALLED, flux.RECONCILING),
+    conditions=engine.FETCHED,
     failures=(engine.FETCH_FAILED, engine.STORAGE_FAILED),
 )

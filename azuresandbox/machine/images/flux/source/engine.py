@@ -1,8 +1,7 @@
-"""One reconciliation of a source, whatever its kind: what fluxcd/source-controller's reconcilers have in common.
+"""One reconciliation of a source of any kind: the parts that fluxcd/source-controller's reconcilers have in common.
 
-A kind's module supplies how the source is read (`Kind.read`) and which conditions it has; here are the finalizer, the
-storage, suspension, progress, the summary in Ready, events, and when to look again. May import `machine.program`,
-`machine.client` and the images' shared helpers.
+The module of a kind says how its source is read (`Kind.read`) and which conditions it has. The engine has the finalizer, the
+storage, suspension, progress, the summary in Ready, the events, and the time of the next reconciliation.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from azuresandbox import trees
 from azuresandbox.clock import rfc3339
 from azuresandbox.machine.client import ApiError, Object
 from azuresandbox.machine.controller import Key
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.durations import seconds
+from azuresandbox.machine.images.flux import artifacts, conditions, objects
+from azuresandbox.machine.images.flux import run as flux_run
 from azuresandbox.machine.images.flux.artifacts import Storage
+from azuresandbox.machine.images.flux.conditions import READY, RECONCILING, STALLED, SUCCEEDED
+from azuresandbox.machine.images.flux.events import Recorder
 from azuresandbox.machine.node.program import Pod
 
 GROUP = "source.toolkit.fluxcd.io"
@@ -35,6 +36,9 @@ INCLUDES = "IncludeUnavailable"
 
 AUTHENTICATION = "AuthenticationFailed"
 UNSUPPORTED = "Unsupported"
+
+FETCHED = (STORAGE_FAILED, FETCH_FAILED, OUTDATED, IN_STORAGE, STALLED, RECONCILING)
+"""The conditions of a source that is fetched only, in order of importance."""
 
 
 class SourceError(Exception):
@@ -73,7 +77,7 @@ class Stored:
     data: bytes | None
     summary: str
     event: str
-    reason: str = flux.SUCCEEDED
+    reason: str = SUCCEEDED
     event_reason: str = "NewArtifact"
     metadata: dict[str, str] = field(default_factory=dict)
     unchanged: tuple[str, str] = ("ArtifactUpToDate", "")
@@ -82,55 +86,28 @@ class Stored:
 
 
 @dataclass
-class Run:
-    """One reconciliation. `obj` is a draft, with `before` as last written."""
+class Run(flux_run.Run):
+    """One reconciliation of a source. `original` is the object as read."""
 
-    engine: Engine
-    obj: Object
-    before: Object
+    storage: Storage
     original: Object
-
-    @property
-    def spec(self) -> Object:
-        spec: Object = self.obj["spec"]
-        return spec
-
-    @property
-    def status(self) -> Object:
-        status: Object = self.obj["status"]
-        return status
-
-    @property
-    def namespace(self) -> str:
-        return str(self.obj["metadata"]["namespace"])
-
-    @property
-    def name(self) -> str:
-        return str(self.obj["metadata"]["name"])
 
     @property
     def artifact(self) -> Object | None:
         found: Object | None = self.status.get("artifact")
         return found
 
-    @property
-    def pod(self) -> Pod:
-        return self.engine.pod
-
-    def mark(self, kind: str, status: str, reason: str, message: str) -> None:
-        flux.set_condition(self.obj, kind, status, reason, message, self.pod.clock.now())
-
     async def announce(self, message: str, *, outdated: str = "NewRevision") -> None:
         """Say that something newer than the stored artifact was seen, before it is fetched."""
         if self.artifact is not None:
             self.mark(OUTDATED, "True", outdated, message)
-        flux.mark_progress(self.obj, f"building artifact: {message}", self.pod.clock.now(), drift=True)
+        conditions.mark_progress(self.obj, f"building artifact: {message}", self.pod.clock.now(), drift=True)
         await self.write()
 
     async def write(self) -> None:
-        written = await flux.write_status(self.pod.kube, self.before, self.obj, MANAGER)
-        self.before = trees.copy(self.obj)
-        self.obj["metadata"]["resourceVersion"] = written["metadata"]["resourceVersion"]
+        """Write the changes of the status. Events then refer to the version that was written."""
+        await super().write()
+        self.obj["metadata"]["resourceVersion"] = self.before["metadata"]["resourceVersion"]
 
     async def secret(self, name: str, prefix: str = "failed to get secret") -> dict[str, bytes]:
         """The data of a Secret beside the object. Raises `SourceError`."""
@@ -166,7 +143,7 @@ class Engine:
     def __init__(self, pod: Pod, storage: Storage) -> None:
         self.pod = pod
         self.storage = storage
-        self.recorder = flux.Recorder(pod.kube, pod.clock, MANAGER, pod.log)
+        self.recorder = Recorder(pod.kube, pod.clock, MANAGER, pod.log)
         self._seen: dict[str, tuple[Any, ...]] = {}
 
     # --- which changes matter ----------------------------------------------------------------------------------------
@@ -174,7 +151,7 @@ class Engine:
     def concerned(self, obj: Object) -> tuple[Key, ...]:
         """The object's key, unless only what a reconciliation itself writes has changed since the last one."""
         metadata = obj["metadata"]
-        if self._seen.get(metadata["uid"]) == _marks(obj):
+        if self._seen.get(metadata["uid"]) == objects.triggers(obj):
             return ()
         return (Key(obj["kind"], metadata["namespace"], metadata["name"]),)
 
@@ -188,23 +165,23 @@ class Engine:
             self.storage.collect(folder)
             return None
         found = {**found, "apiVersion": API_VERSION, "kind": kind.name}
-        self._seen[found["metadata"]["uid"]] = _marks(found)
-        if flux.is_deleted(found):
+        self._seen[found["metadata"]["uid"]] = objects.triggers(found)
+        if objects.is_deleted(found):
             self.storage.collect(folder)
             self._seen.pop(found["metadata"]["uid"])
-            if flux.has_finalizer(found):
-                await flux.remove_finalizer(self.pod.kube, found, MANAGER)
+            if objects.has_finalizer(found):
+                await objects.remove_finalizer(self.pod.kube, found, MANAGER)
             return None
         if kind.static(found["spec"]):
             await self._leave(found, folder)
             return None
-        if not flux.has_finalizer(found):
-            patched = await flux.add_finalizer(self.pod.kube, found, MANAGER)
+        if not objects.has_finalizer(found):
+            patched = await objects.add_finalizer(self.pod.kube, found, MANAGER)
             found["metadata"] = patched["metadata"]
-        run = Run(self, flux.draft(found), found, found)
+        run = Run(self.pod, self.recorder, found, objects.draft(found), self.storage, found)
         if run.spec.get("suspend"):
-            self.log(kind, run, "reconciliation is suspended for this object")
-            flux.record_request(run.obj)
+            run.log("reconciliation is suspended for this object")
+            objects.record_request(run.obj)
             await run.write()
             return None
         return await self._run(kind, run)
@@ -213,9 +190,9 @@ class Engine:
         """Take back what a former spec made this controller write to an object that is static now."""
         self.storage.collect(folder)
         if found.get("status", {}).get("conditions"):
-            await flux.write_status(self.pod.kube, found, {**found, "status": {}}, MANAGER)
-        if flux.has_finalizer(found):
-            await flux.remove_finalizer(self.pod.kube, await self._again(found), MANAGER)
+            await objects.write_status(self.pod.kube, found, {**found, "status": {}}, MANAGER)
+        if objects.has_finalizer(found):
+            await objects.remove_finalizer(self.pod.kube, await self._again(found), MANAGER)
 
     async def _again(self, found: Object) -> Object:
         name, namespace = found["metadata"]["name"], found["metadata"]["namespace"]
@@ -228,7 +205,7 @@ class Engine:
         try:
             await self._check_storage(run)
             stored = await kind.read(run)
-            flux.delete_condition(run.obj, FETCH_FAILED, BUILD_FAILED)
+            conditions.remove(run.obj, FETCH_FAILED, BUILD_FAILED)
             await self._store(kind, run, stored)
             await self._notify(kind, run, stored)
         except SourceError as error:
@@ -238,16 +215,16 @@ class Engine:
 
     async def _begin(self, run: Run) -> None:
         now, obj = self.pod.clock.now(), run.obj
-        requested = flux.is_requested(obj)
-        flux.mark_progress(obj, "reconciliation in progress", now)
-        generation, observed = obj["metadata"].get("generation", 0), run.status.get("observedGeneration", 0)
+        requested = objects.is_requested(obj)
+        conditions.mark_progress(obj, "reconciliation in progress", now)
+        generation, observed = run.generation, run.status.get("observedGeneration", 0)
         if generation != observed:
-            flux.mark_progress(obj, f"processing object: new generation {observed} -> {generation}", now)
+            conditions.mark_progress(obj, f"processing object: new generation {observed} -> {generation}", now)
         if generation != observed or requested:
             await run.write()
-        flux.delete_condition(obj, STORAGE_FAILED)
-        if flux.is_false(obj, VERIFIED):
-            flux.delete_condition(obj, VERIFIED)
+        conditions.remove(obj, STORAGE_FAILED)
+        if conditions.is_false(obj, VERIFIED):
+            conditions.remove(obj, VERIFIED)
 
     async def _check_storage(self, run: Run) -> None:
         """An artifact that the status advertises but the storage (an emptyDir) does not have any more is forgotten."""
@@ -257,8 +234,8 @@ class Engine:
             run.status.pop("url", None)
         if run.artifact is None:
             message = "building artifact" + (": disappeared from storage" if missing else "")
-            flux.mark_progress(run.obj, message, self.pod.clock.now(), drift=True)
-            flux.delete_condition(run.obj, IN_STORAGE)
+            conditions.mark_progress(run.obj, message, self.pod.clock.now(), drift=True)
+            conditions.remove(run.obj, IN_STORAGE)
             await run.write()
 
     async def _store(self, kind: Kind, run: Run, stored: Stored) -> None:
@@ -266,7 +243,7 @@ class Engine:
         if stored.data is None:
             reason, message = stored.unchanged
             await self.recorder.normal(obj, reason, message)
-            self.log(kind, run, message)
+            run.log(message)
         else:
             path = f"{folder}/{stored.file}"
             blob = self.storage.put(path, stored.data)
@@ -290,7 +267,7 @@ class Engine:
                 run.status.pop(name, None)
             else:
                 run.status[name] = value
-        flux.delete_condition(obj, OUTDATED)
+        conditions.remove(obj, OUTDATED)
         run.mark(IN_STORAGE, "True", stored.reason, stored.summary)
 
     def _collect(self, run: Run, folder: str, keep: set[str]) -> None:
@@ -304,56 +281,45 @@ class Engine:
         reason = ""
         if before.get("digest") != artifact.get("digest"):
             reason = stored.event_reason
-        elif any(flux.condition(run.original, name) for name in kind.failures):
+        elif any(conditions.find(run.original, name) for name in kind.failures):
             reason = stored.reason
         if reason:
             annotations = {f"{GROUP}/revision": artifact["revision"], f"{GROUP}/digest": artifact["digest"]}
             await self.recorder.normal(run.obj, reason, stored.event, annotations)
-            self.log(kind, run, stored.event)
+            run.log(stored.event)
 
     async def _fail(self, kind: Kind, run: Run, error: SourceError) -> None:
         run.mark(error.condition, "False" if error.condition == VERIFIED else "True", error.reason, str(error))
         if error.wait is not None:
             await self.recorder.normal(run.obj, error.reason, str(error))
-            self.log(kind, run, "reconciliation waiting", reason=str(error))
+            run.log("reconciliation waiting", reason=str(error))
             return
         await self.recorder.warning(run.obj, error.reason, str(error))
         if error.stalling:
-            self.log(kind, run, "reconciliation stalled", error=str(error))
+            run.log("reconciliation stalled", error=str(error))
 
     async def _end(self, kind: Kind, run: Run, failure: SourceError | None) -> float | None:
         obj, now = run.obj, self.pod.clock.now()
-        flux.record_request(obj)
-        generation = obj["metadata"].get("generation", 0)
+        objects.record_request(obj)
         if failure is None:
-            flux.delete_condition(obj, flux.RECONCILING, flux.STALLED)
-            run.status["observedGeneration"] = generation
+            conditions.remove(obj, RECONCILING, STALLED)
+            run.observe_generation()
         elif failure.stalling:
-            flux.mark_stalled(obj, failure.reason, str(failure), now)
-            run.status["observedGeneration"] = generation
+            conditions.mark_stalled(obj, failure.reason, str(failure), now)
+            run.observe_generation()
         else:
-            flux.delete_condition(obj, flux.STALLED)
-            if (found := flux.condition(obj, flux.RECONCILING)) is not None:
-                run.mark(flux.RECONCILING, "True", flux.RETRYING, found["message"])
-        flux.summarize(obj, kind.conditions, kind.negative, now)
-        if flux.is_false(obj, VERIFIED):
-            bad = flux.condition(obj, VERIFIED) or {}
-            run.mark(flux.READY, "False", bad["reason"], bad["message"])
+            conditions.remove(obj, STALLED)
+            conditions.mark_retrying(obj, now)
+        conditions.summarize(obj, kind.conditions, kind.negative, now)
+        if conditions.is_false(obj, VERIFIED):
+            bad = conditions.find(obj, VERIFIED) or {}
+            run.mark(READY, "False", bad["reason"], bad["message"])
         await run.write()
         if failure is None:
-            return flux.seconds(run.spec.get("interval", "1m"))
+            return seconds(run.spec.get("interval", "1m"))
         if failure.stalling:
             return None
         if failure.wait is not None:
             return failure.wait
-        self.log(kind, run, "Reconciler error", error=str(failure))
+        run.log("Reconciler error", error=str(failure))
         raise failure
-
-    def log(self, kind: Kind, run: Run, message: str, error: str = "", **more: str) -> None:
-        """A line as the controller's zap logger writes it."""
-        self.pod.log(flux.log_line(self.pod.clock, API_VERSION, kind.name, run.namespace, run.name, message, error, **more))
-
-
-def _marks(obj: Object) -> tuple[Any, ...]:
-    metadata = obj["metadata"]
-    return metadata.get("generation"), flux.requested_at(obj), metadata.get("deletionTimestamp")

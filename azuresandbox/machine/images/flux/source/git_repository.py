@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import artifacts, conditions
 from azuresandbox.machine.images.flux.source import engine, sourceignore
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.git import Checkout, GitClient, GitError
@@ -131,8 +130,8 @@ KIND = engine.Kind(
         engine.OUTDATED,
         engine.IN_STORAGE,
         engine.VERIFIED,
-        flux.STALLED,
-        flux.RECONCILING,
+        conditions.STALLED,
+        conditions.RECONCILING,
     ),
     failures=(engine.FETCH_FAILED, engine.INCLUDES, engine.STORAGE_FAILED),
 )

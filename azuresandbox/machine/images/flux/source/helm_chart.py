@@ -9,8 +9,7 @@ from urllib.parse import urljoin
 
 from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Key
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import artifacts, conditions
 from azuresandbox.machine.images.flux.source import charts, engine, helm_repository, semver
 from azuresandbox.machine.images.flux.source.charts import Build, BuildError
 from azuresandbox.machine.images.flux.source.engine import API_VERSION, Run, SourceError, Stored, unsupported
@@ -53,7 +52,7 @@ async def read(run: Run) -> Stored:
         build = await _build(run, source)
     except BuildError as error:
         fetching = error.kind in (charts.REFERENCE, charts.PULL)
-        flux.delete_condition(run.obj, engine.BUILD_FAILED if fetching else engine.FETCH_FAILED)
+        conditions.remove(run.obj, engine.BUILD_FAILED if fetching else engine.FETCH_FAILED)
         condition = engine.FETCH_FAILED if fetching else engine.BUILD_FAILED
         stalling = error.kind in charts.PERSISTENT
         raise SourceError(error.kind[0], str(error), condition=condition, stalling=stalling) from None
@@ -87,7 +86,7 @@ async def _source(run: Run) -> Object:
         raise SourceError("SourceUnavailable", text)
     artifact = found.get("status", {}).get("artifact")
     static = kind == "HelmRepository" and found["spec"].get("type") == "oci"
-    if not static and (artifact is None or not run.engine.storage.holds(artifact)):
+    if not static and (artifact is None or not run.storage.holds(artifact)):
         raise SourceError("NoSourceArtifact", f"no artifact available for {kind} source '{name}'", wait=RETRY)
     return found
 
@@ -128,7 +127,7 @@ def _as_stored(run: Run, name: str, version: str, packaged: bool) -> Build:
 
 
 async def _from_repository(run: Run, source: Object) -> Build:
-    index = json.loads(run.engine.storage.read(source["status"]["artifact"]["path"]) or b"{}")
+    index = json.loads(run.storage.read(source["status"]["artifact"]["path"]) or b"{}")
     entry = charts.choose(index.get("entries") or {}, run.spec["chart"], run.spec.get("version", "*"))
     name, version = str(entry["name"]), _version(run, str(entry["version"]))
     if _is_stored(run, name, version):
@@ -171,7 +170,7 @@ async def _registry(run: Run, source: Object) -> tuple[OciClient, str]:
     url: str = spec["url"]
     if not url.startswith("oci://"):
         text = f"failed to construct Helm client: invalid OCI registry URL: {url}"
-        raise SourceError(flux.FAILED, text, stalling=True)
+        raise SourceError(conditions.FAILED, text, stalling=True)
     base = f"{url.removeprefix('oci://').rstrip('/')}/{run.spec['chart']}"
     user, password = "", ""
     if spec.get("secretRef"):
@@ -226,7 +225,7 @@ async def _remote(run: Run, name: str, version: str, data: bytes) -> Build:
 
 
 async def _from_files(run: Run, artifact: Mapping[str, Any]) -> Build:
-    tree = artifacts.unpack(run.engine.storage.read(artifact["path"]) or b"")
+    tree = artifacts.unpack(run.storage.read(artifact["path"]) or b"")
     files = charts.folder(tree, run.spec["chart"])
     document = charts.metadata(files, charts.REFERENCE)
     parts = []
@@ -257,8 +256,8 @@ KIND = engine.Kind(
         engine.OUTDATED,
         engine.IN_STORAGE,
         engine.VERIFIED,
-        flux.STALLED,
-        flux.RECONCILING,
+        conditions.STALLED,
+        conditions.RECONCILING,
     ),
     failures=(engine.BUILD_FAILED, engine.FETCH_FAILED, engine.STORAGE_FAILED),
 )

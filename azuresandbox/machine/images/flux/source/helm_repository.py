@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from azuresandbox.machine.client import Object
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import conditions
 from azuresandbox.machine.images.flux.source import engine
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.wire import Unreachable, Wire
@@ -35,7 +35,7 @@ async def read(run: Run) -> Stored:
         data = await download(run.pod.wire, normalise(url) + "index.yaml", headers)
     except DownloadError as error:
         text = f"failed to fetch Helm repository index: failed to cache index to temporary file: {error}"
-        raise SourceError(flux.FAILED, text) from None
+        raise SourceError(conditions.FAILED, text) from None
     revision = "sha256:" + hashlib.sha256(data).hexdigest()
     summary = f"stored artifact: revision '{revision}'"
     if run.artifact and run.artifact["revision"] == revision:
@@ -126,7 +126,7 @@ def human_size(size: float) -> str:
 KIND = engine.Kind(
     "HelmRepository",
     read,
-    conditions=(engine.STORAGE_FAILED, engine.FETCH_FAILED, engine.OUTDATED, engine.IN_STORAGE, flux.STALLED, flux.RECONCILING),
+    conditions=engine.FETCHED,
     failures=(engine.FETCH_FAILED, engine.STORAGE_FAILED),
     static=lambda spec: spec.get("type") == "oci",
 )

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import common as flux
+from azuresandbox.machine.images.flux import artifacts, conditions
 from azuresandbox.machine.images.flux.source import engine, semver, sourceignore
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.oci import OciClient, OciError, docker_credentials
@@ -77,7 +76,7 @@ async def _pull_secret(run: Run, name: str) -> dict[str, bytes]:
     try:
         return await run.secret(name)
     except SourceError as error:
-        await run.engine.recorder.normal(run.obj, engine.AUTHENTICATION, f"auth secret '{name}' not found")
+        await run.recorder.normal(run.obj, engine.AUTHENTICATION, f"auth secret '{name}' not found")
         raise SourceError(error.reason, f"failed to get credential: {error.cause}") from None
 
 
@@ -196,8 +195,8 @@ KIND = engine.Kind(
         engine.OUTDATED,
         engine.IN_STORAGE,
         engine.VERIFIED,
-        flux.STALLED,
-        flux.RECONCILING,
+        conditions.STALLED,
+        conditions.RECONCILING,
     ),
     failures=(engine.FETCH_FAILED, engine.STORAGE_FAILED),
 )

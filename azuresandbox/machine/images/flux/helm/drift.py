@@ -1,6 +1,6 @@
-"""Drift detection of helm-controller: what the cluster has against what the release says, and how it is put right.
+"""Drift detection of helm-controller: the objects in the cluster that differ from the release, and their correction.
 
-Source: fluxcd/helm-controller internal/{action,diff}, fluxcd/pkg/ssa/jsondiff. May import `machine.{client,helm}`.
+Source: fluxcd/helm-controller internal/{action,diff}, fluxcd/pkg/ssa/jsondiff.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, NoMatch
+from azuresandbox.machine.client import ApiError, NoMatch, Object
 from azuresandbox.machine.helm import manifests
-from azuresandbox.machine.helm.actions import Helm, HelmFailure
+from azuresandbox.machine.helm.actions import Helm
 from azuresandbox.machine.helm.releases import Release
-from azuresandbox.machine.images.flux import apply as ssa
-
-Object = dict[str, Any]
+from azuresandbox.machine.helm.resources import HelmFailure
+from azuresandbox.machine.images.flux.helm import texts
+from azuresandbox.machine.images.flux.ssa.compare import comparable, in_metadata
+from azuresandbox.machine.images.flux.ssa.refs import ref_of
 
 EXCLUDE = {"helm.toolkit.fluxcd.io/driftDetection": "disabled"}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One object that is not as released. `counts` are fields added, changed and removed; None: the object is gone."""
+    """An object that differs from the release. `counts` are the fields added, changed and removed; `None`: it was deleted."""
 
     obj: Object
     counts: tuple[int, int, int] | None
 
     def __str__(self) -> str:
-        subject = ssa.ref_of(self.obj).subject
+        subject = ref_of(self.obj).subject
         if self.counts is None:
             return f"{subject} removed"
         added, changed, removed = self.counts
@@ -40,14 +41,14 @@ def summary(changes: Iterable[Change]) -> str:
 
 
 async def find_changes(helm: Helm, release: Release, ignore: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """The drifted objects of a release, by dry-run. Objects that are excluded by annotation are left out."""
+    """Return the drifted objects of a release, by dry-run, but those that an annotation excludes. Raises `HelmFailure`."""
     rules = tuple(ignore)
     changes = []
     for obj in manifests.objects_of(release.manifest):
-        if ssa.in_metadata(obj, EXCLUDE):
+        if in_metadata(obj, EXCLUDE):
             continue
         try:
-            placed = helm.owned(await helm.placed(obj))
+            placed = helm.resources.owned(await helm.resources.placed(obj))
             metadata = placed["metadata"]
             namespace = metadata.get("namespace", "")
             live = await helm.kube.find(placed["apiVersion"], placed["kind"], metadata["name"], namespace)
@@ -56,29 +57,29 @@ async def find_changes(helm: Helm, release: Release, ignore: Iterable[Mapping[st
                 continue
             planned = await helm.kube.apply(placed, helm.manager, force=True, dry_run=True)
         except (ApiError, NoMatch) as error:
-            raise HelmFailure(f"unable to determine cluster state: {error}") from error
-        if ssa.in_metadata(live, EXCLUDE):
+            raise HelmFailure(texts.STATE_UNDETERMINED(error=error).message) from error
+        if in_metadata(live, EXCLUDE):
             continue
-        counts = _counts(ssa.comparable(live, rules), ssa.comparable(planned, rules))
+        counts = _counts(comparable(live, rules), comparable(planned, rules))
         if any(counts):
             changes.append(Change(placed, counts))
     return changes
 
 
 async def correct(helm: Helm, changes: Iterable[Change]) -> None:
-    """Apply what drifted. Raises `HelmFailure` with all that failed."""
+    """Apply the objects that have drifted. Raises `HelmFailure` with all errors."""
     problems = []
     for change in changes:
         try:
             await helm.kube.apply(change.obj, helm.manager, force=True)
         except ApiError as error:
-            problems.append(f"{ssa.ref_of(change.obj).subject}: {error}")
+            problems.append(f"{ref_of(change.obj).subject}: {error}")
     if problems:
         raise HelmFailure("\n".join(problems))
 
 
 def _counts(live: Any, planned: Any) -> tuple[int, int, int]:
-    """(additions, changes, removals) that make `planned` of `live`, as JSON patch operations are counted."""
+    """Count the JSON patch operations from `live` to `planned`: (additions, changes, removals)."""
     if isinstance(live, dict) and isinstance(planned, dict):
         pairs = [_counts(live[name], planned[name]) for name in live.keys() & planned.keys()]
         added, removed = len(planned.keys() - live.keys()), len(live.keys() - planned.keys())
