@@ -1,4 +1,4 @@
-"""HelmReleases from chart to release, with the conditions, events and stored releases that Flux and Helm show."""
+"""HelmReleases: conditions and events as Flux sets them, stored releases as Helm writes them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AVAILABLE = {
 
 
 def chart(version: str = "0.1.0", name: str = "demo", **files: str) -> bytes:
-    """A chart archive; file names have `/` written as `__` and `.` as `_dot_`."""
+    """Return a chart archive. In the names of files, `__` stands for `/` and `_dot_` for `.`."""
     contents = {
         "Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: '7'\n",
         "values.yaml": "count: 1\nextra: false\n",
@@ -49,7 +49,7 @@ def chart(version: str = "0.1.0", name: str = "demo", **files: str) -> bytes:
 
 
 def publish(cluster: Cluster, data: bytes, revision: str = "0.1.0", name: str = "charts") -> None:
-    """The chart as an OCIRepository's artifact; the digest of the revision is that of its version."""
+    """Make a chart the artifact of an OCIRepository. The digest in the revision is computed from its tag."""
     digest = hashlib.sha256(revision.encode()).hexdigest()
     cluster.source(f"{revision}@sha256:{digest}", data, kind="OCIRepository", name=name)
 
@@ -77,7 +77,7 @@ def version_of(cluster: Cluster, name: str = "app") -> str:
 
 
 @with_program(program)
-async def test_an_install_is_recorded_as_helm_records_it(cluster: Cluster) -> None:
+async def test_an_install_is_stored_in_helms_format(cluster: Cluster) -> None:
     publish(cluster, chart())
     cluster.create(release(values={"count": 3}))
     await cluster.settle()
@@ -276,7 +276,7 @@ async def test_dependencies(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_render_schema_and_kind_errors_are_helms(cluster: Cluster) -> None:
+async def test_render_schema_and_kind_errors_have_helms_messages(cluster: Cluster) -> None:
     publish(cluster, chart())
     cluster.create(release(values={"count": -1}))
     await cluster.settle()
@@ -421,7 +421,7 @@ async def test_target_namespace_names_and_creation(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_ownership_is_respected_if_asked_for(cluster: Cluster) -> None:
+async def test_ownership_is_checked_without_take_ownership(cluster: Cluster) -> None:
     publish(cluster, chart())
     cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app-settings"}})
     cluster.create(release(install={"disableTakeOwnership": True}))
@@ -437,8 +437,8 @@ async def test_ownership_is_respected_if_asked_for(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_drift_is_told_or_corrected(cluster: Cluster) -> None:
-    """Flux 2.6 tells of drift in events; the release stays ready."""
+async def test_drift_is_reported_or_corrected(cluster: Cluster) -> None:
+    """Flux 2.6 reports drift in events. The release stays ready."""
     publish(cluster, chart())
     cluster.create(release(driftDetection={"mode": "warn"}))
     await cluster.settle()
@@ -458,8 +458,8 @@ async def test_drift_is_told_or_corrected(cluster: Cluster) -> None:
 
 
 @with_program(program, "--no-cross-namespace-refs=true")
-async def test_other_namespaces_can_be_closed(cluster: Cluster) -> None:
-    """A chartRef to another namespace stalls the release; a chart's source there is refused before any condition is set."""
+async def test_cross_namespace_references_can_be_refused(cluster: Cluster) -> None:
+    """A chartRef to another namespace stalls the release. A chart template's source there fails before any condition is set."""
     cluster.create(release(chartRef={"kind": "OCIRepository", "name": "charts", "namespace": "other"}))
     template = {"chart": "demo", "sourceRef": {"kind": "HelmRepository", "name": "repo", "namespace": "other"}}
     cluster.create({**release("late"), "spec": {"interval": "5m", "chart": {"spec": template}}})
@@ -473,7 +473,7 @@ async def test_other_namespaces_can_be_closed(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_post_renderers_patch_what_is_applied_and_stored(cluster: Cluster) -> None:
+async def test_post_renderers_patch_the_applied_and_stored_manifest(cluster: Cluster) -> None:
     patch = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-settings}\ndata: {added: 'yes'}\n"
     publish(cluster, chart())
     cluster.create(release(postRenderers=[{"kustomize": {"patches": [{"patch": patch}]}}]))
@@ -512,7 +512,7 @@ async def test_a_release_left_pending_is_unlocked(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_tests_are_refused_by_name(cluster: Cluster) -> None:
+async def test_helm_tests_are_refused_by_name(cluster: Cluster) -> None:
     publish(cluster, chart())
     cluster.create(release(test={"enable": True}))
     await cluster.settle()

@@ -1,11 +1,11 @@
-"""The same programs against the emulated API server: its server-side apply, its dry-run, its words for what it refuses."""
+"""helm-controller and kustomize-controller on the emulated API server: its server-side apply, dry-run and messages."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,11 @@ import uvicorn
 
 from azuresandbox import fabric, pki
 from azuresandbox.machine.client import KubeClient
-from azuresandbox.machine.images.flux import artifacts
-from azuresandbox.machine.images.flux import helm as flux_helm
-from azuresandbox.machine.images.flux import kustomize as flux_kustomize
+from azuresandbox.machine.images.flux import artifacts, helm, kustomize
 from azuresandbox.machine.images.flux.crds import flux_crds
 from azuresandbox.machine.node.program import Pod
 from tests.flux_helm.test_helm_release import chart
+from tests.given import given
 from tests.harness import World
 
 NAMESPACE = "cluster-config"
@@ -53,7 +52,7 @@ WIDGETS: dict[str, Any] = {
 
 @dataclass
 class Hub:
-    """A cluster with the kustomize- and the helm-controller, as its administrator."""
+    """A cluster with kustomize-controller and helm-controller. `kube` is its administrator, `log` what both logged."""
 
     world: World
     kube: KubeClient
@@ -122,6 +121,7 @@ class Hub:
 
 @asynccontextmanager
 async def hub(folder: Path) -> AsyncIterator[Hub]:
+    """Run both controllers in a new cluster of the emulated API server."""
     async with World.open(folder, ("kubernetes",)) as world:
         store = world.sandbox.store
         goal = fabric.ClusterGoal(
@@ -160,7 +160,7 @@ async def hub(folder: Path) -> AsyncIterator[Hub]:
         found = Hub(world, kube, storage, log)
         with artifacts.serving(pod, storage):
             tasks: list[asyncio.Future[None]]
-            tasks = [asyncio.ensure_future(program(pod)) for program in (flux_kustomize.program, flux_helm.program)]
+            tasks = [asyncio.ensure_future(program(pod)) for program in (kustomize.program, helm.program)]
             await found.settle()
             try:
                 yield found
@@ -170,16 +170,8 @@ async def hub(folder: Path) -> AsyncIterator[Hub]:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def on_a_hub(test: Callable[[Hub], Awaitable[None]]) -> Callable[[Path], None]:
-    def runs(tmp_path: Path) -> None:
-        async def inside() -> None:
-            async with hub(tmp_path) as found:
-                await test(found)
-
-        asyncio.run(inside())
-
-    runs.__name__, runs.__doc__ = test.__name__, test.__doc__
-    return runs
+on_a_hub = given(hub)
+"""Gives an async test a cluster with both controllers."""
 
 
 def git(**files: str) -> bytes:
@@ -187,7 +179,7 @@ def git(**files: str) -> bytes:
 
 
 @on_a_hub
-async def test_both_controllers_settle_and_write_no_more(hub: Hub) -> None:
+async def test_both_controllers_settle_and_stop_writing(hub: Hub) -> None:
     service = (
         f"apiVersion: v1\nkind: Service\nmetadata: {{name: s, namespace: {NAMESPACE}}}\n"
         "spec: {selector: {a: b}, ports: [{port: 80}]}\n"
@@ -209,7 +201,7 @@ async def test_both_controllers_settle_and_write_no_more(hub: Hub) -> None:
 
 
 @on_a_hub
-async def test_an_unknown_field_is_refused_in_the_apis_words(hub: Hub) -> None:
+async def test_an_unknown_field_is_refused_with_the_apis_message(hub: Hub) -> None:
     widget = f"apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: w, namespace: {NAMESPACE}}}\nspec: {{colour: red}}\n"
     await hub.source("GitRepository", "fleet", "main@sha1:" + "1" * 40, git(w=widget))
     await hub.source("OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart(templates__w_dot_yaml=widget))
@@ -228,7 +220,7 @@ async def test_an_unknown_field_is_refused_in_the_apis_words(hub: Hub) -> None:
 
 
 @on_a_hub
-async def test_what_kubectl_added_or_changed_is_put_back(hub: Hub) -> None:
+async def test_changes_by_kubectl_are_reverted(hub: Hub) -> None:
     text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, namespace: {NAMESPACE}}}\ndata: {{a: '1'}}\n"
     await hub.source("GitRepository", "fleet", "main@sha1:" + "1" * 40, git(c=text))
     await hub.kustomization("apps")
@@ -266,7 +258,7 @@ async def test_upgrade_and_uninstall_by_server_side_apply(hub: Hub) -> None:
 
 
 @on_a_hub
-async def test_status_holds_only_what_its_schema_has(hub: Hub) -> None:
+async def test_the_status_fits_its_schema(hub: Hub) -> None:
     await hub.source("OCIRepository", "charts", f"0.1.0@sha256:{DIGEST}", chart())
     await hub.release("app")
     await hub.settle()
@@ -277,7 +269,7 @@ async def test_status_holds_only_what_its_schema_has(hub: Hub) -> None:
 
 @asynccontextmanager
 async def listening(hub: Hub) -> AsyncIterator[helm_python.Config]:
-    """The hub on a port of the loopback interface, and the real Helm as its administrator."""
+    """Serve the hub on a loopback port. Yields the configuration of the real Helm as its administrator."""
     state = hub.world.sandbox.state
     certificate, key = pki.authority(state).issue("tests", hosts=("127.0.0.1",))
     (state / "tls.pem").write_text(certificate)
@@ -314,11 +306,11 @@ async def test_the_real_helm_reads_the_stored_releases(hub: Hub) -> None:
     found = await hub.kube.get("helm.toolkit.fluxcd.io/v2", "HelmRelease", "app", NAMESPACE)
     await hub.kube.patch({**found, "kind": "HelmRelease"}, {"spec": {"values": {"count": 5}}})
     await hub.settle()
-    async with listening(hub) as helm:
-        listed = await asyncio.to_thread(helm.list)
+    async with listening(hub) as real:
+        listed = await asyncio.to_thread(real.list)
         assert [(r["name"], r["revision"], r["status"], r["app_version"]) for r in listed] == [("app", 2, "deployed", "7")]
-        assert await asyncio.to_thread(helm.get_values, "app") == {"count": 5}
-        history = await asyncio.to_thread(helm.history, "app")
-        everything = await asyncio.to_thread(helm.get_all, "app")
+        assert await asyncio.to_thread(real.get_values, "app") == {"count": 5}
+        history = await asyncio.to_thread(real.history, "app")
+        everything = await asyncio.to_thread(real.get_all, "app")
     assert sorted((r["revision"], r["status"]) for r in history) == [(1, "superseded"), (2, "deployed")]
     assert "# Source: demo/templates/config.yaml" in json.dumps(everything)

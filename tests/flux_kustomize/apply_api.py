@@ -1,7 +1,7 @@
-"""A Kubernetes API of two hundred lines, to test what applies objects apart from the emulated API server.
+"""A small Kubernetes API, to test controllers that apply objects without the emulated API server.
 
-It has namespaces that must exist, kinds that CRDs add, server-side apply (one owner a field, force assumed), dry-run, merge
-and JSON patches, label selectors, watches from now or from the start, finalizers. `refuse` makes one request fail.
+It has namespaces that must exist, kinds that CRDs add, server-side apply (one owner a field, always forced), dry-run, merge
+and JSON patches, label selectors, watches, and finalizers. `refuse` makes requests fail.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class ApplyApi:
         return 200, _status(200, "", "deleted")
 
     def _applied(self, key: Key, document: Object) -> Object:
-        """The live object with what the manager wants, without what it wanted before and no longer does."""
+        """Return the live object with the document applied: fields of the previous document that it lacks are removed."""
         live = copy.deepcopy(self.objects.get(key) or {"metadata": {}})
         _subtract(live, self.applied.get(key, {}), document)
         return _overlay(live, copy.deepcopy(document))
@@ -180,7 +180,7 @@ class ApplyApi:
     # --- objects -----------------------------------------------------------------------------------------------------
 
     def put(self, obj: Object) -> Object:
-        """Create an object, or replace it; its generation grows with its spec."""
+        """Create or replace an object. Its generation grows when its spec changes."""
         metadata = obj["metadata"]
         key = (obj["kind"], metadata.get("namespace", ""), metadata["name"])
         old = self.objects.get(key)

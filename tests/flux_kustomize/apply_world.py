@@ -1,10 +1,10 @@
-"""A cluster with one Flux controller running in it, sources that tests write by hand, and time moved by hand."""
+"""A cluster with one controller in it. The tests write the sources and move the time."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from azuresandbox.machine.node.program import Pod, Program
 from azuresandbox.store import Store
 from azuresandbox.wire import Wire
 from tests.flux_kustomize.apply_api import ApplyApi, Object
+from tests.given import Test, given
 
 NAMESPACE = "cluster-config"
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
@@ -23,7 +24,7 @@ SOURCE_API = "source.toolkit.fluxcd.io/v1"
 
 @dataclass
 class Cluster:
-    """See the module. `log` is what the controller logged."""
+    """See the module. `log` has the lines that the controller logged."""
 
     api: ApplyApi
     pod: Pod
@@ -40,7 +41,7 @@ class Cluster:
         self.api.put(obj)
 
     def source(self, revision: str, data: bytes, *, kind: str = "GitRepository", name: str = "fleet", **status: Any) -> None:
-        """A source whose artifact has these bytes."""
+        """Create or update a source whose artifact has these bytes."""
         path = f"{kind.lower()}/{NAMESPACE}/{name}/{revision.replace('/', '_')}.tar.gz"
         blob = self.storage.put(path, data)
         artifact = {"url": artifacts.url_of(path), "path": path, "digest": blob.digest, "revision": revision}
@@ -50,7 +51,7 @@ class Cluster:
         self.api.put({**obj, "status": {"artifact": artifact, "observedGeneration": 1, "conditions": [ready], **status}})
 
     def files(self, revision: str, files: Mapping[str, str]) -> None:
-        """A GitRepository at a revision with these files."""
+        """Create or update a GitRepository at a revision with these files."""
         self.source(revision, artifacts.archive({path: (text.encode(), False) for path, text in files.items()}))
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Object:
@@ -77,7 +78,7 @@ class Cluster:
         return [(e["type"], e["reason"], e["message"]) for e in found if e["involvedObject"]["name"] == name]
 
     async def settle(self) -> None:
-        """Until nothing more happens without time passing."""
+        """Wait until the controller is idle, without moving the time."""
         still = 0
         while still < 3:
             before = (self.api.version, len(self.api.writes), len(self.log))
@@ -91,6 +92,7 @@ class Cluster:
 
 @asynccontextmanager
 async def running(program: Program, *arguments: str) -> AsyncIterator[Cluster]:
+    """Run `program` with these arguments in a new cluster. Raises the error of a program that ends by itself."""
     api, clock, store = ApplyApi(), VirtualClock(), Store()
     wire = Wire(store)
     wire.app = api
@@ -132,25 +134,11 @@ async def running(program: Program, *arguments: str) -> AsyncIterator[Cluster]:
                 raise results[0] or AssertionError("the controller ended by itself")
 
 
-Test = Callable[[Cluster], Awaitable[None]]
-
-
-def with_program(program: Program, *arguments: str) -> Callable[[Test], Callable[[], None]]:
-    """Run an async test against a running controller."""
-
-    def decorate(test: Test) -> Callable[[], None]:
-        def runs() -> None:
-            async def inside() -> None:
-                async with running(program, *arguments) as cluster:
-                    await test(cluster)
-
-            asyncio.run(inside())
-
-        runs.__name__, runs.__doc__ = test.__name__, test.__doc__
-        return runs
-
-    return decorate
+def with_program(program: Program, *arguments: str) -> Callable[[Test[Cluster]], Callable[..., Any]]:
+    """Give an async test a cluster in which `program` runs with these arguments."""
+    return given(lambda folder: running(program, *arguments))
 
 
 def conditions(obj: Object) -> dict[str, tuple[str, str, str]]:
+    """Return type -> (status, reason, message)."""
     return {c["type"]: (c["status"], c["reason"], c["message"]) for c in obj["status"].get("conditions", [])}

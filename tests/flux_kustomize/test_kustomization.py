@@ -1,4 +1,4 @@
-"""Kustomizations from source to inventory, with the conditions and events that Flux shows."""
+"""Kustomizations: what is applied, the inventory, and the conditions and events as Flux sets them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_drift_is_undone_at_the_interval(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_what_left_the_source_is_pruned_unless_marked(cluster: Cluster) -> None:
+async def test_objects_removed_from_the_source_are_pruned_unless_marked(cluster: Cluster) -> None:
     kept = config_map("kept").replace("\ndata:", "\n  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\ndata:")
     cluster.files(MAIN, {"apps/a.yaml": config_map("a"), "apps/b.yaml": config_map("b"), "apps/kept.yaml": kept})
     cluster.create(kustomization())
@@ -128,7 +128,7 @@ async def test_missing_source_path_and_artifact_are_named(cluster: Cluster) -> N
 
 
 @with_program(program)
-async def test_a_broken_build_is_shown_as_kustomize_shows_it(cluster: Cluster) -> None:
+async def test_a_broken_build_has_kustomizes_message(cluster: Cluster) -> None:
     cluster.files(MAIN, {"apps/kustomization.yaml": "resources: [gone.yaml]\n"})
     cluster.create(kustomization())
     await cluster.settle()
@@ -204,7 +204,7 @@ AVAILABLE = {
 
 
 @with_program(program)
-async def test_wait_holds_ready_back_until_all_is_healthy(cluster: Cluster) -> None:
+async def test_with_wait_ready_follows_the_health_of_all_objects(cluster: Cluster) -> None:
     cluster.files(MAIN, {"apps/web.yaml": DEPLOYMENT})
     cluster.create(kustomization(wait=True, timeout="5m"))
     await cluster.settle()
@@ -255,7 +255,7 @@ async def test_variables_are_substituted(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_the_specs_own_overlay(cluster: Cluster) -> None:
+async def test_the_overlay_of_the_spec(cluster: Cluster) -> None:
     cluster.files(MAIN, {"apps/web.yaml": DEPLOYMENT.replace(f", namespace: {NAMESPACE}", "")})
     cluster.namespace("staging")
     patch = "- op: add\n  path: /spec/replicas\n  value: 3\n"
@@ -274,7 +274,7 @@ async def test_the_specs_own_overlay(cluster: Cluster) -> None:
 
 
 @with_program(program)
-async def test_suspended_then_requested(cluster: Cluster) -> None:
+async def test_suspension_and_requests(cluster: Cluster) -> None:
     cluster.files(MAIN, {"apps/a.yaml": config_map("a")})
     cluster.create(kustomization(suspend=True))
     await cluster.settle()
@@ -329,17 +329,17 @@ async def test_a_service_account_that_is_missing_is_named(cluster: Cluster) -> N
 
 
 @with_program(program, "--no-cross-namespace-refs=true")
-async def test_other_namespaces_can_be_closed(cluster: Cluster) -> None:
+async def test_cross_namespace_references_can_be_refused(cluster: Cluster) -> None:
     cluster.create(kustomization(sourceRef={"kind": "GitRepository", "name": "fleet", "namespace": "other"}))
     await cluster.settle()
     found = conditions(cluster.get("Kustomization", "apps"))
     message = "can't access 'GitRepository/other/fleet', cross-namespace references have been blocked"
     assert found["Ready"] == ("False", "AccessDenied", message) and "Stalled" not in found
-    assert ("Warning", "AccessDenied", message) in cluster.events("apps"), "and it is asked again at the retry interval"
+    assert ("Warning", "AccessDenied", message) in cluster.events("apps"), "the object is tried again at the retry interval"
 
 
 @with_program(program)
-async def test_what_is_not_supported_is_refused_by_name(cluster: Cluster) -> None:
+async def test_unsupported_fields_are_refused_by_name(cluster: Cluster) -> None:
     cluster.files(MAIN, {"apps/a.yaml": config_map("a")})
     cluster.create(kustomization(decryption={"provider": "sops"}))
     await cluster.settle()

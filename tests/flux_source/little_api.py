@@ -1,5 +1,7 @@
-"""A Kubernetes API of a few lines, for testing a controller apart from the emulated API server: objects, generations,
-finalizers, status, merge patches, watches."""
+"""A small Kubernetes API, to test the source-controller without the emulated API server.
+
+It has objects, generations, finalizers, status, merge patches and watches.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,7 @@ class LittleApi:
                 queue.put_nowait({"type": event, "object": copy.deepcopy(obj)})
 
     def put(self, kind: str, namespace: str, obj: Object) -> Object:
-        """Create, or replace the spec of, an object."""
+        """Create an object, or replace its spec. Returns the object."""
         name = obj["metadata"]["name"]
         old = self.objects.get((kind, namespace, name))
         new = copy.deepcopy(obj) | {"kind": kind}

@@ -1,4 +1,4 @@
-"""A running source-controller: the program over the Wire, sources beside it, time moved by hand."""
+"""A cluster with a source-controller in it, and the sources that it reads. The tests move the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import base64
 import copy
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from azuresandbox.sources import mirror, seed_repository
 from azuresandbox.sources.oci_store import digest_of
 from azuresandbox.sources.repositories import locate
 from tests.flux_source.little_api import LittleApi
+from tests.given import given
 from tests.harness import BASE, OPERATOR_SECRET, World
 
 FLEET = "https://github.com/contoso/aks-fleet"
@@ -33,7 +34,7 @@ Object = dict[str, Any]
 
 @dataclass
 class Cluster:
-    """A cluster with nothing but a source-controller in it."""
+    """See the module. `lines` are those that the controller logged."""
 
     world: World
     api: LittleApi
@@ -41,10 +42,10 @@ class Cluster:
     folder: Path
     lines: list[str] = field(default_factory=list)
     underway: list[str] = field(default_factory=list)
-    """Requests to the sources that are not answered yet."""
+    """The paths of requests to the sources that are not answered yet."""
 
     async def apply(self, kind: str, name: str, spec: Object, **metadata: Any) -> Object:
-        """Create or change an object and let the controller work; the object as it then is."""
+        """Create or change an object and wait until the controller is idle. Returns the object."""
         self.api.put(
             kind,
             NAMESPACE,
@@ -62,7 +63,7 @@ class Cluster:
         self.api.put("Secret", NAMESPACE, {"apiVersion": "v1", "metadata": {"name": name}, "data": encoded})
 
     async def settle(self) -> None:
-        """Until nothing more happens without time passing; git runs in a process, so real time must pass too."""
+        """Wait until the controller is idle, without moving the time. Git runs in a process, so real time must pass."""
         still = 0
         while still < 3:
             before = (self.api.version, len(self.lines))
@@ -89,7 +90,7 @@ class Cluster:
     # --- Git ---------------------------------------------------------------------------------------------------------
 
     def repository(self, files: dict[str, str], url: str = FLEET) -> str:
-        """A mirrored repository with one commit of these files; its id."""
+        """Mirror a repository with one commit of these files. Returns the commit's id."""
         tree = self.folder / f"tree-{len(list(self.folder.iterdir()))}"
         for path, text in files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ class Cluster:
         return seed_repository(self.world.sandbox.state, url, tree)
 
     def commit(self, files: dict[str, str], message: str, *, tag: str = "", annotated: bool = False, url: str = FLEET) -> str:
-        """A further commit on main (and a tag there); its id."""
+        """Commit to main, and tag the commit if `tag` is given. Returns the commit's id."""
         clone = self.folder / f"clone-{len(list(self.folder.iterdir()))}"
         bare = str(locate(self.world.sandbox.state, url))
         with porcelain.clone(bare, str(clone)) as repo:
@@ -119,7 +120,7 @@ class Cluster:
     # --- OCI ---------------------------------------------------------------------------------------------------------
 
     async def push(self, repository: str, tag: str, layer: bytes, media_type: str, **annotations: str) -> str:
-        """Push an artifact with one layer; the manifest's digest."""
+        """Push an artifact with one layer. Returns the manifest's digest."""
         base, send = f"{BASE}/v2/{repository}", self.world.wire.request
         for data in (layer, b"{}"):
             await send("POST", f"{base}/blobs/uploads/?digest={digest_of(data)}", headers=OPERATOR, body=data)
@@ -140,6 +141,7 @@ class Cluster:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Cluster]:
+    """Run a source-controller in a new cluster. Raises the error of a controller that ends by itself."""
     state = folder / "state"
     state.mkdir(mode=0o700)
     async with World.open(state, parts=("sources",)) as world:
@@ -182,7 +184,7 @@ async def running(folder: Path) -> AsyncIterator[Cluster]:
             lambda ready: None,
         )
         cluster = Cluster(world, api, pod, folder, lines, underway)
-        task = asyncio.create_task(source_controller(pod))
+        task: asyncio.Future[None] = asyncio.ensure_future(source_controller(pod))
         await cluster.settle()
         try:
             yield cluster
@@ -193,19 +195,10 @@ async def running(folder: Path) -> AsyncIterator[Cluster]:
                 raise results[0] or AssertionError("the controller ended by itself")
 
 
-def cluster(test: Callable[[Cluster], Any]) -> Callable[[Path], None]:
-    """Run an async test against a running source-controller."""
-
-    def runs(tmp_path: Path) -> None:
-        async def inside() -> None:
-            async with running(tmp_path) as found:
-                await test(found)
-
-        asyncio.run(inside())
-
-    runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
-    return runs
+cluster = given(running)
+"""Gives an async test a running source-controller."""
 
 
 def conditions(obj: Object) -> dict[str, tuple[str, str, str]]:
+    """Return type -> (status, reason, message)."""
     return {c["type"]: (c["status"], c["reason"], c["message"]) for c in obj["status"].get("conditions", [])}

@@ -1,4 +1,4 @@
-"""Flux's CRDs: the tables spell out to structural schemas with the fields that the API references list."""
+"""Flux's CRDs: the tables become structural schemas with the fields of Flux's API references."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_columns_and_short_names() -> None:
     assert "subresources" not in CRDS["Provider"]["versions"][0]
 
 
-def test_callers_cannot_spoil_each_others() -> None:
+def test_callers_get_copies() -> None:
     flux_crds()[0]["spec"].clear()
     assert flux_crds()[0]["spec"]

@@ -1,12 +1,16 @@
-"""GitRepository: revisions, artifacts, intervals, and what is said when Git does not answer as hoped."""
+"""GitRepository: revisions, artifacts, intervals, and the messages when Git fails."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from azuresandbox.context import OPERATOR_CLIENT_ID
 from azuresandbox.machine.images.flux import artifacts
 from azuresandbox.machine.images.flux.artifacts import ArtifactError, ArtifactNotFound
-from tests.flux_source.source_cluster import FLEET, NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
+from tests.flux_source.source_cluster import FLEET, NAMESPACE, Cluster, cluster, conditions, running
+from tests.harness import OPERATOR_SECRET
 
 SPEC = {"url": FLEET, "interval": "5m", "timeout": "60s", "ref": {"branch": "main"}}
 FILES = {"flux/clusters/release.yaml": "clusterCount: 3\n", "picture.png": "x", "README.md": "# fleet\n"}
@@ -62,7 +66,7 @@ async def test_a_request_by_annotation_is_handled_at_once(hub: Cluster) -> None:
 
 
 @cluster
-async def test_nothing_new_is_said_and_nothing_is_stored(hub: Cluster) -> None:
+async def test_an_unchanged_revision_is_reported_and_not_stored_again(hub: Cluster) -> None:
     commit = hub.repository(FILES)
     before = (await hub.apply("GitRepository", "fleet", SPEC))["status"]
     await hub.advance(301)
@@ -72,7 +76,7 @@ async def test_nothing_new_is_said_and_nothing_is_stored(hub: Cluster) -> None:
 
 
 @cluster
-async def test_suspended_means_left_alone(hub: Cluster) -> None:
+async def test_a_suspended_source_is_not_fetched(hub: Cluster) -> None:
     hub.repository(FILES)
     source = await hub.apply("GitRepository", "fleet", {**SPEC, "suspend": True})
     assert "artifact" not in source["status"]
@@ -92,26 +96,23 @@ async def test_suspended_means_left_alone(hub: Cluster) -> None:
         ({"name": "refs/tags/v1.1.0"}, "refs/tags/v1.1.0@sha1:{second}"),
     ],
 )
-def test_references(ref: dict[str, str], expected: str, tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        hub.repository(FILES)
-        ids = {
-            "first": hub.commit({"a": "1"}, "One", tag="1.0.0"),
-            "second": hub.commit({"a": "2"}, "Two", tag="v1.1.0", annotated=True),
-            "third": hub.commit({"a": "3"}, "Three", tag="not-a-version"),
-        }
-        wanted = {key: value.format(**ids) for key, value in ref.items()}
-        source = await hub.apply("GitRepository", "fleet", {**SPEC, "ref": wanted})
-        assert conditions(source)["Ready"] == (
-            "True",
-            "Succeeded",
-            f"stored artifact for revision '{expected.format(**ids)}'",
-        )
-        await hub.advance(301)
-        assert hub.get("GitRepository", "fleet")["status"]["artifact"] == source["status"]["artifact"]
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_references(hub: Cluster, ref: dict[str, str], expected: str) -> None:
+    hub.repository(FILES)
+    ids = {
+        "first": hub.commit({"a": "1"}, "One", tag="1.0.0"),
+        "second": hub.commit({"a": "2"}, "Two", tag="v1.1.0", annotated=True),
+        "third": hub.commit({"a": "3"}, "Three", tag="not-a-version"),
+    }
+    wanted = {key: value.format(**ids) for key, value in ref.items()}
+    source = await hub.apply("GitRepository", "fleet", {**SPEC, "ref": wanted})
+    assert conditions(source)["Ready"] == (
+        "True",
+        "Succeeded",
+        f"stored artifact for revision '{expected.format(**ids)}'",
+    )
+    await hub.advance(301)
+    assert hub.get("GitRepository", "fleet")["status"]["artifact"] == source["status"]["artifact"]
 
 
 CHECKOUT = "failed to checkout and determine revision: "
@@ -151,7 +152,8 @@ CHECKOUT = "failed to checkout and determine revision: "
             {"url": "https://nowhere.example/a/b"},
             "GitOperationFailed",
             f"{CHECKOUT}unable to clone 'https://nowhere.example/a/b': "
-            'Get "https://nowhere.example/a/b/info/refs?service=git-upload-pack": dial tcp: lookup nowhere.example: no such host',
+            'Get "https://nowhere.example/a/b/info/refs?service=git-upload-pack": '
+            "dial tcp: lookup nowhere.example: no such host",
         ),
         (
             {"url": FLEET + "-of-others"},
@@ -165,24 +167,21 @@ CHECKOUT = "failed to checkout and determine revision: "
         ),
     ],
 )
-def test_failures(change: dict[str, object], reason: str, message: str, tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        hub.repository(FILES)
-        spec = {name: value for name, value in {**SPEC, **change}.items() if value is not None}
-        source = await hub.apply("GitRepository", "fleet", spec)
-        found = conditions(source)
-        assert found["Ready"] == ("False", reason, message)
-        assert found["FetchFailed"] == ("True", reason, message)
-        assert found["Reconciling"] == ("True", "ProgressingWithRetry", "building artifact")
-        assert source["status"]["observedGeneration"] == -1
-        assert hub.events("fleet") == [("Warning", reason, message)]
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_failures(hub: Cluster, change: dict[str, object], reason: str, message: str) -> None:
+    hub.repository(FILES)
+    spec = {name: value for name, value in {**SPEC, **change}.items() if value is not None}
+    source = await hub.apply("GitRepository", "fleet", spec)
+    found = conditions(source)
+    assert found["Ready"] == ("False", reason, message)
+    assert found["FetchFailed"] == ("True", reason, message)
+    assert found["Reconciling"] == ("True", "ProgressingWithRetry", "building artifact")
+    assert source["status"]["observedGeneration"] == -1
+    assert hub.events("fleet") == [("Warning", reason, message)]
 
 
 @cluster
-async def test_an_outage_is_retried_and_the_recovery_told(hub: Cluster) -> None:
+async def test_an_outage_is_retried_and_the_recovery_reported(hub: Cluster) -> None:
     hub.repository(FILES)
     stored = (await hub.apply("GitRepository", "fleet", SPEC))["status"]["artifact"]
     hub.world.sandbox.faults.arm("git-unreachable", f"{FLEET}*", times=2)
@@ -221,15 +220,12 @@ async def test_credentials_of_a_secret_are_used(hub: Cluster) -> None:
         ("apps/**/a.yaml\np.png\n", ["apps/notes.md", "infra/b.yaml"]),
     ],
 )
-def test_ignored_files(ignore: str, kept: list[str], tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        hub.repository(dict.fromkeys(("apps/base/a.yaml", "apps/notes.md", "infra/b.yaml", "p.png"), "x"))
-        source = await hub.apply("GitRepository", "fleet", {**SPEC, "ignore": ignore})
-        assert sorted(await hub.files(source)) == kept
-        assert source["status"]["observedIgnore"] == ignore
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_ignored_files(hub: Cluster, ignore: str, kept: list[str]) -> None:
+    hub.repository(dict.fromkeys(("apps/base/a.yaml", "apps/notes.md", "infra/b.yaml", "p.png"), "x"))
+    source = await hub.apply("GitRepository", "fleet", {**SPEC, "ignore": ignore})
+    assert sorted(await hub.files(source)) == kept
+    assert source["status"]["observedIgnore"] == ignore
 
 
 @cluster
@@ -252,20 +248,17 @@ async def test_a_sourceignore_file_and_a_change_of_ignore_rebuild_the_artifact(h
         ("provider", "azure", "spec.provider azure"),
     ],
 )
-def test_what_is_not_emulated_is_refused_by_name(field: str, value: object, named: str, tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        hub.repository(FILES)
-        found = conditions(await hub.apply("GitRepository", "fleet", {**SPEC, field: value}))
-        assert found["Stalled"][0] == "True"
-        assert found["Ready"][:2] == ("False", "Unsupported")
-        assert f"the sandbox does not emulate {named}" in found["Ready"][2]
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_unsupported_fields_are_refused_by_name(hub: Cluster, field: str, value: object, named: str) -> None:
+    hub.repository(FILES)
+    found = conditions(await hub.apply("GitRepository", "fleet", {**SPEC, field: value}))
+    assert found["Stalled"][0] == "True"
+    assert found["Ready"][:2] == ("False", "Unsupported")
+    assert f"the sandbox does not emulate {named}" in found["Ready"][2]
 
 
 @cluster
-async def test_deleting_lets_go_of_the_artifact(hub: Cluster) -> None:
+async def test_deleting_removes_the_artifact(hub: Cluster) -> None:
     hub.repository(FILES)
     artifact = (await hub.apply("GitRepository", "fleet", SPEC))["status"]["artifact"]
     hub.api.delete("GitRepository", NAMESPACE, "fleet")
@@ -275,16 +268,9 @@ async def test_deleting_lets_go_of_the_artifact(hub: Cluster) -> None:
         await artifacts.fetch(hub.pod, artifact)
 
 
-def test_without_a_running_controller_nobody_answers(tmp_path: object) -> None:
-    kept = []
-
-    @cluster
-    async def run(hub: Cluster) -> None:
+async def test_downloads_fail_without_a_running_controller(tmp_path: Path) -> None:
+    async with running(tmp_path) as hub:
         hub.repository(FILES)
-        kept.append((hub.pod, (await hub.apply("GitRepository", "fleet", SPEC))["status"]["artifact"]))
-
-    run(tmp_path)  # type: ignore[arg-type]
-    import asyncio
-
+        artifact = (await hub.apply("GitRepository", "fleet", SPEC))["status"]["artifact"]
     with pytest.raises(ArtifactError, match="connect: connection refused"):
-        asyncio.run(artifacts.fetch(*kept[0]))
+        await artifacts.fetch(hub.pod, artifact)

@@ -51,19 +51,16 @@ async def test_the_index_of_a_repository(hub: Cluster) -> None:
     ("wanted", "found"),
     [("*", "v1.18.2"), ("1.x", "v1.18.2"), ("~1.16.0", "v1.16.5"), ("v1.15.5", "v1.15.5"), ("<1.17", "v1.16.5")],
 )
-def test_a_chart_of_a_range(wanted: str, found: str, tmp_path: Path) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        await hub.apply("HelmRepository", "jetstack", JETSTACK)
-        obj = await hub.apply("HelmChart", "chart", chart(version=wanted))
-        message = f"pulled 'cert-manager' chart with version '{found}'"
-        assert conditions(obj)["Ready"] == ("True", "ChartPullSucceeded", message)
-        assert obj["status"]["artifact"]["revision"] == found
-        assert yaml.safe_load((await contents(hub, obj))["Chart.yaml"])["version"] == found
-        assert obj["status"]["observedChartName"] == "cert-manager"
-        assert hub.events("chart")[-1] == ("Normal", "ChartPullSucceeded", message)
-
-    run(tmp_path)
+@cluster
+async def test_a_chart_of_a_range(hub: Cluster, wanted: str, found: str) -> None:
+    await hub.apply("HelmRepository", "jetstack", JETSTACK)
+    obj = await hub.apply("HelmChart", "chart", chart(version=wanted))
+    message = f"pulled 'cert-manager' chart with version '{found}'"
+    assert conditions(obj)["Ready"] == ("True", "ChartPullSucceeded", message)
+    assert obj["status"]["artifact"]["revision"] == found
+    assert yaml.safe_load((await contents(hub, obj))["Chart.yaml"])["version"] == found
+    assert obj["status"]["observedChartName"] == "cert-manager"
+    assert hub.events("chart")[-1] == ("Normal", "ChartPullSucceeded", message)
 
 
 @cluster
@@ -100,15 +97,12 @@ INVALID = "invalid chart reference: failed to get chart version for remote refer
         ({"version": ">=99"}, INVALID + "no 'cert-manager' chart with version matching '>=99' found"),
     ],
 )
-def test_a_chart_that_is_not_there_stalls(spec: dict[str, str], message: str, tmp_path: Path) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        await hub.apply("HelmRepository", "jetstack", JETSTACK)
-        found = conditions(await hub.apply("HelmChart", "chart", chart(**spec)))
-        assert found["Ready"] == ("False", "InvalidChartReference", message)
-        assert found["Stalled"] == ("True", "InvalidChartReference", message)
-
-    run(tmp_path)
+@cluster
+async def test_a_missing_chart_stalls(hub: Cluster, spec: dict[str, str], message: str) -> None:
+    await hub.apply("HelmRepository", "jetstack", JETSTACK)
+    found = conditions(await hub.apply("HelmChart", "chart", chart(**spec)))
+    assert found["Ready"] == ("False", "InvalidChartReference", message)
+    assert found["Stalled"] == ("True", "InvalidChartReference", message)
 
 
 @cluster
@@ -137,7 +131,7 @@ async def test_values_files_are_merged_into_the_defaults(hub: Cluster) -> None:
 
 
 @cluster
-async def test_a_chart_in_git_follows_revisions_if_told_to(hub: Cluster) -> None:
+async def test_a_chart_in_git_follows_revisions_with_that_strategy(hub: Cluster) -> None:
     files = {"charts/app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.2.3\n", "charts/app/values.yaml": "a: 1\n"}
     hub.repository(files)
     await hub.apply("GitRepository", "fleet", {"url": FLEET, "interval": "1m", "ref": {"branch": "main"}})
@@ -180,7 +174,7 @@ async def test_a_bucket_is_refused_by_name(hub: Cluster) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(stand_ins.VERSIONS))
-def test_stand_in_packages_are_charts_to_helm_and_always_the_same(name: str, tmp_path: Path) -> None:
+def test_stand_in_packages_are_reproducible_charts(name: str, tmp_path: Path) -> None:
     helm = pytest.importorskip("helm_python")
     version = stand_ins.versions(name)[-1]
     first = stand_ins.package(tmp_path / "a", name, version)

@@ -1,12 +1,14 @@
-"""OCIRepository: tags, ranges, layers, and what is said when the registry has not got it."""
+"""OCIRepository: tags, ranges, layers, and the messages when the registry fails."""
 
 from __future__ import annotations
 
 import pytest
 
+from azuresandbox.context import OPERATOR_CLIENT_ID
 from azuresandbox.machine.images.flux import artifacts
 from azuresandbox.sources import mirror
-from tests.flux_source.source_cluster import NAMESPACE, OPERATOR_CLIENT_ID, OPERATOR_SECRET, Cluster, cluster, conditions
+from tests.flux_source.source_cluster import NAMESPACE, Cluster, cluster, conditions
+from tests.harness import OPERATOR_SECRET
 
 HOST = "contoso.azurecr.io"
 REPOSITORY = f"{HOST}/charts/podinfocluster"
@@ -96,7 +98,8 @@ BASE = f"https://{HOST}/v2/charts/podinfocluster"
         (
             {"ref": {"semver": "x.y"}},
             "ReadOperationFailed",
-            f"failed to determine the artifact tag for 'oci://{REPOSITORY}': semver 'x.y' parse error: improper constraint: x.y",
+            f"failed to determine the artifact tag for 'oci://{REPOSITORY}': "
+            "semver 'x.y' parse error: improper constraint: x.y",
         ),
         (
             {"layerSelector": {"mediaType": "application/other", "operation": "copy"}},
@@ -117,23 +120,20 @@ BASE = f"https://{HOST}/v2/charts/podinfocluster"
         ),
     ],
 )
-def test_failures(change: dict[str, object], reason: str, message: str, tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        await hub.push(REPOSITORY, "0.1.0", LAYER, HELM)
-        found = conditions(await hub.apply("OCIRepository", "charts", {**SPEC, **change}))
-        assert found["Ready"] == ("False", reason, message)
-        assert found["FetchFailed"] == ("True", reason, message)
-        assert "Stalled" not in found
-        assert hub.events("charts")[-1] == ("Warning", reason, message)
-        secrets = [("Normal", "AuthenticationFailed", "auth secret 'pull' not found")] if "secretRef" in change else []
-        assert hub.events("charts")[:-1] == secrets
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_failures(hub: Cluster, change: dict[str, object], reason: str, message: str) -> None:
+    await hub.push(REPOSITORY, "0.1.0", LAYER, HELM)
+    found = conditions(await hub.apply("OCIRepository", "charts", {**SPEC, **change}))
+    assert found["Ready"] == ("False", reason, message)
+    assert found["FetchFailed"] == ("True", reason, message)
+    assert "Stalled" not in found
+    assert hub.events("charts")[-1] == ("Warning", reason, message)
+    secrets = [("Normal", "AuthenticationFailed", "auth secret 'pull' not found")] if "secretRef" in change else []
+    assert hub.events("charts")[:-1] == secrets
 
 
 @cluster
-async def test_a_chart_that_was_never_pushed_is_found_once_it_is(hub: Cluster) -> None:
+async def test_a_chart_is_found_once_it_is_pushed(hub: Cluster) -> None:
     mirror(hub.world.sandbox, f"oci://{HOST}", "oci")
     found = conditions(await hub.apply("OCIRepository", "charts", SPEC))
     assert "NAME_UNKNOWN: repository name not known to registry" in found["Ready"][2]
@@ -173,15 +173,14 @@ async def test_pull_secrets(hub: Cluster) -> None:
         ({"url": f"oci://{REPOSITORY}:0.1.0"}, "URLInvalid", "URL must not contain a tag; remove ':0.1.0'"),
     ],
 )
-def test_what_only_a_change_can_mend_stalls(change: dict[str, object], reason: str, text: str, tmp_path: object) -> None:
-    @cluster
-    async def run(hub: Cluster) -> None:
-        await hub.push(REPOSITORY, "0.1.0", LAYER, HELM)
-        source = await hub.apply("OCIRepository", "charts", {**SPEC, **change})
-        found = conditions(source)
-        assert found["Stalled"][:2] == ("True", reason)
-        assert text in found["Ready"][2]
-        assert "Reconciling" not in found
-        assert source["status"]["observedGeneration"] == 1
-
-    run(tmp_path)  # type: ignore[arg-type]
+@cluster
+async def test_failures_that_only_a_change_can_fix_stall(
+    hub: Cluster, change: dict[str, object], reason: str, text: str
+) -> None:
+    await hub.push(REPOSITORY, "0.1.0", LAYER, HELM)
+    source = await hub.apply("OCIRepository", "charts", {**SPEC, **change})
+    found = conditions(source)
+    assert found["Stalled"][:2] == ("True", reason)
+    assert text in found["Ready"][2]
+    assert "Reconciling" not in found
+    assert source["status"]["observedGeneration"] == 1

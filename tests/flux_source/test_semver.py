@@ -1,4 +1,4 @@
-"""Version constraints: what Masterminds/semver documents and tests."""
+"""Version constraints: the cases that Masterminds/semver documents and tests."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_constraints(constraint: str, version: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x.y", "abc", ">=", "1.2.3.4", ">= 1 foo"])
-def test_what_is_no_constraint(text: str) -> None:
+def test_invalid_constraints_are_refused(text: str) -> None:
     with pytest.raises(ConstraintError, match="improper constraint"):
         Constraint(text)
 

@@ -1,4 +1,4 @@
-"""Helm's and kustomize's own results, as objects."""
+"""Objects rendered from the project's charts by Helm, and read from its YAML files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Object = dict[str, Any]
 def render(
     chart: Path, values: Object | None = None, release: str = "podinfo-prod", namespace: str = "clusters"
 ) -> list[Object]:
-    """The objects of a release, in the order of the files. Raises Helm's error."""
+    """Return the objects of a release, in the order of the files. Raises `HelmError`."""
     with helm_python.Chart.load(str(chart)) as loaded:
         loaded.validate_schema(values or {})
         files = loaded.render(values or {}, name=release, namespace=namespace)
@@ -31,7 +31,7 @@ def stand_in(name: str, values: Object | None = None, release: str = "", namespa
 
 
 def documents(folder: str) -> list[Object]:
-    """All objects in the YAML files below a folder of the project."""
+    """Return all objects in the YAML files below a folder of the project."""
     files = sorted((ROOT / folder).rglob("*.yaml"))
     return [obj for file in files for obj in yaml.safe_load_all(file.read_text()) if obj]
 

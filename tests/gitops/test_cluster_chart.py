@@ -1,4 +1,4 @@
-"""The cluster chart: what a number of clusters becomes, what values are refused, and that ASO's definitions accept it."""
+"""The cluster chart: the objects for a number of clusters, the values that it refuses, and ASO's schemas of its objects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fleetlib.parameters import MAX_CLUSTERS
 from tests.gitops.rendered import CLUSTER_CHART, Object, render
 
 
-def test_helm_finds_nothing_wrong() -> None:
+def test_helm_lint_passes() -> None:
     found = helm_python.lint(str(CLUSTER_CHART))
     assert found["messages"] == [] and found["errors"] == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, MAX_CLUSTERS])
-def test_each_cluster_is_three_objects_with_names_of_its_own(count: int) -> None:
+def test_each_cluster_has_three_objects_with_unique_names(count: int) -> None:
     objects = render(CLUSTER_CHART, {"clusterCount": count})
     assert len(objects) == 3 * count
     assert len({(obj["kind"], obj["metadata"]["name"]) for obj in objects}) == 3 * count
@@ -29,7 +29,7 @@ def test_each_cluster_is_three_objects_with_names_of_its_own(count: int) -> None
     assert clusters == [cluster_name("podinfo-prod", number) for number in range(count)]
 
 
-def test_flux_belongs_to_its_cluster_and_is_called_the_same_on_each() -> None:
+def test_flux_is_owned_by_its_cluster_and_has_the_same_name_on_each() -> None:
     objects = render(CLUSTER_CHART, {"clusterCount": 2})
     for number in range(2):
         owned = [obj for obj in objects if obj["spec"]["owner"]["name"] == cluster_name("podinfo-prod", number)]

@@ -1,4 +1,4 @@
-"""The repository's own content: pinned, complete, consistent with the runbook's parameters, built by the real kustomize."""
+"""The GitOps content of the repository: pinned, complete, consistent with the parameters, and built by the real kustomize."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLDERS = (
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_file_is_listed(folder: str) -> None:
-    """A file that kustomization.yaml does not list is a file that nobody applies."""
+    """Each file is listed in kustomization.yaml: an unlisted one is never applied."""
     kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text())
     patches = [patch["path"] for patch in kustomization.get("patches", [])]
     listed = {name.rstrip("/") for name in [*kustomization["resources"], *patches] if not name.startswith("..")}
@@ -61,7 +61,7 @@ def test_every_source_is_served_by_the_sandbox() -> None:
     assert urls and set(urls) <= set(stand_ins.REPOSITORIES)
 
 
-def test_the_control_plane_is_what_the_runbook_trusts() -> None:
+def test_the_control_plane_has_the_names_that_the_runbook_trusts() -> None:
     objects = documents("flux/controlplane")
     aso = named(objects, "HelmRelease", "aso2")["spec"]
     assert aso["targetNamespace"] == "azureserviceoperator-system", "the federated credential's subject"
@@ -73,7 +73,7 @@ def test_the_control_plane_is_what_the_runbook_trusts() -> None:
     assert {o["metadata"]["namespace"] for o in objects if "namespace" in o.get("metadata", {})} == {DEFAULTS.flux_namespace}
 
 
-def test_the_fleets_group_is_only_read_and_never_pruned() -> None:
+def test_the_resource_group_of_the_fleet_is_read_only_and_not_pruned() -> None:
     objects = documents("flux/clusters")
     group = named(objects, "ResourceGroup", DEFAULTS.fleet_group)
     marks = group["metadata"]["annotations"]
@@ -85,7 +85,7 @@ def test_the_fleets_group_is_only_read_and_never_pruned() -> None:
     }
 
 
-def test_the_chart_source_takes_the_chart_that_is_published() -> None:
+def test_the_chart_source_has_the_published_chart() -> None:
     source = named(documents("flux/clusters"), "OCIRepository", environments.SOURCE)["spec"]
     assert source["url"] == f"{DEFAULTS.chart_registry}/podinfocluster"
     assert source["ref"]["tag"] == yaml.safe_load((CLUSTER_CHART / "Chart.yaml").read_text())["version"]
@@ -93,8 +93,8 @@ def test_the_chart_source_takes_the_chart_that_is_published() -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("staging", "./apps/staging"), ("prod", "./apps/production")])
-def test_each_environment_renders_and_names_every_value_the_runbook_sets(name: str, path: str) -> None:
-    """Counts start at 0: notebook 06 sets the first."""
+def test_each_environment_renders_with_every_value_that_the_runbook_sets(name: str, path: str) -> None:
+    """The cluster counts are 0 in the repository, because notebook 06 sets the first ones."""
     release = named(documents("flux/clusters"), "HelmRelease", f"podinfo{name}")["spec"]
     values = release["values"]
     assert release["releaseName"] == f"podinfo-{name}" and release["targetNamespace"] == DEFAULTS.cluster_namespace
@@ -114,7 +114,7 @@ def test_the_environments_differ_in_their_names_and_path_only() -> None:
     assert text.replace("./apps/staging", "./apps/production") == prod.read_text()
 
 
-def test_nothing_here_names_a_subscription_or_holds_a_secret() -> None:
+def test_the_content_has_no_subscription_and_no_secret() -> None:
     guid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
     for folder in ("flux", "charts", "workloads"):
         for file in Path(ROOT / folder).rglob("*"):

@@ -1,4 +1,4 @@
-"""The stand-in charts: the objects, names and images people know, in every version the sandbox serves."""
+"""The stand-in charts: they have the objects, names and images of the real charts, in every version that is served."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_azure_service_operator() -> None:
         ("redis", {"architecture": "both"}, "Invalid architecture"),
     ],
 )
-def test_what_is_left_out_is_refused_by_name(name: str, values: Object, said: str) -> None:
+def test_unsupported_values_are_refused_by_name(name: str, values: Object, said: str) -> None:
     with pytest.raises(helm_python.HelmError) as error:
         stand_in(name, values)
     assert said in str(error.value)
@@ -115,7 +115,7 @@ def test_ingress_nginx_under_both_release_names() -> None:
     assert _images(public) == {"registry.k8s.io/ingress-nginx/controller:v1.13.0"}
 
 
-def test_redis_as_the_public_workloads_ask_for_it_and_as_ours_do() -> None:
+def test_redis_with_the_values_of_the_public_and_of_our_workloads() -> None:
     public = stand_in("redis", REAL_REDIS, namespace="redis")
     assert _names(public, "StatefulSet") == {"redis-master", "redis-replicas"}
     assert _names(public, "Service") == {"redis-headless", "redis-master", "redis-replicas"}

@@ -1,4 +1,4 @@
-"""What Flux's controllers share: conditions, their summary, durations, writes, events, artifacts."""
+"""What Flux's controllers share: conditions and their summary, durations, status writes, events, artifacts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_summary(present: dict[str, str], ready: tuple[str, str]) -> None:
     assert (found["status"], found["reason"], found["message"]) == (*ready, f"of {ready[1]}")
 
 
-def test_progress_leaves_a_decided_ready_alone_without_drift() -> None:
+def test_progress_keeps_a_decided_ready_without_drift() -> None:
     obj = fresh()
     conditions.mark_progress(obj, "working", NOW)
     assert (conditions.find(obj, "Ready") or {})["status"] == "Unknown"
@@ -88,7 +88,7 @@ def test_durations_as_go_writes_them(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 m", "m", "1d"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
         durations.seconds(text)
 
@@ -151,7 +151,7 @@ def test_an_archive_that_leaves_its_folder_is_refused() -> None:
 
 
 @cluster
-async def test_a_download_that_is_not_what_was_announced_is_refused(hub: Cluster) -> None:
+async def test_a_download_with_another_digest_is_refused(hub: Cluster) -> None:
     hub.repository({"a.yaml": "a"})
     spec = {"url": "https://github.com/contoso/aks-fleet", "interval": "5m", "ref": {"branch": "main"}}
     artifact = (await hub.apply("GitRepository", "fleet", spec))["status"]["artifact"]
