@@ -1,4 +1,4 @@
-"""Bucket: object storage, which the sandbox has none of. May import the engine."""
+"""Bucket: refused, because the sandbox has no object storage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from azuresandbox.machine.images.flux.source.engine import Run, Stored, unsuppor
 
 
 async def read(run: Run) -> Stored:
+    """Raises `SourceError`, always."""
     where = f"{run.spec['endpoint']}/{run.spec['bucketName']}"
     raise unsupported(f"object storage (Bucket {where})", "use a GitRepository or an OCIRepository")
 

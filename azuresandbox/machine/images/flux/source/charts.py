@@ -1,7 +1,4 @@
-"""Helm charts as the source-controller builds them: found by version, downloaded or packaged, values files merged in.
-
-May import nothing of the project but the version rules and `sandbox.http`.
-"""
+"""Helm charts as source-controller builds them: chosen by version, downloaded or packaged, with values files merged."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ from typing import Any
 import yaml
 
 from azuresandbox.http import TooLarge, gunzip
-from azuresandbox.machine.images.flux.source import semver, sourceignore
+from azuresandbox.machine.images.flux.source import semver, sourceignore, texts
+from azuresandbox.machine.images.flux.texts import Said, Text
 
 REFERENCE = ("InvalidChartReference", "invalid chart reference")
 PULL = ("ChartPullError", "chart pull error")
@@ -31,20 +29,21 @@ MAX_CHART = 100 << 20
 """Bytes that a chart may decompress to, as Helm limits it."""
 
 PERSISTENT = {REFERENCE, METADATA, VALUES}
-"""What cannot get better by itself."""
+"""The errors that only a change of the object can fix."""
 
 
 class BuildError(Exception):
-    """A chart that could not be had or built; `kind` is one of the pairs above."""
+    """A chart could not be pulled or built. `kind` is one of the pairs above: the reason, and the begin of the message."""
 
     def __init__(self, kind: tuple[str, str], message: str) -> None:
-        super().__init__(f"{kind[1]}: {message}")
         self.kind = kind
+        self.said = Said(kind[0], f"{kind[1]}: {message}")
+        super().__init__(self.said.message)
 
 
 @dataclass(frozen=True)
 class Build:
-    """A chart ready to be stored. `data` is None if the stored one is still right."""
+    """A chart to store. `data` is `None` if the stored one is up to date."""
 
     name: str
     version: str
@@ -52,19 +51,23 @@ class Build:
     packaged: bool = False
     values_files: tuple[str, ...] = ()
 
-    def summary(self, action: str = "") -> str:
-        text = f"{action or ('packaged' if self.packaged else 'pulled')} '{self.name}' chart with version '{self.version}'"
-        if self.values_files:
-            text += f" and merged values files [{' '.join(self.values_files)}]"
-        return text
+    @property
+    def stored(self) -> Said:
+        """The text of condition and event once the chart is stored."""
+        return self._said(texts.CHART_PACKAGED if self.packaged else texts.CHART_PULLED)
 
     @property
-    def reason(self) -> str:
-        return "ChartPackageSucceeded" if self.packaged else "ChartPullSucceeded"
+    def news(self) -> Said:
+        """The text of the condition before the chart is stored."""
+        return self._said(texts.CHART_NEW)
+
+    def _said(self, text: Text) -> Said:
+        files = texts.CHART_VALUES(files=" ".join(self.values_files)).message if self.values_files else ""
+        return text(name=self.name, version=self.version, values=files)
 
 
 def choose(entries: Mapping[str, Any], name: str, wanted: str) -> Mapping[str, Any]:
-    """The entry of an index for a chart and a version or range. Raises `BuildError`."""
+    """Return the entry of an index for a chart and a version or range. Raises `BuildError`."""
     prefix = "failed to get chart version for remote reference: "
     if name not in entries:
         raise BuildError(REFERENCE, prefix + "no chart name found")
@@ -81,7 +84,7 @@ def choose(entries: Mapping[str, Any], name: str, wanted: str) -> Mapping[str, A
 
 
 def best(versions: Iterable[str], wanted: str, kind: tuple[str, str]) -> str | None:
-    """The highest version that a constraint ("*" for all stable ones) allows."""
+    """Return the highest version that a constraint ("*": all stable ones) allows, or `None`. Raises `BuildError`."""
     try:
         constraint = semver.Constraint(wanted or "*")
     except semver.ConstraintError as error:
@@ -91,7 +94,7 @@ def best(versions: Iterable[str], wanted: str, kind: tuple[str, str]) -> str | N
 
 
 def with_metadata(version: str, metadata: str) -> str:
-    """`1.2.3` with build metadata. Raises `BuildError` for a chart whose version is none."""
+    """Return a version with build metadata: `1.2.3+4`. Raises `BuildError` if the version is invalid."""
     if not metadata:
         return version
     if semver.parse(version) is None:
@@ -100,7 +103,7 @@ def with_metadata(version: str, metadata: str) -> str:
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """The files of a packaged chart, without the folder that they are in. Raises `BuildError`."""
+    """Return the files of a packaged chart, without the name of their folder. Raises `BuildError`."""
     try:
         with tarfile.open(fileobj=io.BytesIO(gunzip(data, MAX_CHART)), mode="r:") as tar:
             files = {entry.name.partition("/")[2]: _read(tar, entry) for entry in tar if entry.isfile()}
@@ -119,7 +122,7 @@ def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def metadata(files: Mapping[str, bytes], kind: tuple[str, str], prefix: str = "") -> dict[str, Any]:
-    """The chart's validated Chart.yaml. Raises `BuildError`."""
+    """Return the chart's validated Chart.yaml. Raises `BuildError`; `prefix` begins its message."""
     if "Chart.yaml" not in files:
         raise BuildError(kind, f"{prefix}no 'Chart.yaml' found")
     try:
@@ -134,7 +137,7 @@ def metadata(files: Mapping[str, bytes], kind: tuple[str, str], prefix: str = ""
 
 
 def folder(files: Mapping[str, bytes], path: str) -> dict[str, bytes]:
-    """The files of the chart in a folder of a source, without what its `.helmignore` names. Raises `BuildError`."""
+    """Return the files of a chart in a folder of a source, but those that `.helmignore` names. Raises `BuildError`."""
     clean = posixpath.normpath("/" + path).strip("/")
     prefix = clean + "/" if clean else ""
     found = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
@@ -145,7 +148,7 @@ def folder(files: Mapping[str, bytes], path: str) -> dict[str, bytes]:
 
 
 def check_dependencies(files: Mapping[str, bytes], document: Mapping[str, Any]) -> None:
-    """Charts that a chart depends on have to be in its `charts/` folder. Raises `BuildError`."""
+    """Raises `BuildError` if a dependency of a chart is not in its `charts/` folder."""
     for dependency in document.get("dependencies") or ():
         name = dependency["name"]
         vendored = (f"charts/{name}/", f"charts/{name}-")
@@ -155,7 +158,10 @@ def check_dependencies(files: Mapping[str, bytes], document: Mapping[str, Any]) 
 
 
 def merge_values(files: Mapping[str, bytes], paths: Iterable[str], ignore_missing: bool) -> tuple[bytes, tuple[str, ...]]:
-    """The values of several files of a chart, later ones over earlier ones, and which files those were."""
+    """Merge values files, later ones over earlier ones. Returns the values as YAML, and the files that exist.
+
+    Raises `BuildError`.
+    """
     merged: dict[str, Any] = {}
     used: list[str] = []
     for path in paths:
@@ -182,7 +188,7 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def package(files: Mapping[str, bytes], document: Mapping[str, Any]) -> bytes:
-    """A reproducible `.tgz` of a chart with that Chart.yaml."""
+    """Return a reproducible `.tgz` of a chart, with `document` as its Chart.yaml."""
     chart = yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=True).encode()
     contents = {"Chart.yaml": chart, **{path: data for path, data in sorted(files.items()) if path != "Chart.yaml"}}
     buffer = io.BytesIO()

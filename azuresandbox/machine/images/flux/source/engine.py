@@ -18,8 +18,10 @@ from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.flux import artifacts, conditions, objects
 from azuresandbox.machine.images.flux import run as flux_run
 from azuresandbox.machine.images.flux.artifacts import Storage
-from azuresandbox.machine.images.flux.conditions import READY, RECONCILING, STALLED, SUCCEEDED
+from azuresandbox.machine.images.flux.conditions import READY, RECONCILING, STALLED
 from azuresandbox.machine.images.flux.events import Recorder
+from azuresandbox.machine.images.flux.source import texts
+from azuresandbox.machine.images.flux.texts import Said
 from azuresandbox.machine.node.program import Pod
 
 GROUP = "source.toolkit.fluxcd.io"
@@ -34,53 +36,51 @@ OUTDATED = "ArtifactOutdated"
 VERIFIED = "SourceVerified"
 INCLUDES = "IncludeUnavailable"
 
-AUTHENTICATION = "AuthenticationFailed"
-UNSUPPORTED = "Unsupported"
-
 FETCHED = (STORAGE_FAILED, FETCH_FAILED, OUTDATED, IN_STORAGE, STALLED, RECONCILING)
 """The conditions of a source that is fetched only, in order of importance."""
 
 
 class SourceError(Exception):
-    """A reconciliation that did not succeed.
+    """A reconciliation that failed. `condition` becomes True (or False, for SourceVerified).
 
-    `condition` becomes True (or False, for SourceVerified). `stalling`: only a change of the object can help. `wait`:
-    seconds until it is worth looking again; without either it is retried with growing delays. `cause`: what the API said, alone.
+    It is tried again after `wait` seconds, with `stalling` when the object changes, else with growing delays. `cause` is the
+    message of the API alone.
     """
 
     def __init__(
         self,
-        reason: str,
-        message: str,
+        said: Said,
         *,
         condition: str = FETCH_FAILED,
         stalling: bool = False,
         wait: float | None = None,
         cause: str = "",
     ) -> None:
-        super().__init__(message)
-        self.cause = cause or message
-        self.reason, self.condition, self.stalling, self.wait = reason, condition, stalling, wait
+        super().__init__(said.message)
+        self.said = said
+        self.cause = cause or said.message
+        self.condition, self.stalling, self.wait = condition, stalling, wait
 
 
-def unsupported(what: str, instead: str) -> SourceError:
-    """Something that the real controller does and the sandbox does not: refused by name, with what to do instead."""
-    return SourceError(UNSUPPORTED, f"the sandbox does not emulate {what}: {instead}", stalling=True)
+def unsupported(subject: str, instead: str) -> SourceError:
+    """Return the error of a feature that the real controller has and the sandbox does not."""
+    return SourceError(texts.UNSUPPORTED(subject=subject, instead=instead), stalling=True)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a kind's reading came to: the contents to keep, and how to tell about it. `data` None: as it was before."""
+    """The result of `Kind.read`: the contents to store (`None`: the stored ones are up to date) and the texts about them.
+
+    `observed` are fields of the status; a field with the value `None` is removed. `link` is a second name of the file.
+    """
 
     revision: str
     file: str
     data: bytes | None
-    summary: str
-    event: str
-    reason: str = SUCCEEDED
-    event_reason: str = "NewArtifact"
+    summary: Said
+    event: Said
     metadata: dict[str, str] = field(default_factory=dict)
-    unchanged: tuple[str, str] = ("ArtifactUpToDate", "")
+    unchanged: Said | None = None
     link: str = ""
     observed: dict[str, Any] = field(default_factory=dict)
 
@@ -97,11 +97,11 @@ class Run(flux_run.Run):
         found: Object | None = self.status.get("artifact")
         return found
 
-    async def announce(self, message: str, *, outdated: str = "NewRevision") -> None:
-        """Say that something newer than the stored artifact was seen, before it is fetched."""
+    async def announce(self, news: Said) -> None:
+        """Write to the status that there is a newer revision than the stored one, before it is fetched."""
         if self.artifact is not None:
-            self.mark(OUTDATED, "True", outdated, message)
-        conditions.mark_progress(self.obj, f"building artifact: {message}", self.pod.clock.now(), drift=True)
+            self.mark(OUTDATED, "True", *news)
+        self.progress(texts.BUILDING_NEW(news=news.message), drift=True)
         await self.write()
 
     async def write(self) -> None:
@@ -109,12 +109,16 @@ class Run(flux_run.Run):
         await super().write()
         self.obj["metadata"]["resourceVersion"] = self.before["metadata"]["resourceVersion"]
 
-    async def secret(self, name: str, prefix: str = "failed to get secret") -> dict[str, bytes]:
-        """The data of a Secret beside the object. Raises `SourceError`."""
+    def progress(self, said: Said, *, drift: bool = False) -> None:
+        conditions.mark_progress(self.obj, said.message, self.clock.now(), drift=drift)
+
+    async def secret(self, name: str, problem: str = "failed to get secret") -> dict[str, bytes]:
+        """Return the data of a Secret in the object's namespace. Raises `SourceError`; `problem` begins its message."""
         try:
             found = await self.pod.kube.get("v1", "Secret", name, self.namespace)
         except ApiError as error:
-            raise SourceError(AUTHENTICATION, f"{prefix} '{self.namespace}/{name}': {error}", cause=str(error)) from None
+            said = texts.NO_SECRET(problem=problem, namespace=self.namespace, name=name, error=error)
+            raise SourceError(said, cause=str(error)) from None
         return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
 
 
@@ -123,14 +127,14 @@ Read = Callable[[Run], Awaitable[Stored]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of source: how it is read, and its conditions in order of importance."""
+    """A kind of source. `conditions` are in order of importance; `failures` are those whose end is announced."""
 
     name: str
     read: Read
     conditions: tuple[str, ...]
     failures: tuple[str, ...]
     static: Callable[[Object], bool] = lambda spec: False
-    """Whether an object with this spec is only read by others, and has no status of its own."""
+    """Tells whether an object with this spec is read by other objects only, and has no status."""
 
     @property
     def negative(self) -> tuple[str, ...]:
@@ -149,7 +153,7 @@ class Engine:
     # --- which changes matter ----------------------------------------------------------------------------------------
 
     def concerned(self, obj: Object) -> tuple[Key, ...]:
-        """The object's key, unless only what a reconciliation itself writes has changed since the last one."""
+        """Return the object's key, unless the last reconciliation saw the same generation, request and deletion."""
         metadata = obj["metadata"]
         if self._seen.get(metadata["uid"]) == objects.triggers(obj):
             return ()
@@ -158,7 +162,7 @@ class Engine:
     # --- reconciling -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, kind: Kind, key: Key) -> float | None:
-        """See the module. Seconds until the next time; raises what is to be retried with growing delays."""
+        """Reconcile a source. Returns the seconds until the next time, or `None`. An error is retried with growing delays."""
         found = await self.pod.kube.find(API_VERSION, kind.name, key.name, key.namespace)
         folder = artifacts.path_of(kind.name, key.namespace, key.name)
         if found is None:
@@ -180,14 +184,14 @@ class Engine:
             found["metadata"] = patched["metadata"]
         run = Run(self.pod, self.recorder, found, objects.draft(found), self.storage, found)
         if run.spec.get("suspend"):
-            run.log("reconciliation is suspended for this object")
+            run.log(texts.SUSPENDED().message)
             objects.record_request(run.obj)
             await run.write()
             return None
         return await self._run(kind, run)
 
     async def _leave(self, found: Object, folder: str) -> None:
-        """Take back what a former spec made this controller write to an object that is static now."""
+        """Remove status, finalizer and artifact of an object that an earlier spec had reconciled and that is static now."""
         self.storage.collect(folder)
         if found.get("status", {}).get("conditions"):
             await objects.write_status(self.pod.kube, found, {**found, "status": {}}, MANAGER)
@@ -214,12 +218,12 @@ class Engine:
         return await self._end(kind, run, failure)
 
     async def _begin(self, run: Run) -> None:
-        now, obj = self.pod.clock.now(), run.obj
+        obj = run.obj
         requested = objects.is_requested(obj)
-        conditions.mark_progress(obj, "reconciliation in progress", now)
+        run.progress(texts.RECONCILING())
         generation, observed = run.generation, run.status.get("observedGeneration", 0)
         if generation != observed:
-            conditions.mark_progress(obj, f"processing object: new generation {observed} -> {generation}", now)
+            run.progress(texts.NEW_GENERATION(observed=observed, generation=generation))
         if generation != observed or requested:
             await run.write()
         conditions.remove(obj, STORAGE_FAILED)
@@ -227,23 +231,22 @@ class Engine:
             conditions.remove(obj, VERIFIED)
 
     async def _check_storage(self, run: Run) -> None:
-        """An artifact that the status advertises but the storage (an emptyDir) does not have any more is forgotten."""
+        """Remove an artifact from the status that the storage (an emptyDir) has lost."""
         missing = run.artifact is not None and not self.storage.holds(run.artifact)
         if missing:
             run.status.pop("artifact", None)
             run.status.pop("url", None)
         if run.artifact is None:
-            message = "building artifact" + (": disappeared from storage" if missing else "")
-            conditions.mark_progress(run.obj, message, self.pod.clock.now(), drift=True)
+            run.progress(texts.BUILDING_AGAIN() if missing else texts.BUILDING(), drift=True)
             conditions.remove(run.obj, IN_STORAGE)
             await run.write()
 
     async def _store(self, kind: Kind, run: Run, stored: Stored) -> None:
         obj, folder = run.obj, artifacts.path_of(kind.name, run.namespace, run.name)
         if stored.data is None:
-            reason, message = stored.unchanged
-            await self.recorder.normal(obj, reason, message)
-            run.log(message)
+            assert stored.unchanged is not None
+            await self.recorder.normal(obj, *stored.unchanged)
+            run.log(stored.unchanged.message)
         else:
             path = f"{folder}/{stored.file}"
             blob = self.storage.put(path, stored.data)
@@ -268,10 +271,10 @@ class Engine:
             else:
                 run.status[name] = value
         conditions.remove(obj, OUTDATED)
-        run.mark(IN_STORAGE, "True", stored.reason, stored.summary)
+        run.mark(IN_STORAGE, "True", *stored.summary)
 
     def _collect(self, run: Run, folder: str, keep: set[str]) -> None:
-        """Forget what was stored before, but for the artifact of the last status: somebody may be about to fetch it."""
+        """Remove older files, but not the artifact of the last status: a controller may be about to fetch it."""
         previous = (run.original.get("status", {}).get("artifact") or {}).get("path")
         self.storage.retain(folder, keep | {previous} if previous else keep)
 
@@ -280,23 +283,23 @@ class Engine:
         artifact = run.artifact or {}
         reason = ""
         if before.get("digest") != artifact.get("digest"):
-            reason = stored.event_reason
+            reason = stored.event.reason
         elif any(conditions.find(run.original, name) for name in kind.failures):
-            reason = stored.reason
+            reason = stored.summary.reason
         if reason:
             annotations = {f"{GROUP}/revision": artifact["revision"], f"{GROUP}/digest": artifact["digest"]}
-            await self.recorder.normal(run.obj, reason, stored.event, annotations)
-            run.log(stored.event)
+            await self.recorder.normal(run.obj, reason, stored.event.message, annotations)
+            run.log(stored.event.message)
 
     async def _fail(self, kind: Kind, run: Run, error: SourceError) -> None:
-        run.mark(error.condition, "False" if error.condition == VERIFIED else "True", error.reason, str(error))
+        run.mark(error.condition, "False" if error.condition == VERIFIED else "True", *error.said)
         if error.wait is not None:
-            await self.recorder.normal(run.obj, error.reason, str(error))
-            run.log("reconciliation waiting", reason=str(error))
+            await self.recorder.normal(run.obj, *error.said)
+            run.log(texts.WAITING().message, reason=str(error))
             return
-        await self.recorder.warning(run.obj, error.reason, str(error))
+        await self.recorder.warning(run.obj, *error.said)
         if error.stalling:
-            run.log("reconciliation stalled", error=str(error))
+            run.log(texts.STALLED().message, error=str(error))
 
     async def _end(self, kind: Kind, run: Run, failure: SourceError | None) -> float | None:
         obj, now = run.obj, self.pod.clock.now()
@@ -305,7 +308,7 @@ class Engine:
             conditions.remove(obj, RECONCILING, STALLED)
             run.observe_generation()
         elif failure.stalling:
-            conditions.mark_stalled(obj, failure.reason, str(failure), now)
+            conditions.mark_stalled(obj, *failure.said, now)
             run.observe_generation()
         else:
             conditions.remove(obj, STALLED)
@@ -321,5 +324,5 @@ class Engine:
             return None
         if failure.wait is not None:
             return failure.wait
-        run.log("Reconciler error", error=str(failure))
+        run.log(texts.ERROR().message, error=str(failure))
         raise failure

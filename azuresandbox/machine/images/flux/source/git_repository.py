@@ -1,4 +1,4 @@
-"""GitRepository: a commit's tree as an artifact. May import the engine and the Git client."""
+"""GitRepository: a commit's tree as an artifact."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from azuresandbox.machine.images.flux import artifacts, conditions
-from azuresandbox.machine.images.flux.source import engine, sourceignore
+from azuresandbox.machine.images.flux.source import engine, sourceignore, texts
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.git import Checkout, GitClient, GitError
 
@@ -19,6 +19,7 @@ OBSERVED = {
 
 
 async def read(run: Run) -> Stored:
+    """Read the commit that `spec.ref` names. Raises `SourceError`."""
     _refuse(run)
     client = await _client(run)
     artifact = run.artifact
@@ -26,24 +27,22 @@ async def read(run: Run) -> Stored:
     try:
         found = await client.checkout(run.spec.get("ref") or {}, known)
     except GitError as error:
-        raise SourceError("GitOperationFailed", f"failed to checkout and determine revision: {error}") from None
+        raise SourceError(texts.GIT_FAILED(error=error)) from None
     if found is None:
-        raise SourceError("EmptyGitRepository", "git repository is empty")
+        raise SourceError(texts.GIT_EMPTY())
     revision = _revision(run, found)
-    summary = f"stored artifact for revision '{revision}'"
+    summary = texts.GIT_STORED(revision=revision)
     if known == revision:
-        message = f"no changes since last reconcilation: observed revision '{revision}'"  # as source-controller v1.6 spells it
-        event = f"stored artifact for commit '{revision}'"
-        unchanged = ("GitOperationSucceeded", message)
-        return Stored(revision, "", None, summary, event, unchanged=unchanged)
+        event = texts.GIT_STORED_EVENT(commit=revision)
+        return Stored(revision, "", None, summary, event, unchanged=texts.GIT_UNCHANGED(revision=revision))
     if not artifact or artifact["revision"] != revision:
-        await run.announce(f"new upstream revision '{revision}'")
+        await run.announce(texts.GIT_NEW(revision=revision))
     return Stored(
         revision,
         f"{found.commit}.tar.gz",
         _archive(run, found),
         summary,
-        f"stored artifact for commit '{found.short_message}'",
+        texts.GIT_STORED_EVENT(commit=found.short_message),
         observed={status: run.spec.get(field) for status, field in OBSERVED.items()},
     )
 
@@ -54,7 +53,7 @@ def _revision(run: Run, found: Checkout) -> str:
 
 
 def _changed(run: Run) -> bool:
-    """Whether what decides about the artifact's contents differs from what the stored one was made with."""
+    """Tell whether the spec selects other files than when the stored artifact was made."""
     return any(run.status.get(status) != run.spec.get(field) for status, field in OBSERVED.items())
 
 
@@ -81,15 +80,9 @@ async def _client(run: Run) -> GitClient:
         data = await run.secret(reference["name"])
     text = {name: data[name].decode("utf-8", "replace") for name in ("username", "password", "bearerToken") if name in data}
     if text.get("password") and not text.get("username"):
-        raise SourceError(
-            engine.AUTHENTICATION,
-            "failed to configure authentication options: invalid 'https' auth option: 'password' requires 'username' to be set",
-        )
+        raise SourceError(texts.GIT_NO_USERNAME())
     if "bearerToken" in text and ("username" in text or "password" in text):
-        raise SourceError(
-            "GitOperationFailed",
-            "failed to checkout and determine revision: basic auth and bearer token cannot be set at the same time",
-        )
+        raise SourceError(texts.GIT_FAILED(error=texts.GIT_TWO_CREDENTIALS().message))
     return GitClient(
         run.pod.wire,
         run.spec["url"].rstrip("/"),
@@ -109,13 +102,10 @@ def _archive(run: Run, found: Checkout) -> bytes:
 
 
 def _sparse(files: dict[str, tuple[bytes, bool]], folders: list[str]) -> dict[str, tuple[bytes, bool]]:
-    """The folders named, and the files at the top, as Git's cone mode keeps them."""
+    """Return the files in the folders and at the top, as Git's cone mode does. Raises `SourceError`."""
     for folder in folders:
         if folder and not any(path.startswith(folder + "/") for path in files):
-            raise SourceError(
-                "GitOperationFailed",
-                f"failed to sparse checkout directories : sparse checkout dir '{folder}' does not exist in repository",
-            )
+            raise SourceError(texts.GIT_NO_FOLDER(folder=folder))
     wanted = tuple(f"{folder}/" if folder else "" for folder in folders)
     return {path: file for path, file in files.items() if "/" not in path or path.startswith(wanted)}
 

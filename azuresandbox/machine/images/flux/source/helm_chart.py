@@ -1,4 +1,4 @@
-"""HelmChart: a chart from a Helm repository, an OCI registry or a folder in Git, as an artifact. May import the engine."""
+"""HelmChart: a chart from a Helm repository, an OCI registry or a folder in Git, as an artifact."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from urllib.parse import urljoin
 from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Key
 from azuresandbox.machine.images.flux import artifacts, conditions
-from azuresandbox.machine.images.flux.source import charts, engine, helm_repository, semver
+from azuresandbox.machine.images.flux.source import charts, engine, helm_repository, semver, texts
 from azuresandbox.machine.images.flux.source.charts import Build, BuildError
 from azuresandbox.machine.images.flux.source.engine import API_VERSION, Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.oci import OciClient, OciError, docker_credentials
 
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 RETRY = 5.0
-"""Seconds until a source without an artifact is looked at again."""
+"""Seconds until a chart is tried again whose source has no artifact."""
 
 
 def watch_sources(controller: Controller) -> None:
-    """Let a chart be reconciled when the artifact of its source has changed."""
+    """Reconcile a chart when the artifact of its source has changed."""
     seen: dict[tuple[str, str, str], str] = {}
 
     def charts_of(source: Object) -> list[Key]:
@@ -42,6 +42,7 @@ def watch_sources(controller: Controller) -> None:
 
 
 async def read(run: Run) -> Stored:
+    """Pull or build the chart. Raises `SourceError`."""
     if run.spec.get("verify"):
         raise unsupported("spec.verify", "signatures can only be verified by a real source-controller")
     source = await _source(run)
@@ -55,7 +56,7 @@ async def read(run: Run) -> Stored:
         conditions.remove(run.obj, engine.BUILD_FAILED if fetching else engine.FETCH_FAILED)
         condition = engine.FETCH_FAILED if fetching else engine.BUILD_FAILED
         stalling = error.kind in charts.PERSISTENT
-        raise SourceError(error.kind[0], str(error), condition=condition, stalling=stalling) from None
+        raise SourceError(error.said, condition=condition, stalling=stalling) from None
     return _stored(run, build)
 
 
@@ -65,12 +66,10 @@ def _stored(run: Run, build: Build) -> Stored:
         build.version,
         f"{build.name}-{build.version}.tgz",
         build.data,
-        build.summary(),
-        build.summary(),
-        reason=build.reason,
-        event_reason=build.reason,
+        build.stored,
+        build.stored,
         link="latest.tar.gz",
-        unchanged=("ArtifactUpToDate", f"artifact up-to-date with remote revision: '{build.version}'"),
+        unchanged=texts.UP_TO_DATE(revision=build.version),
         observed={"observedChartName": build.name, "observedValuesFiles": files},
     )
 
@@ -82,12 +81,11 @@ async def _source(run: Run) -> Object:
         raise unsupported("object storage (sourceRef of kind Bucket)", "use a HelmRepository or a GitRepository")
     found = await run.pod.kube.find(API_VERSION, kind, name, run.namespace)
     if found is None:
-        text = f'failed to get source: {kind}.{engine.GROUP} "{name}" not found'
-        raise SourceError("SourceUnavailable", text)
+        raise SourceError(texts.CHART_NO_SOURCE(kind=kind, name=name))
     artifact = found.get("status", {}).get("artifact")
     static = kind == "HelmRepository" and found["spec"].get("type") == "oci"
     if not static and (artifact is None or not run.storage.holds(artifact)):
-        raise SourceError("NoSourceArtifact", f"no artifact available for {kind} source '{name}'", wait=RETRY)
+        raise SourceError(texts.CHART_NO_ARTIFACT(kind=kind, name=name), wait=RETRY)
     return found
 
 
@@ -104,7 +102,7 @@ def _values_files(run: Run) -> list[str]:
 
 
 def _is_stored(run: Run, name: str, version: str) -> bool:
-    """Whether the chart that is stored was built from this spec and is the one wanted now."""
+    """Tell whether the stored chart was built from the current spec and has this name and version."""
     return (
         run.artifact is not None
         and run.obj["metadata"].get("generation") == run.status.get("observedGeneration")
@@ -115,7 +113,7 @@ def _is_stored(run: Run, name: str, version: str) -> bool:
 
 async def _announce(run: Run, build: Build) -> None:
     if run.status.get("observedChartName") != build.name or (run.artifact or {}).get("revision") != build.version:
-        await run.announce(build.summary("new"), outdated="NewChart")
+        await run.announce(build.news)
 
 
 def _as_stored(run: Run, name: str, version: str, packaged: bool) -> Build:
@@ -169,13 +167,12 @@ async def _registry(run: Run, source: Object) -> tuple[OciClient, str]:
     spec: Mapping[str, Any] = source["spec"]
     url: str = spec["url"]
     if not url.startswith("oci://"):
-        text = f"failed to construct Helm client: invalid OCI registry URL: {url}"
-        raise SourceError(conditions.FAILED, text, stalling=True)
+        raise SourceError(texts.CHART_REGISTRY_INVALID(url=url), stalling=True)
     base = f"{url.removeprefix('oci://').rstrip('/')}/{run.spec['chart']}"
     user, password = "", ""
     if spec.get("secretRef"):
         name = spec["secretRef"]["name"]
-        data = await run.secret(name, "failed to get authentication secret")
+        data = await run.secret(name, texts.HELM_NO_SECRET().message)
         if ".dockerconfigjson" in data:
             user, password = docker_credentials(data[".dockerconfigjson"], base.partition("/")[0])
         else:
@@ -184,7 +181,7 @@ async def _registry(run: Run, source: Object) -> tuple[OciClient, str]:
 
 
 async def _tag(run: Run, client: OciClient, url: str) -> str:
-    """The version asked for, or the highest tag that a range allows."""
+    """Return the version in the spec, or the highest tag that its range allows. Raises `BuildError`."""
     wanted = run.spec.get("version", "*")
     if semver.parse(wanted) is not None:
         return str(wanted)

@@ -1,6 +1,6 @@
-"""HelmRepository: the index of a Helm repository as an artifact. May import the engine.
+"""HelmRepository: the index of a Helm repository as an artifact.
 
-One of type `oci` is static: HelmCharts read it, and it has no status.
+A HelmRepository of type `oci` is static: HelmCharts read it, and it has no status.
 """
 
 from __future__ import annotations
@@ -15,59 +15,58 @@ from typing import Any
 import yaml
 
 from azuresandbox.machine.client import Object
-from azuresandbox.machine.images.flux import conditions
-from azuresandbox.machine.images.flux.source import engine
+from azuresandbox.machine.images.flux.source import engine, texts
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
+from azuresandbox.machine.images.flux.texts import Said
 from azuresandbox.wire import Unreachable, Wire
 
 
 class DownloadError(Exception):
-    """A file of a Helm repository could not be had; worded as Helm's getter words it."""
+    """A file of a Helm repository could not be downloaded. The text is that of Helm's getter."""
 
 
 async def read(run: Run) -> Stored:
+    """Download the index. Raises `SourceError`."""
     url: str = run.spec["url"]
     if url.startswith("oci://"):
-        text = "invalid Helm repository URL: 'oci' URL scheme cannot be used with 'default' HelmRepository type"
-        raise SourceError("URLInvalid", text, stalling=True)
+        raise SourceError(texts.INDEX_URL_INVALID(), stalling=True)
     headers = authorization(await credentials(run, run.spec))
     try:
         data = await download(run.pod.wire, normalise(url) + "index.yaml", headers)
     except DownloadError as error:
-        text = f"failed to fetch Helm repository index: failed to cache index to temporary file: {error}"
-        raise SourceError(conditions.FAILED, text) from None
+        raise SourceError(texts.INDEX_NOT_FETCHED(error=error)) from None
     revision = "sha256:" + hashlib.sha256(data).hexdigest()
-    summary = f"stored artifact: revision '{revision}'"
+    summary = texts.INDEX_STORED(revision=revision)
     if run.artifact and run.artifact["revision"] == revision:
-        unchanged = ("ArtifactUpToDate", f"artifact up-to-date with remote revision: '{revision}'")
         size = run.artifact.get("size", 0)
-        return Stored(revision, "", None, summary, _event(size, url), unchanged=unchanged)
+        return Stored(revision, "", None, summary, _event(size, url), unchanged=texts.UP_TO_DATE(revision=revision))
     index = json.dumps(_index(data), separators=(",", ":")).encode()
-    await run.announce(f"new index revision '{revision}'")
+    await run.announce(texts.INDEX_NEW(revision=revision))
     file = f"index-{revision.removeprefix('sha256:')}.yaml"
     return Stored(revision, file, index, summary, _event(len(index), url), link="index.yaml")
 
 
 def normalise(url: str) -> str:
-    """A repository's URL with exactly one slash at its end."""
+    """Return a repository's URL with exactly one slash at its end."""
     return url.rstrip("/") + "/"
 
 
 async def credentials(run: Run, spec: Mapping[str, Any]) -> tuple[str, str]:
-    """User name and password for a HelmRepository with that spec (in the run's namespace); empty without a Secret."""
+    """Return user name and password of a HelmRepository in the run's namespace, ("", "") without a Secret.
+
+    Raises `SourceError`.
+    """
     if spec.get("provider", "generic") != "generic":
         raise unsupported(f"spec.provider {spec['provider']}", "use generic with a secretRef, or none")
     if certificate := spec.get("certSecretRef"):
-        await run.secret(certificate["name"], "failed to get TLS authentication secret")
+        await run.secret(certificate["name"], texts.HELM_NO_TLS_SECRET().message)
     if not spec.get("secretRef"):
         return "", ""
     name = spec["secretRef"]["name"]
-    data = await run.secret(name, "failed to get authentication secret")
+    data = await run.secret(name, texts.HELM_NO_SECRET().message)
     user, password = data.get("username", b"").decode(), data.get("password", b"").decode()
     if bool(user) != bool(password):
-        text = "failed to configure Helm client: "
-        text += f"invalid '{run.namespace}/{name}' secret data: required fields 'username' and 'password'"
-        raise SourceError(engine.AUTHENTICATION, text)
+        raise SourceError(texts.HELM_SECRET_INCOMPLETE(namespace=run.namespace, name=name))
     return user, password
 
 
@@ -78,7 +77,7 @@ def authorization(pair: tuple[str, str]) -> dict[str, str]:
 
 
 async def download(wire: Wire, url: str, headers: Mapping[str, str]) -> bytes:
-    """The file at `url`. Raises `DownloadError`."""
+    """Download a file. Raises `DownloadError`."""
     try:
         response = await wire.request("GET", url, headers={"user-agent": "Helm/3 (flux)", **headers})
     except Unreachable as error:
@@ -94,14 +93,13 @@ def _index(data: bytes) -> Object:
         entries = index["entries"]
         assert isinstance(entries, dict)
     except (yaml.YAMLError, KeyError, TypeError, AssertionError):
-        text = "failed to load Helm repository from index YAML: failed to load index: no API version specified"
-        raise SourceError("IndexationFailed", text) from None
+        raise SourceError(texts.INDEX_INVALID()) from None
     found: Object = index
     return found
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML without dates: an index becomes JSON, which has none."""
+    """Loads YAML and leaves dates as text, because an index is stored as JSON."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -110,12 +108,12 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _event(size: int, url: str) -> str:
-    return f"stored fetched index of size {human_size(size)} from '{url}'"
+def _event(size: int, url: str) -> Said:
+    return texts.INDEX_STORED_EVENT(size=human_size(size), url=url)
 
 
 def human_size(size: float) -> str:
-    """github.com/docker/go-units HumanSize: four significant digits, powers of 1000."""
+    """Format a size like github.com/docker/go-units HumanSize: four significant digits, powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break

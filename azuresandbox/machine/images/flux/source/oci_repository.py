@@ -1,4 +1,4 @@
-"""OCIRepository: a layer of an OCI artifact as a Flux artifact. May import the engine and the OCI client."""
+"""OCIRepository: a layer of an OCI artifact as a Flux artifact."""
 
 from __future__ import annotations
 
@@ -7,32 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from azuresandbox.machine.images.flux import artifacts, conditions
-from azuresandbox.machine.images.flux.source import engine, semver, sourceignore
+from azuresandbox.machine.images.flux.source import engine, semver, sourceignore, texts
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.oci import OciClient, OciError, docker_credentials
 
 HELM_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
-PULL_FAILED, LAYER_FAILED = "OCIArtifactPullFailed", "OCIArtifactLayerOperationFailed"
 OBSERVED = {"observedIgnore": "ignore", "observedLayerSelector": "layerSelector"}
 
 
 async def read(run: Run) -> Stored:
+    """Pull the artifact that `spec.ref` names. Raises `SourceError`."""
     _refuse(run)
     client = await _client(run)
     reference, revision = await _revision(run, client)
     digest = revision.rpartition("@")[2]
     artifact = run.artifact
-    summary = f"stored artifact for digest '{revision}'"
-    event = f"stored artifact with revision '{revision}' from '{run.spec['url']}'"
+    summary = texts.OCI_STORED(revision=revision)
     if artifact and artifact["revision"] == revision and not _changed(run):
-        unchanged = ("ArtifactUpToDate", f"artifact up-to-date with remote revision: '{revision}'")
-        return Stored(revision, "", None, summary, event, unchanged=unchanged)
+        event = texts.OCI_STORED_EVENT(revision=revision, url=run.spec["url"], origin="")
+        return Stored(revision, "", None, summary, event, unchanged=texts.UP_TO_DATE(revision=revision))
     if not artifact or artifact["revision"] != revision:
-        await run.announce(f"new revision '{revision}' for '{reference}'")
+        await run.announce(texts.OCI_NEW(revision=revision, reference=reference))
     data, annotations = await _pull(run, client, digest)
-    source, origin = (annotations.get(f"org.opencontainers.image.{name}") for name in ("source", "revision"))
-    if source and origin:
-        event += f", origin source '{source}', origin revision '{origin}'"
+    event = texts.OCI_STORED_EVENT(revision=revision, url=run.spec["url"], origin=_origin(annotations))
     return Stored(
         revision,
         f"{digest}.tar.gz",
@@ -43,6 +40,11 @@ async def read(run: Run) -> Stored:
         link="latest.tar.gz",
         observed={status: run.spec.get(field) for status, field in OBSERVED.items()},
     )
+
+
+def _origin(annotations: Mapping[str, str]) -> str:
+    source, revision = (annotations.get(f"org.opencontainers.image.{name}") for name in ("source", "revision"))
+    return texts.OCI_ORIGIN(source=source, revision=revision).message if source and revision else ""
 
 
 def _changed(run: Run) -> bool:
@@ -62,7 +64,7 @@ def _refuse(run: Run) -> None:
 async def _client(run: Run) -> OciClient:
     repository = _repository(run.spec["url"])
     if certificate := run.spec.get("certSecretRef"):
-        await run.secret(certificate["name"], f"failed to generate transport for '{run.spec['url']}': failed to get secret")
+        await run.secret(certificate["name"], texts.OCI_NO_TRANSPORT(url=run.spec["url"]).message)
     user = password = ""
     for name in await _pull_secrets(run):
         data = await _pull_secret(run, name)
@@ -76,8 +78,8 @@ async def _pull_secret(run: Run, name: str) -> dict[str, bytes]:
     try:
         return await run.secret(name)
     except SourceError as error:
-        await run.recorder.normal(run.obj, engine.AUTHENTICATION, f"auth secret '{name}' not found")
-        raise SourceError(error.reason, f"failed to get credential: {error.cause}") from None
+        await run.recorder.normal(run.obj, *texts.OCI_NO_PULL_SECRET_EVENT(name=name))
+        raise SourceError(texts.OCI_NO_PULL_SECRET(error=error.cause)) from None
 
 
 async def _pull_secrets(run: Run) -> list[str]:
@@ -85,8 +87,7 @@ async def _pull_secrets(run: Run) -> list[str]:
     if account := run.spec.get("serviceAccountName"):
         found = await run.pod.kube.find("v1", "ServiceAccount", account, run.namespace)
         if found is None:
-            problem = f'failed to get credential: ServiceAccount "{account}" not found'
-            raise SourceError(engine.AUTHENTICATION, problem)
+            raise SourceError(texts.OCI_NO_ACCOUNT(name=account))
         names += [entry["name"] for entry in found.get("imagePullSecrets") or ()]
     return names
 
@@ -94,18 +95,18 @@ async def _pull_secrets(run: Run) -> list[str]:
 def _repository(url: str) -> str:
     path = url.removeprefix("oci://")
     host, _, name = path.partition("/")
-    bad = ""
+    problem = None
     if ":" in name:
-        bad = f"URL must not contain a tag; remove ':{name.partition(':')[2]}'"
+        problem = texts.OCI_URL_WITH_TAG(tag=name.partition(":")[2])
     elif not re.fullmatch(r"[a-z0-9._/-]{2,255}", name):
-        bad = f"repository can only contain the characters `abcdefghijklmnopqrstuvwxyz0123456789_-./`: {name}"
-    if bad:
-        raise SourceError("URLInvalid", f"URL validation failed for '{url}': {bad}", stalling=True)
+        problem = texts.OCI_URL_CHARACTERS(name=name)
+    if problem is not None:
+        raise SourceError(texts.OCI_INVALID_URL(url=url, problem=problem.message), stalling=True)
     return f"{'index.docker.io' if host == 'docker.io' else host}/{name}"
 
 
 async def _revision(run: Run, client: OciClient) -> tuple[str, str]:
-    """The reference that is pulled, and the revision: `<tag>@<digest>`, or the digest alone."""
+    """Return the reference to pull, and the revision: `<tag>@<digest>`, or the digest alone. Raises `SourceError`."""
     ref: Mapping[str, str] = run.spec.get("ref") or {}
     if ref.get("digest"):
         return f"{client.repository}@{ref['digest']}", ref["digest"]
@@ -116,7 +117,7 @@ async def _revision(run: Run, client: OciClient) -> tuple[str, str]:
         await client.ping()
         digest = await client.digest(tag)
     except OciError as error:
-        raise SourceError(PULL_FAILED, f"failed to determine artifact digest: {error}") from None
+        raise SourceError(texts.OCI_NO_DIGEST(error=error)) from None
     return f"{client.repository}:{tag}", f"{tag}@{digest}"
 
 
@@ -129,20 +130,20 @@ async def _tag(run: Run, client: OciClient, expression: str, pattern: str) -> st
             tags = [tag for tag in tags if re.search(pattern, tag)]
         constraint = semver.Constraint(expression)
     except (OciError, semver.ConstraintError, re.error) as error:
-        text = str(error)
+        problem = str(error)
         if isinstance(error, semver.ConstraintError):
-            text = f"semver '{expression}' parse error: {error}"
-        raise _tag_error(run, text) from None
-    # A chart's version may have build metadata, whose + no tag can have: Helm writes it _.
+            problem = texts.OCI_INVALID_RANGE(expression=expression, error=error).message
+        raise _tag_error(run, problem) from None
+    # A tag cannot have the + of a version's build metadata: Helm writes _ for it.
     versions = [found for tag in tags if (found := semver.parse(tag.replace("_", "+") if chart else tag))]
     highest = constraint.highest(versions)
     if highest is None:
-        raise _tag_error(run, f"no match found for semver: {expression}")
+        raise _tag_error(run, texts.OCI_NO_MATCH(expression=expression).message)
     return highest.original.replace("+", "_") if chart else highest.original
 
 
-def _tag_error(run: Run, text: str) -> SourceError:
-    return SourceError("ReadOperationFailed", f"failed to determine the artifact tag for '{run.spec['url']}': {text}")
+def _tag_error(run: Run, problem: str) -> SourceError:
+    return SourceError(texts.OCI_NO_TAG(url=run.spec["url"], error=problem))
 
 
 async def _pull(run: Run, client: OciClient, digest: str) -> tuple[bytes, dict[str, str]]:
@@ -151,12 +152,12 @@ async def _pull(run: Run, client: OciClient, digest: str) -> tuple[bytes, dict[s
         if found != digest:
             raise OciError(f"manifest digest: {found!r} does not match requested digest: {digest!r}")
     except OciError as error:
-        raise SourceError(PULL_FAILED, f"failed to pull artifact from '{run.spec['url']}': {error}") from None
+        raise SourceError(texts.OCI_NOT_PULLED(url=run.spec["url"], error=error)) from None
     layer = _layer(run, manifest)
     try:
         blob = await client.blob(layer["digest"])
     except OciError as error:
-        raise SourceError(LAYER_FAILED, f"failed to extract the first layer from artifact: {error}") from None
+        raise SourceError(texts.OCI_LAYER_UNREADABLE(error=error)) from None
     annotations: dict[str, str] = manifest.get("annotations") or {}
     selector = run.spec.get("layerSelector") or {}
     if selector.get("operation", "extract") == "copy":
@@ -167,21 +168,21 @@ async def _pull(run: Run, client: OciClient, digest: str) -> tuple[bytes, dict[s
 def _layer(run: Run, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     layers: list[Mapping[str, Any]] = manifest.get("layers") or []
     if not layers:
-        raise SourceError(LAYER_FAILED, "no layers found in artifact")
+        raise SourceError(texts.OCI_NO_LAYERS())
     wanted = (run.spec.get("layerSelector") or {}).get("mediaType")
     if not wanted:
         return layers[0]
     for layer in layers:
         if layer["mediaType"] == wanted:
             return layer
-    raise SourceError(LAYER_FAILED, f"failed to find layer with media type '{wanted}' in artifact")
+    raise SourceError(texts.OCI_NO_LAYER(media_type=wanted))
 
 
 def _extract(run: Run, blob: bytes) -> bytes:
     try:
         files = artifacts.unpack(blob)
     except ValueError as error:
-        raise SourceError(LAYER_FAILED, f"failed to extract layer contents from artifact: {error}") from None
+        raise SourceError(texts.OCI_LAYER_NOT_EXTRACTED(error=error)) from None
     kept = sourceignore.keep(files, run.spec.get("ignore"), files)
     return artifacts.archive({path: (files[path], False) for path in kept})
 
