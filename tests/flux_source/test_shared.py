@@ -68,12 +68,12 @@ def test_the_summary(present: dict[str, str], ready: tuple[str, str]) -> None:
 
 def test_progress_keeps_a_decided_ready_without_drift() -> None:
     obj = fresh()
-    conditions.mark_progress(obj, "working", NOW)
+    conditions.mark_progress(obj, "Progressing", "working", NOW)
     assert (conditions.find(obj, "Ready") or {})["status"] == "Unknown"
     conditions.mark(obj, "Ready", "True", "Succeeded", "stored", NOW)
-    conditions.mark_progress(obj, "working", NOW)
+    conditions.mark_progress(obj, "Progressing", "working", NOW)
     assert conditions.is_true(obj, "Ready")
-    conditions.mark_progress(obj, "new revision", NOW, drift=True)
+    conditions.mark_progress(obj, "Progressing", "new revision", NOW, drift=True)
     assert (conditions.find(obj, "Ready") or {})["message"] == "new revision"
 
 

@@ -1,4 +1,5 @@
 """Flux's controllers and the Azure agent that configures them, as programs.
 
-May import the machine's `helm`, `kustomize`, `client` and `program`.
+`helm`, `kustomize` and `source` are packages of one controller each; its texts are in their `texts` modules. `reconciler`,
+`run`, `conditions`, `events` and `objects` are shared by them, `ssa` by the controllers that apply objects.
 """

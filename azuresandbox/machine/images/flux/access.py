@@ -1,7 +1,4 @@
-"""As whom a Flux controller applies: itself, a service account of the object's namespace, or a kubeconfig's user elsewhere.
-
-May import `machine.{program,client,kustomize}`.
-"""
+"""The identity that a Flux controller applies with: its own, a service account of the object's namespace, or a kubeconfig's."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from azuresandbox.machine.node.program import Pod
 
 
 class AccessError(Exception):
-    """The identity to apply as cannot be had. `not_found`: the account or kubeconfig is not there."""
+    """There is no client for the identity in the spec. `not_found` says that the account or kubeconfig does not exist."""
 
     def __init__(self, message: str, not_found: bool = False) -> None:
         super().__init__(message)
@@ -22,16 +19,16 @@ class AccessError(Exception):
 
 
 class Identities:
-    """Clients for `spec.serviceAccountName` and `spec.kubeConfig`.
+    """Makes clients for `spec.serviceAccountName` and `spec.kubeConfig`.
 
-    Real controllers impersonate a service account by header; here they ask for a token of it (TokenRequest).
+    Real controllers impersonate a service account by a header; here they request a token of it (TokenRequest).
     """
 
     def __init__(self, pod: Pod) -> None:
         self.pod = pod
 
     async def client(self, obj: Object, default_service_account: str = "") -> KubeClient:
-        """The client to apply `obj` with. Raises `AccessError`."""
+        """Return the client to apply the objects of `obj` with. Raises `AccessError`."""
         spec, namespace = obj["spec"], obj["metadata"]["namespace"]
         kube = self.pod.kube
         if spec.get("kubeConfig"):

@@ -1,8 +1,8 @@
-"""Artifacts: what the source-controller stores and the other Flux controllers download from it inside the cluster.
+"""Artifacts: source-controller stores them, and the other Flux controllers download them inside the cluster.
 
-The storage is the controller's `/data`, an emptyDir: it lives as long as the Pod does. Equal contents are kept once in
-the process, however many clusters hold them. `fetch` is the download as fluxcd/pkg/http/fetch does it: the digest is
-verified, and without a running source-controller in *this* cluster nobody answers. May import `machine.program` only.
+The storage is the controller's `/data`, an emptyDir: it is lost with the Pod. Equal contents are kept once in the process
+for all clusters. `fetch` downloads as fluxcd/pkg/http/fetch does: it verifies the digest, and it fails without a running
+source-controller in the same cluster.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FILE_MODE, EXECUTABLE_MODE, DIRECTORY_MODE = 0o600, 0o700, 0o750
 
 
 class ArtifactError(Exception):
-    """The artifact could not be downloaded. The text is what fluxcd/pkg/http/fetch says."""
+    """The artifact could not be downloaded. The text is that of fluxcd/pkg/http/fetch."""
 
 
 class ArtifactNotFound(ArtifactError):
-    """The server answered 404: the artifact was replaced, or the storage was lost. The next run of its source mends it."""
+    """The server answered 404: the artifact was replaced, or the storage was lost until its source is reconciled again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,12 @@ _serving: dict[tuple[int, str], Storage] = {}
 
 @dataclass
 class Storage:
-    """What one source-controller Pod has under `/data`: `<kind>/<namespace>/<name>/<file>` -> contents."""
+    """The files of one source-controller Pod under `/data`: `<kind>/<namespace>/<name>/<file>` -> contents."""
 
     _files: dict[str, str] = field(default_factory=dict)
 
     def put(self, path: str, data: bytes) -> Blob:
+        """Store a file, replacing one of the same path."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         blob = _blobs.setdefault(digest, Blob(data, digest))
         _users[digest] = _users.get(digest, 0) + 1
@@ -59,11 +60,12 @@ class Storage:
         return blob
 
     def read(self, path: str) -> bytes | None:
+        """Return the contents of a file, or `None`."""
         digest = self._files.get(path)
         return _blobs[digest].data if digest else None
 
     def holds(self, artifact: Mapping[str, Any]) -> bool:
-        """Whether the artifact that a status advertises is there, with that digest."""
+        """Tell whether the storage has the artifact of a status, with its digest."""
         return bool(self._files.get(str(artifact.get("path"))) == artifact.get("digest", ""))
 
     def remove(self, path: str) -> None:
@@ -79,7 +81,7 @@ class Storage:
         self.retain(folder, set())
 
     def retain(self, folder: str, keep: set[str]) -> None:
-        """Remove the files of one object but those in `keep`."""
+        """Remove the files of one object, except those in `keep`."""
         for path in [path for path in self._files if path.startswith(folder + "/") and path not in keep]:
             self.remove(path)
 
@@ -90,7 +92,7 @@ class Storage:
 
 @contextmanager
 def serving(pod: Pod, storage: Storage) -> Iterator[None]:
-    """While inside, `http://source-controller.flux-system...` of the Pod's cluster answers from `storage`."""
+    """Serve `storage` as `http://source-controller.flux-system...` of the Pod's cluster. At the end it is cleared."""
     cluster = _cluster(pod)
     _serving[cluster] = storage
     try:
@@ -111,9 +113,9 @@ def url_of(path: str) -> str:
 
 
 async def fetch(pod: Pod, artifact: Mapping[str, Any]) -> bytes:
-    """The bytes of `status.artifact` of a source, as downloaded by another program in the same cluster.
+    """Download the `status.artifact` of a source, for a program in the same cluster.
 
-    Raises `ArtifactNotFound` for a 404, `ArtifactError` when nobody listens or the digest differs.
+    Raises `ArtifactNotFound` for a 404, `ArtifactError` if no source-controller runs or the digest differs.
     """
     url, digest = str(artifact["url"]), str(artifact["digest"])
     parts = urlsplit(url)
@@ -141,7 +143,7 @@ async def fetch(pod: Pod, artifact: Mapping[str, Any]) -> bytes:
 
 
 def archive(files: Mapping[str, tuple[bytes, bool]]) -> bytes:
-    """A reproducible tar.gz of path -> (contents, executable): no times, no owners, as source-controller archives."""
+    """Return a reproducible tar.gz of path -> (contents, executable), without times and owners, as source-controller does."""
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=6) as zipped,
@@ -160,7 +162,10 @@ def archive(files: Mapping[str, tuple[bytes, bool]]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """path -> contents of the regular files of a tar.gz. Raises ValueError for what is not one, or leaves its root."""
+    """Return path -> contents of the regular files in a tar.gz.
+
+    Raises `ValueError` if it is not a tar.gz, or if a path leaves its root.
+    """
     files: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
@@ -178,7 +183,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 
 def _cluster(pod: Pod) -> tuple[int, str]:
-    """What distinguishes the Pod's cluster from all others of this process: its network, and its id there."""
+    """Return the key of the Pod's cluster in this process: its network, and its id there."""
     return id(pod.wire), pod.cluster_id
 
 

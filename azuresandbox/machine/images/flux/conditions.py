@@ -82,7 +82,7 @@ def mark_retrying(obj: Object, now: datetime) -> None:
         mark(obj, RECONCILING, "True", RETRYING, found["message"], now)
 
 
-def mark_progress(obj: Object, message: str, now: datetime, *, drift: bool = False, reason: str = PROGRESSING) -> None:
+def mark_progress(obj: Object, reason: str, message: str, now: datetime, *, drift: bool = False) -> None:
     """Set Reconciling. Ready becomes Unknown with `drift`, or when it is missing or Unknown (progressive status of kstatus)."""
     mark_reconciling(obj, reason, message, now)
     ready = find(obj, READY)
@@ -90,8 +90,8 @@ def mark_progress(obj: Object, message: str, now: datetime, *, drift: bool = Fal
         mark(obj, READY, "Unknown", reason, message, now)
 
 
-def summarize(obj: Object, kinds: Iterable[str], negative: Iterable[str], now: datetime, *, target: str = READY) -> None:
-    """Set `target` to the most important of the conditions `kinds` (in this order); `negative` ones are bad when True."""
+def summarize(obj: Object, kinds: Iterable[str], negative: Iterable[str], now: datetime) -> None:
+    """Set Ready to the most important of the conditions `kinds` (in this order); `negative` ones are bad when True."""
     bad = set(negative)
     order = [found for kind in kinds if (found := find(obj, kind)) is not None]
     if not order:
@@ -100,7 +100,7 @@ def summarize(obj: Object, kinds: Iterable[str], negative: Iterable[str], now: d
     status = top["status"]
     if top["type"] in bad and status != "Unknown":
         status = "False" if status == "True" else "True"
-    mark(obj, target, status, top["reason"], top["message"], now)
+    mark(obj, READY, status, top["reason"], top["message"], now)
 
 
 def _priority(found: Mapping[str, Any], negative: bool) -> int:

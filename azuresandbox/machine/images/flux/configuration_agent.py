@@ -1,8 +1,8 @@
-"""Azure's fluxconfig-agent: makes Flux objects of flux configurations, and tells Azure what became of them.
+"""Azure's fluxconfig-agent: creates the Flux objects of flux configurations, and reports their state to Azure.
 
 The names are Azure's: `<configuration>` for the source, `<configuration>-<kustomization>` for Kustomizations. Source: Azure's
-pages on GitOps with Flux v2 and the reference of fluxConfigurations. The fabric is handed to this
-Pod only (`Pod.fabric`).
+pages on GitOps with Flux v2 and the reference of fluxConfigurations. Only the Pod of this program gets the fabric
+(`Pod.fabric`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from azuresandbox.clock import rfc3339
 from azuresandbox.fabric import FluxConfigurationGoal, Report
 from azuresandbox.machine.client import NoMatch, Object, Objects
 from azuresandbox.machine.controller import Cache, Controller, Informers, Key
+from azuresandbox.machine.durations import go_duration
 from azuresandbox.machine.node.program import Pod, image
 from azuresandbox.store import Store
 
@@ -33,25 +34,25 @@ KINDS = (
     (HELM, "HelmRelease"),
 )
 PENDING = frozenset(("Progressing", "ProgressingWithRetry", "DependencyNotReady", "Unknown"))
-"""Reasons of Ready=False that say that it is not over yet."""
+"""Reasons of Ready=False that stand for an unfinished reconciliation."""
 
 STATES = {"Compliant": "Succeeded", "Suspended": "Succeeded", "Non-Compliant": "Failed", "Pending": "Progressing"}
 
 
 class Refused(Exception):
-    """What a configuration asks for cannot be made; the text says what to do instead."""
+    """A configuration uses a feature that the sandbox does not have. The text says what to do instead."""
 
 
 @image("mcr.microsoft.com/azurek8sflux/fluxconfig-controller")
 async def controller(pod: Pod) -> None:
-    """Its work is done by the agent: run until the Pod goes."""
+    """Idle until the Pod is stopped: the agent does its work."""
     pod.ready(True)
     await asyncio.Event().wait()
 
 
 @image("mcr.microsoft.com/azurek8sflux/fluxconfig-agent")
 async def agent(pod: Pod) -> None:
-    """Run until the Pod goes."""
+    """Run the agent until its Pod is stopped."""
     store = pod.fabric
     if store is None:
         raise RuntimeError("this Pod has no link to Azure: the agent runs only where the microsoft.flux extension put it")
@@ -63,7 +64,7 @@ async def agent(pod: Pod) -> None:
 
 
 class Agent:
-    """See the module."""
+    """Reconciles the flux configurations of one cluster."""
 
     def __init__(self, pod: Pod, store: Store, informers: Informers) -> None:
         self.pod, self.store, self.kube = pod, store, pod.kube
@@ -71,7 +72,7 @@ class Agent:
         self.caches: dict[str, Cache] = {kind: self.controller.watch(version, kind, self._concerned) for version, kind in KINDS}
 
     def _concerned(self, obj: Object) -> list[Key]:
-        """Any change of a Flux object may change what is said of the configurations in its namespace or applied from it."""
+        """Return the keys of all configurations: any Flux object can be one that a configuration has applied indirectly."""
         names = [goal.name for goal in fabric.goals(self.store, "flux", self.pod.cluster_id)]
         return [Key("FluxConfiguration", "", name) for name in names]
 
@@ -109,7 +110,7 @@ class Agent:
         fabric.put_report(self.store, goal, report)
 
     async def _apply(self, obj: Object) -> None:
-        """Apply what differs from what the cache shows; the API is not bothered with the rest."""
+        """Apply an object, unless the cache or the API shows that it is as wanted."""
         cache = self.caches.get(obj["kind"])
         metadata = obj["metadata"]
         current = cache.get(metadata["name"], metadata.get("namespace", "")) if cache is not None else None
@@ -126,7 +127,7 @@ class Agent:
             raise
 
     def _mine(self, goal: FluxConfigurationGoal) -> Objects:
-        """The Flux objects that were made of this configuration."""
+        """Return the Flux objects that were created for this configuration."""
         namespace = goal.properties["namespace"]
         owner = (_name(goal), namespace)
         return [
@@ -147,7 +148,7 @@ class Agent:
             await self.kube.delete(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["metadata"]["namespace"])
 
     async def _remove(self, goal: FluxConfigurationGoal) -> bool:
-        """Kustomizations first, those that others depend on last; the source when they are gone. True: nothing is left."""
+        """Delete Kustomizations, dependents first, then the source and its Secret. Returns whether all are deleted."""
         mine = self._mine(goal)
         kustomizations = [obj for obj in mine if obj["kind"] == "Kustomization"]
         needed = {item["name"] for obj in kustomizations for item in obj["spec"].get("dependsOn") or ()}
@@ -163,12 +164,12 @@ class Agent:
         await self.kube.delete("v1", "Secret", _secret_name(goal), goal.properties["namespace"])
         return True
 
-    # --- what is reported --------------------------------------------------------------------------------------------
+    # --- the report --------------------------------------------------------------------------------------------------
 
     def _report(self, goal: FluxConfigurationGoal) -> None:
         source = self.caches[goal.properties["sourceKind"]].get(_name(goal), goal.properties["namespace"])
         found = self._listed(goal)
-        statuses = [_status(obj, self._applied_by(obj, goal)) for obj in found]
+        statuses = [_status(obj) for obj in found]
         state = _combined(goal, statuses)
         artifact = ((source or {}).get("status") or {}).get("artifact") or {}
         details: dict[str, Any] = {
@@ -187,7 +188,7 @@ class Agent:
         self._say(goal, Report(goal.revision, STATES[state], error, details))
 
     def _listed(self, goal: FluxConfigurationGoal) -> Objects:
-        """What was made of the configuration, then the Flux objects that its Kustomizations applied, by kind and name."""
+        """Return the objects of the configuration and those that its Kustomizations applied, by kind, namespace and name."""
         namespace = goal.properties["namespace"]
         found = self._mine(goal)
         names = {(obj["metadata"]["name"], namespace) for obj in found if obj["kind"] == "Kustomization"}
@@ -200,20 +201,16 @@ class Agent:
             found, key=lambda obj: (str(obj["kind"]), str(obj["metadata"]["namespace"]), str(obj["metadata"]["name"]))
         )
 
-    def _applied_by(self, obj: Object, goal: FluxConfigurationGoal) -> Object | None:
-        applier = _applier(obj)
-        return {"name": applier[0], "namespace": applier[1]} if applier else None
-
 
 def _applier(obj: Object) -> tuple[str, str] | None:
-    """(name, namespace) of the Kustomization that applied an object."""
+    """Return (name, namespace) of the Kustomization that applied an object, or `None`."""
     labels = obj["metadata"].get("labels") or {}
     name = labels.get("kustomize.toolkit.fluxcd.io/name")
     return (name, labels.get("kustomize.toolkit.fluxcd.io/namespace", "")) if name else None
 
 
 def _contains(actual: Any, wanted: Any) -> bool:
-    """Whether everything wanted is there already."""
+    """Tell whether `actual` has all members of `wanted`."""
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(
             key in actual and _contains(actual[key], value) for key, value in wanted.items()
@@ -222,7 +219,7 @@ def _contains(actual: Any, wanted: Any) -> bool:
 
 
 def compliance(obj: Object) -> str:
-    """The complianceState of one Flux object, from its Ready condition."""
+    """Return the complianceState of a Flux object, from its Ready condition."""
     if (obj.get("spec") or {}).get("suspend"):
         return "Suspended"
     status = obj.get("status") or {}
@@ -236,14 +233,15 @@ def compliance(obj: Object) -> str:
     return "Pending" if ready["reason"] in PENDING else "Non-Compliant"
 
 
-def _status(obj: Object, applied_by: Object | None) -> Object:
-    """An ObjectStatusDefinition."""
+def _status(obj: Object) -> Object:
+    """Return an ObjectStatusDefinition of Azure's API."""
+    applier = _applier(obj)
     found: Object = {
         "name": obj["metadata"]["name"],
         "namespace": obj["metadata"]["namespace"],
         "kind": obj["kind"],
         "complianceState": compliance(obj),
-        "appliedBy": applied_by,
+        "appliedBy": {"name": applier[0], "namespace": applier[1]} if applier else None,
         "statusConditions": [
             {key: item[key] for key in ("lastTransitionTime", "message", "reason", "status", "type") if key in item}
             for item in (obj.get("status") or {}).get("conditions") or ()
@@ -286,11 +284,11 @@ def _first_error(found: Objects) -> str:
     return ""
 
 
-# --- what is made ----------------------------------------------------------------------------------------------------
+# --- the objects of a configuration ----------------------------------------------------------------------------------
 
 
 def _name(goal: FluxConfigurationGoal) -> str:
-    """The configuration's name as it was given."""
+    """Return the configuration's name, in lower case."""
     return goal.resource_id.rpartition("/")[2].lower() or goal.name
 
 
@@ -299,7 +297,7 @@ def _secret_name(goal: FluxConfigurationGoal) -> str:
 
 
 def objects(goal: FluxConfigurationGoal) -> Objects:
-    """Everything that the configuration stands for, in the order in which it is applied. Raises `Refused`."""
+    """Return the objects of a configuration, in the order in which they are applied. Raises `Refused`."""
     properties, namespace = goal.properties, goal.properties["namespace"]
     found = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *_applier_objects(goal)]
     source, secret = _source(goal)
@@ -311,7 +309,7 @@ def objects(goal: FluxConfigurationGoal) -> Objects:
 
 
 def _applier_objects(goal: FluxConfigurationGoal) -> Objects:
-    """The service account that everything is applied with: the cluster's administrator, or that of one namespace."""
+    """Return the service account to apply with, bound to the administrator of the cluster or of one namespace."""
     namespace, whole = goal.properties["namespace"], goal.properties.get("scope") == "cluster"
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": APPLIER, "namespace": namespace}}
     binding: Object = {
@@ -341,8 +339,8 @@ def _source(goal: FluxConfigurationGoal) -> tuple[Object, Object | None]:
         raise Refused(f"the sandbox has no sources of kind {kind}: use GitRepository or OCIRepository")
     given = goal.properties["gitRepository" if kind == "GitRepository" else "ociRepository"]
     spec: Object = {
-        "interval": duration(given.get("syncIntervalInSeconds", 600)),
-        "timeout": duration(given.get("timeoutInSeconds", 600)),
+        "interval": go_duration(given.get("syncIntervalInSeconds", 600)),
+        "timeout": go_duration(given.get("timeoutInSeconds", 600)),
         "url": given["url"],
         "ref": {key: value for key, value in (given.get("repositoryRef") or {}).items() if value},
     }
@@ -371,7 +369,7 @@ def _oci(given: Object, spec: Object) -> None:
 
 
 def _secret(goal: FluxConfigurationGoal, given: Object) -> Object | None:
-    """The credentials that the configuration brings; protected settings are base64."""
+    """Return the Secret with the configuration's credentials, or `None`. Its protected settings are base64 already."""
     data: dict[str, str] = {}
     if given.get("httpsUser"):
         data["username"] = _base64(given["httpsUser"])
@@ -399,8 +397,8 @@ def _base64(text: str) -> str:
 
 def _kustomization(goal: FluxConfigurationGoal, key: str, item: Object) -> Object:
     spec: Object = {
-        "interval": duration(item.get("syncIntervalInSeconds") or 600),
-        "timeout": duration(item.get("timeoutInSeconds") or 600),
+        "interval": go_duration(item.get("syncIntervalInSeconds") or 600),
+        "timeout": go_duration(item.get("timeoutInSeconds") or 600),
         "path": item.get("path") or "./",
         "prune": bool(item.get("prune")),
         "force": bool(item.get("force")),
@@ -409,7 +407,7 @@ def _kustomization(goal: FluxConfigurationGoal, key: str, item: Object) -> Objec
         "sourceRef": {"kind": goal.properties["sourceKind"], "name": _name(goal), "namespace": goal.properties["namespace"]},
     }
     if item.get("retryIntervalInSeconds"):
-        spec["retryInterval"] = duration(item["retryIntervalInSeconds"])
+        spec["retryInterval"] = go_duration(item["retryIntervalInSeconds"])
     if item.get("dependsOn"):
         spec["dependsOn"] = [{"name": f"{_name(goal)}-{other}"} for other in item["dependsOn"]]
     build = item.get("postBuild") or {}
@@ -430,10 +428,3 @@ def _post_build(build: Object) -> Object:
             for item in build["substituteFrom"]
         ]
     return found
-
-
-def duration(seconds: int) -> str:
-    """As metav1.Duration is printed: 600 -> 10m0s."""
-    hours, rest = divmod(int(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"

@@ -1,8 +1,7 @@
 """The notification, image-reflector and image-automation controllers: they run, so that a cluster has all of Flux's Pods.
 
-Nothing leaves the sandbox, so Alerts and Providers (which have no status since v1beta3) are accepted and send nothing, and
-Receivers, which promise a public address, are refused by name. The image controllers have no CRDs here and serve nothing.
-May import `machine.{program,client,controller}` and `images.flux_common`.
+Alerts and Providers (which have no status since v1beta3) are accepted and send no notifications, because the sandbox sends
+nothing outside. Receivers need a public address and are refused by name. The image controllers have no CRDs here and idle.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _REFUSAL = (
 
 @image(*registries.images("notification-controller"))
 async def notification(pod: Pod) -> None:
-    """Run until the Pod goes; refuse Receivers."""
+    """Run until the Pod is stopped, and refuse Receivers."""
     informers = Informers(pod.kube, pod.clock, pod.log)
     controller = Controller(MANAGER, informers, pod.clock, pod.log, workers=1)
     cache = controller.watch(API, KIND)
@@ -50,7 +49,7 @@ async def notification(pod: Pod) -> None:
 
 @image(*registries.images("image-reflector-controller"), *registries.images("image-automation-controller"))
 async def idle(pod: Pod) -> None:
-    """Run until the Pod goes, and do nothing: there are no image kinds in the sandbox."""
+    """Idle until the Pod is stopped: the sandbox has no image kinds."""
     pod.log("the sandbox serves no image kinds: nothing to do")
     pod.ready(True)
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What Flux's controllers do with every object: finalizer, requests by annotation, dependencies, the status they write.
+"""The rules for the objects of all Flux controllers: finalizer, requests by annotation, dependencies, status writes.
 
 The rules are those of fluxcd/pkg/runtime (reconcile, patch) and fluxcd/pkg/apis/meta.
 """
@@ -25,7 +25,7 @@ def draft(obj: Object) -> Object:
     return copied
 
 
-# --- why an object is reconciled -------------------------------------------------------------------------------------
+# --- triggers --------------------------------------------------------------------------------------------------------
 
 
 def triggers(obj: Mapping[str, Any]) -> tuple[Any, ...]:

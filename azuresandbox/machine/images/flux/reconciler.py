@@ -1,7 +1,7 @@
-"""The loop of a controller that applies objects: what wakes an object, and what happens before and after its reconciliation.
+"""The loop of a controller that applies objects: triggers of a reconciliation, finalizer, suspension.
 
-kustomize-controller and helm-controller share it. A source is reconciled by `source.engine`, which shares `run` and
-`objects` only: it waits for no other object, and one Pod reconciles five kinds.
+kustomize-controller and helm-controller share it. Sources have a loop of their own, `source.engine`: they depend on no other
+object, one Pod reconciles five kinds, and a suspended source still records requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Reconciler(ABC):
     """Kind of a source -> its API version."""
 
     suspended: ClassVar[str]
-    """What the log says about an object with `spec.suspend`."""
+    """The log line about an object with `spec.suspend`."""
 
     backoff: ClassVar[tuple[float, float]] = (1.0, 300.0)
 
@@ -48,7 +48,7 @@ class Reconciler(ABC):
         """Work until cancelled."""
         await self.controller.run(self.reconcile, wait_for=[self.cache])
 
-    # --- what a controller decides -----------------------------------------------------------------------------------
+    # --- decisions of a controller -----------------------------------------------------------------------------------
 
     @abstractmethod
     async def reconcile_object(self, obj: Object) -> float | None:
@@ -70,7 +70,7 @@ class Reconciler(ABC):
     def is_concerned(self, obj: Object, source: Object) -> bool:
         """Tell whether an object must be reconciled because its source has changed."""
 
-    # --- what wakes an object ----------------------------------------------------------------------------------------
+    # --- triggers ----------------------------------------------------------------------------------------------------
 
     def _changed(self, obj: Object, old: Object | None) -> None:
         if old is None or objects.triggers(obj) != objects.triggers(old):

@@ -1,4 +1,4 @@
-"""One reconciliation of one object by a Flux controller, and what it works with."""
+"""One reconciliation of one object by a Flux controller: the object before and after, its conditions, log and status."""
 
 from __future__ import annotations
 

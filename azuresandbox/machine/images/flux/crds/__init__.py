@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of Flux, written down as compact tables and spelled out here.
+"""The CustomResourceDefinitions of Flux, generated from compact tables.
 
 The tables (`source.yaml`, `kustomize.yaml`, `helm.yaml`, `notification.yaml`) hold, for each kind, its names, printer
 columns and the fields of its spec and status. In them
@@ -8,7 +8,7 @@ columns and the fields of its spec and status. In them
 * `[x]` is a list of x, `[x, {...}]` one with constraints;
 * `deprecated` versions are the stored version with `more` fields and `less` of others, served with a warning.
 
-Read on demand; may import nothing of the project.
+The tables are read when they are first needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLUMNS = {
 
 
 def flux_crds() -> list[Json]:
-    """The CustomResourceDefinitions (apiextensions.k8s.io/v1) of Flux's four toolkits; yours to change."""
+    """Return copies of the CustomResourceDefinitions (apiextensions.k8s.io/v1) of Flux's four toolkits."""
     return trees.copy(_crds())
 
 
@@ -101,7 +101,7 @@ def _column(title: str, path: str | None) -> Json:
 
 
 def _changed(table: Json, changes: Json) -> Json:
-    """The fields of a version: those of the stored one without `less`, with `more`."""
+    """Return the fields of an older version: those of the stored one without `less`, with `more`."""
     fields: Json = {part: trees.copy(table[part]) for part in ("spec", "status") if part in table}
     for path in changes.get("less", ()):
         *parents, last = path.split(".")
@@ -122,7 +122,7 @@ def _merge(into: Json, more: Json) -> None:
 
 
 def schema(notation: Any) -> Json:
-    """The OpenAPI v3 schema that the notation stands for."""
+    """Return the OpenAPI v3 schema of a notation."""
     if isinstance(notation, str):
         return dict(WORDS[notation]) if notation in WORDS else schema(_load("types")[notation])
     if isinstance(notation, list):

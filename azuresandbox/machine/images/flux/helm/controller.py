@@ -28,7 +28,7 @@ class HelmReleaseController(Reconciler):
     suspended = texts.SUSPENDED().message
     backoff = (0.75, 900.0)
 
-    # --- what wakes a HelmRelease ------------------------------------------------------------------------------------
+    # --- triggers ----------------------------------------------------------------------------------------------------
 
     def became_ready(self, obj: Object, old: Object) -> bool:
         return conditions.is_true(obj, conditions.READY) and not conditions.is_true(old, conditions.READY)

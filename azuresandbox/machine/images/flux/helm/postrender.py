@@ -1,6 +1,6 @@
-"""What helm-controller does to a release's manifests before they are stored and applied: post-renderers, origin labels.
+"""Post-renderers and origin labels: helm-controller changes a release's manifests before they are stored and applied.
 
-Source: fluxcd/helm-controller internal/postrender. May import `machine.{helm,kustomize}`.
+Source: fluxcd/helm-controller internal/postrender.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from azuresandbox.machine.helm.manifests import Document, ManifestError, Transform
+from azuresandbox.machine.images.flux.helm.run import GROUP
 from azuresandbox.machine.kustomize import KustomizeError, build
 from azuresandbox.machine.kustomize.documents import dump
 
-GROUP = "helm.toolkit.fluxcd.io"
 _SOURCE = "postrenderer.helm.sh/postrender-filename"
 
 
 def post_renderer(spec: Mapping[str, Any], name: str, namespace: str) -> Transform:
-    """The spec's post-renderers in their order, then the labels that say which HelmRelease an object belongs to."""
+    """Return a function that runs the spec's post-renderers in order, then labels each object with its HelmRelease."""
 
     def transform(documents: list[Document]) -> list[Document]:
         for renderer in spec.get("postRenderers") or ():
@@ -33,7 +33,7 @@ def post_renderer(spec: Mapping[str, Any], name: str, namespace: str) -> Transfo
 
 
 def _kustomized(documents: list[Document], settings: Mapping[str, Any]) -> list[Document]:
-    """The documents after kustomize's patches and images; an annotation remembers where each came from."""
+    """Apply kustomize's patches and images. An annotation keeps the source of each document meanwhile."""
     marked = []
     for document in documents:
         metadata = document.obj.get("metadata") or {}

@@ -1,4 +1,4 @@
-"""What follows a failed release: how often it is tried again, and whether it is rolled back or uninstalled first.
+"""The remediation of a failed release: how often it is retried, and whether it is rolled back or uninstalled first.
 
 Source: `spec.install.remediation` and `spec.upgrade.remediation` of the HelmRelease API.
 """

@@ -1,4 +1,4 @@
-"""One reconciliation of one HelmRelease: the names of its release, what was found so far, and how it may end."""
+"""One reconciliation of one HelmRelease: the names and options of its release, its conditions, and how it may end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Run(ApplierRun):
         found.sort(key=lambda snapshot: -int(snapshot["version"]))
         return found
 
-    # --- what the spec names -----------------------------------------------------------------------------------------
+    # --- the spec ----------------------------------------------------------------------------------------------------
 
     @property
     def release_namespace(self) -> str:

@@ -34,7 +34,7 @@ REVISION_MISMATCH = Text("ChartMutateError", "artifact revision {tag} does not m
 REVISION_INVALID = Text("ChartMutateError", "invalid artifact revision {revision}")
 NO_CLIENT = Text("RESTClientError", "{error}")
 
-# --- what is decided
+# --- decisions
 RUNNING = Text("Progressing", "Running '{action}' action with timeout of {timeout}")
 STATE_UNKNOWN = Text("StateError", "Could not determine release state: {problem}")
 STATUS_UNKNOWN = Text("", "unable to determine state for release with status '{status}'")

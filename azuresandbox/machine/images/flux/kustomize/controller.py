@@ -32,7 +32,7 @@ class KustomizationController(Reconciler):
     sources = source.SOURCES
     suspended = texts.SUSPENDED().message
 
-    # --- what wakes a Kustomization ----------------------------------------------------------------------------------
+    # --- triggers ----------------------------------------------------------------------------------------------------
 
     def became_ready(self, obj: Object, old: Object) -> bool:
         if not conditions.is_true(obj, READY):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from azuresandbox.machine.images.flux.texts import Text
 
-# --- what the sandbox refuses
+# --- refusals of the sandbox
 FIELD_UNSUPPORTED = Text("BuildFailed", "the sandbox does not support spec.{field}: {instead}")
 READY_EXPR_UNSUPPORTED = Text(
     "BuildFailed", "the sandbox does not support spec.dependsOn.readyExpr: leave it out, Ready is waited for"

@@ -1,7 +1,6 @@
-"""The Flux source-controller: fetches what sources declare and offers it to the cluster as artifacts.
+"""The source-controller: fetches sources and serves them to the cluster as artifacts, after fluxcd/source-controller 1.6.
 
-A controller each for GitRepository, OCIRepository, HelmRepository, HelmChart and Bucket (which is refused by name), after
-fluxcd/source-controller 1.6. May import the machine's interface and the images' shared helpers.
+It has a controller for each of GitRepository, OCIRepository, HelmRepository, HelmChart and Bucket (which is refused by name).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ BACKOFF = (0.75, 900.0)
 
 @image(*registries.images("source-controller"))
 async def source_controller(pod: Pod) -> None:
-    """Run until the Pod goes."""
+    """Run source-controller until its Pod is stopped."""
     storage = Storage()
     engine = Engine(pod, storage)
     informers = Informers(pod.kube, pod.clock, pod.log)
@@ -43,7 +42,7 @@ async def source_controller(pod: Pod) -> None:
 
 
 def _unexpected(pod: Pod) -> Callable[[str], None]:
-    """Where a controller writes the errors it retries: those of sources the engine has logged already, in zap's form."""
+    """Return a function that logs the errors that are retried, but those of sources: the engine has logged them already."""
 
     def log(text: str) -> None:
         if f": {SourceError.__name__}: " not in text:

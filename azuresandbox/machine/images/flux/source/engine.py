@@ -110,7 +110,7 @@ class Run(flux_run.Run):
         self.obj["metadata"]["resourceVersion"] = self.before["metadata"]["resourceVersion"]
 
     def progress(self, said: Said, *, drift: bool = False) -> None:
-        conditions.mark_progress(self.obj, said.message, self.clock.now(), drift=drift)
+        conditions.mark_progress(self.obj, *said, self.clock.now(), drift=drift)
 
     async def secret(self, name: str, problem: str = "failed to get secret") -> dict[str, bytes]:
         """Return the data of a Secret in the object's namespace. Raises `SourceError`; `problem` begins its message."""

@@ -1,8 +1,7 @@
-"""Reading Git repositories as the source-controller does: references, then one commit's tree, over smart HTTP (protocol 2).
+"""Reads Git repositories as source-controller does: references, then one commit's tree, over smart HTTP (protocol 2).
 
-Everything goes over the Wire, so existence, credentials and outages are the host's. Trees are kept by commit id: what is
-named by its content is the same wherever it comes from. Errors are worded as go-git words them. May import
-`sandbox.wire`.
+All requests go over the Wire: whether a repository exists, credentials and outages are the host's affair. Trees are cached by
+commit id for all clusters, because the id is a digest of the contents. Messages are those of go-git.
 """
 
 from __future__ import annotations
@@ -25,29 +24,28 @@ _HEADERS = {"git-protocol": "version=2", "user-agent": "git/2.0 (flux; source-co
 
 
 class GitError(Exception):
-    """The repository could not be read; the text is go-git's, without the controller's prefix."""
+    """The repository could not be read. The text is go-git's, without the controller's prefix."""
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """A commit and its files: path -> (contents, executable). `reference` is the full name it was reached by, or ""."""
+    """A commit and its files: path -> (contents, executable). `reference` is the full name of the branch or tag, or ""."""
 
     commit: str
     reference: str
     message: str = ""
-    committed: int = 0
     files: Mapping[str, tuple[bytes, bool]] = field(default_factory=dict)
 
     @property
     def revision(self) -> str:
-        """`main@sha1:<id>`, as an artifact's revision is written."""
+        """The revision of an artifact: `main@sha1:<id>`."""
         parts = self.reference.split("/", 2)
         digest = f"sha1:{self.commit}"
         return f"{parts[2]}@{digest}" if len(parts) == 3 else digest
 
     @property
     def full_revision(self) -> str:
-        """`refs/heads/main@sha1:<id>`."""
+        """The revision with the full name: `refs/heads/main@sha1:<id>`."""
         return f"{self.reference}@sha1:{self.commit}" if self.reference else f"sha1:{self.commit}"
 
     @property
@@ -62,7 +60,7 @@ _fetching: dict[str, asyncio.Future[Checkout]] = {}
 
 @dataclass
 class GitClient:
-    """One repository at one URL, with the credentials of a Secret, if any (user name and password, or a bearer token)."""
+    """One repository, with the credentials of a Secret if there is one (user name and password, or a bearer token)."""
 
     wire: Wire
     url: str
@@ -71,9 +69,9 @@ class GitClient:
     bearer: str = ""
 
     async def checkout(self, ref: Mapping[str, str], known: str = "") -> Checkout | None:
-        """The commit that `spec.ref` names; None if the repository is empty.
+        """Return the commit that `spec.ref` names, or `None` if the repository is empty. Raises `GitError`.
 
-        If it is the one of the revision `known`, the files are left out: there is nothing new to fetch.
+        A commit of the revision `known` is returned without its files.
         """
         if ref.get("commit"):
             return await self._by_commit(ref["commit"], ref.get("branch", ""))
@@ -85,7 +83,7 @@ class GitClient:
             return await self._by_semver(ref["semver"])
         return await self._by_reference(f"refs/heads/{ref.get('branch') or 'master'}", known)
 
-    # --- what the fields of spec.ref mean ----------------------------------------------------------------------------
+    # --- the fields of spec.ref --------------------------------------------------------------------------------------
 
     async def _by_reference(self, name: str, known: str) -> Checkout | None:
         refs = await self._references(listing=bool(known))
@@ -121,7 +119,7 @@ class GitClient:
         return await self._tree(tags[chosen.original], f"refs/tags/{chosen.original}")
 
     async def _by_commit(self, commit: str, branch: str) -> Checkout | None:
-        """The history of the branch, or of all, must contain the commit: that is what is cloned."""
+        """Clone the branch, or all branches without one. Raises `GitError` if their history lacks the commit."""
         refs = await self._references(listing=False)
         name = f"refs/heads/{branch}" if branch else ""
         if branch and name not in refs:
@@ -138,7 +136,7 @@ class GitClient:
         return replace(kept, reference=name)
 
     async def _once(self, commit: str) -> Checkout:
-        """Fetch a commit, together with all who want the same one now: a push reaches many clusters at once."""
+        """Fetch a commit once for all clusters that ask for it at the same time, as they do after a push."""
         if commit not in _fetching:
             _fetching[commit] = asyncio.ensure_future(self._fetch_commit(commit))
             _fetching[commit].add_done_callback(lambda task: _fetching.pop(commit, None))
@@ -154,7 +152,7 @@ class GitClient:
     # --- the protocol ------------------------------------------------------------------------------------------------
 
     async def _references(self, *, listing: bool) -> dict[str, str]:
-        """Branches and tags -> commit ids (annotated tags peeled)."""
+        """Return branches and tags -> commit ids (of annotated tags, the ids of their commits)."""
         await self._discover(listing)
         body = _packet(b"command=ls-refs\n") + b"0001" + _packet(b"peel\n") + b"0000"
         response = await self._post(body)
@@ -167,7 +165,7 @@ class GitClient:
         return refs
 
     async def _discover(self, listing: bool) -> None:
-        """The first request, where hosts, repositories and credentials that do not exist show."""
+        """Send the first request. Raises `GitError` for unknown hosts and repositories and for wrong credentials."""
         url = f"{self.url}/info/refs?service=git-upload-pack"
         try:
             response = await self.wire.request("GET", url, headers={**_HEADERS, **self._authorization()})
@@ -245,7 +243,7 @@ def _packets(body: bytes) -> Iterator[bytes]:
 
 
 def _pack(body: bytes, client: GitClient) -> bytes:
-    """The pack in the answer to a fetch: what band 1 carries in the section `packfile`."""
+    """Return the pack in the answer to a fetch: band 1 of the section `packfile`. Raises `GitError`."""
     pack = io.BytesIO()
     inside = False
     for line in _packets(body):
@@ -267,11 +265,11 @@ def _read(store: MemoryObjectStore, commit: str, reference: str) -> Checkout:
     files: dict[str, tuple[bytes, bool]] = {}
     _walk(store, found.tree, "", files)
     message = found.message.decode("utf-8", "replace")
-    return Checkout(commit, reference, message, found.commit_time, files)
+    return Checkout(commit, reference, message, files)
 
 
 def _walk(store: MemoryObjectStore, tree: ObjectID, folder: str, files: dict[str, tuple[bytes, bool]]) -> None:
-    """Regular files only: an archive has no links and no submodules."""
+    """Collect regular files. Links and submodules are not archived."""
     found = store[tree]
     assert isinstance(found, Tree)
     for entry in found.items():

@@ -1,7 +1,4 @@
-"""Reading OCI repositories as the source-controller does. Errors are worded as go-containerregistry words them.
-
-Everything goes over the Wire. May import `sandbox.wire`.
-"""
+"""Reads OCI repositories over the Wire, as source-controller does. Messages are those of go-containerregistry."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ ACCEPT = ", ".join(
 
 
 class OciError(Exception):
-    """The registry could not be asked, or refused; the text is the client library's. `status` is 0 without an answer."""
+    """The registry refused, or could not be reached: then `status` is 0. The text is the client library's."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -35,7 +32,7 @@ class OciError(Exception):
 
 @dataclass
 class OciClient:
-    """One repository (`contoso.azurecr.io/charts/x`) with Basic credentials for its registry, if any."""
+    """One repository (`contoso.azurecr.io/charts/x`), with Basic credentials if there are any. Methods raise `OciError`."""
 
     wire: Wire
     repository: str
@@ -52,14 +49,14 @@ class OciClient:
         return f"https://{self.host}/v2/{self.repository.partition('/')[2]}"
 
     async def ping(self) -> None:
-        """What a client asks first: whether there is a registry at all."""
+        """Ask whether there is a registry, as clients do first."""
         url = f"https://{self.host}/v2/"
         response = await self._send("GET", url, {})
         if response.status not in (200, 401):
             raise _error("GET", url, response)
 
     async def digest(self, reference: str) -> str:
-        """The digest a tag points to."""
+        """Return the digest of a tag."""
         url = f"{self.base}/manifests/{reference}"
         response = await self._send("HEAD", url, {"accept": ACCEPT})
         if response.status == 200 and (digest := response.headers.get("docker-content-digest")):
@@ -67,12 +64,13 @@ class OciClient:
         return (await self.manifest(reference))[1]
 
     async def manifest(self, reference: str) -> tuple[dict[str, Any], str]:
-        """A manifest and its digest."""
+        """Return a manifest and its digest."""
         response = await self._get(f"{self.base}/manifests/{reference}", {"accept": ACCEPT})
         document: dict[str, Any] = json.loads(response.body)
         return document, "sha256:" + hashlib.sha256(response.body).hexdigest()
 
     async def tags(self) -> list[str]:
+        """Return all tags of the repository."""
         found: list[str] = []
         url = f"{self.base}/tags/list?n=1000"
         while url:
@@ -80,11 +78,12 @@ class OciClient:
             found += response.json().get("tags") or []
             link = response.headers.get("link", "")
             path = link.partition(">")[0].removeprefix("<")
-            # The registry names itself by the path it is served at; the client asks where it asked before.
+            # The link has the path that the registry is served at, so only its query is used.
             url = f"{self.base}/tags/list?{path.partition('?')[2]}" if path else ""
         return found
 
     async def blob(self, digest: str) -> bytes:
+        """Download a blob and verify its digest."""
         response = await self._get(f"{self.base}/blobs/{digest}", {})
         computed = "sha256:" + hashlib.sha256(response.body).hexdigest()
         if computed != digest:
@@ -124,7 +123,7 @@ def _error(method: str, url: str, response: Response) -> OciError:
 
 
 def go_value(value: Any) -> str:
-    """A JSON value as Go's `%v` prints it."""
+    """Format a JSON value as Go's `%v` does."""
     if isinstance(value, dict):
         return "map[" + " ".join(f"{name}:{go_value(value[name])}" for name in sorted(value)) + "]"
     if isinstance(value, list):
@@ -133,7 +132,7 @@ def go_value(value: Any) -> str:
 
 
 def docker_credentials(config: bytes, host: str) -> tuple[str, str]:
-    """User name and password for a registry in a `.dockerconfigjson`; empty if it has none. Raises ValueError."""
+    """Return user name and password of a registry in a `.dockerconfigjson`, ("", "") if it has none. Raises `ValueError`."""
     auths = json.loads(config).get("auths", {})
     for name, entry in auths.items():
         if name.removeprefix("https://").rstrip("/").removesuffix("/v1").removesuffix("/v2") == host:

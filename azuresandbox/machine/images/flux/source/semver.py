@@ -1,7 +1,4 @@
-"""Semantic versions and constraints as Flux and Helm read them (github.com/Masterminds/semver/v3's rules).
-
-May import nothing of the project.
-"""
+"""Semantic versions and constraints, by the rules of github.com/Masterminds/semver/v3, which Flux and Helm use. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _HYPHEN = re.compile(r"\s*([0-9xX*v][^\s,|]*)\s+-\s+([0-9xX*v][^\s,|]*)\s*")
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version; `original` is the text it was read from. Build metadata do not count in comparisons."""
+    """A version. `original` is its text. Build metadata is ignored in comparisons."""
 
     major: int
     minor: int
@@ -51,7 +48,7 @@ def _identifier(text: str) -> tuple[int, int, str]:
 
 
 def parse(text: str) -> Version | None:
-    """A complete version, with or without a leading v (fluxcd/pkg/version); None for anything else."""
+    """Read a complete version, with or without a leading v (fluxcd/pkg/version). Returns `None` if it is not one."""
     match = _VERSION.fullmatch(text)
     if match is None:
         return None
@@ -59,12 +56,12 @@ def parse(text: str) -> Version | None:
 
 
 class ConstraintError(ValueError):
-    """Not a constraint, worded as the library words it."""
+    """The text is not a constraint. The message is the library's."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One comparison; the wildcards say which parts of the version were left open."""
+    """One comparison. `open_...` say which parts of the version are wildcards or missing."""
 
     op: str
     version: Version
@@ -78,12 +75,12 @@ class _Rule:
 
     def allows(self, found: Version) -> bool:
         if found.pre and not self.version.pre and self.op != "!=":
-            return False  # a pre-release is only for those who ask for one
+            return False  # a pre-release matches only a constraint that has one
         return _CHECKS[self.op](self, found)
 
 
 class Constraint:
-    """`>=1.0.0 <2.0.0 || ~3.1`. Raises `ConstraintError`."""
+    """A constraint like `>=1.0.0 <2.0.0 || ~3.1`. Raises `ConstraintError`."""
 
     def __init__(self, text: str) -> None:
         self._alternatives = [_rules(part) for part in text.split("||")]
@@ -92,7 +89,7 @@ class Constraint:
         return any(all(rule.allows(version) for rule in rules) for rules in self._alternatives)
 
     def highest(self, versions: list[Version]) -> Version | None:
-        """The highest of those allowed; of equals the first."""
+        """Return the highest allowed version (of equal ones the first), or `None`."""
         allowed = [version for version in versions if self.allows(version)]
         return max(allowed) if allowed else None
 

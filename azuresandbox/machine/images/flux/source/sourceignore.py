@@ -1,7 +1,7 @@
-"""Which files of a source go into its artifact: `.sourceignore` and `spec.ignore`, in gitignore's notation.
+"""Chooses the files of an artifact by `.sourceignore` and `spec.ignore`, in the notation of gitignore. Pure.
 
 The rules are those of fluxcd/pkg/sourceignore: the last pattern that matches a path, or a folder above it, decides. Unlike
-in Git, a file can be brought back below an excluded folder. May import nothing of the project.
+in Git, a pattern can include a file again below an excluded folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Pattern:
     excludes: bool
 
     def matches(self, path: tuple[str, ...]) -> bool:
-        """Whether the pattern matches the file at `path`, or a folder above it."""
+        """Tell whether the pattern matches the file at `path`, or a folder above it."""
         depth = len(self.domain)
         if path[:depth] != self.domain:
             return False
@@ -58,7 +58,7 @@ class _Pattern:
 
 
 def keep(paths: Mapping[str, bytes] | Iterable[str], ignore: str | None, contents: Mapping[str, bytes]) -> list[str]:
-    """The paths that are not ignored. `contents` has the `.sourceignore` files, `ignore` is the object's own text."""
+    """Return the paths that are not ignored. `contents` has the `.sourceignore` files, `ignore` is `spec.ignore`."""
     own = _own_patterns(contents, ignore)
     patterns = [*_parse(VCS, ()), *([] if own else _parse(DEFAULTS, ())), *own]
     return [path for path in paths if not _excluded(tuple(path.split("/")), patterns)]
@@ -106,7 +106,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Go's filepath.Match for one path segment: `*`, `?`, `[...]`, `\\` escapes."""
+    """Translate a pattern of Go's filepath.Match for one path segment: `*`, `?`, `[...]`, `\\` escapes."""
     result, position = "", 0
     while position < len(pattern):
         character = pattern[position]
@@ -125,5 +125,5 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def ignores(text: str, path: str) -> bool:
-    """Whether the patterns in `text` alone exclude a path: for a chart's `.helmignore`."""
+    """Tell whether the patterns in `text` alone exclude a path, as in a chart's `.helmignore`."""
     return _excluded(tuple(path.split("/")), _parse(text.splitlines(), ()))

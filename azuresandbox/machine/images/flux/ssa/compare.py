@@ -1,4 +1,4 @@
-"""When two states of an object differ, and which of its field managers are replaced. Source: fluxcd/pkg/ssa."""
+"""Differences between two states of an object, and field managers that are replaced. Source: fluxcd/pkg/ssa."""
 
 from __future__ import annotations
 

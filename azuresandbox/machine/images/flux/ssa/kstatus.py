@@ -1,6 +1,6 @@
-"""When an object counts as reconciled: the kstatus rules by which Flux and Helm wait.
+"""When an object counts as reconciled: the rules of kstatus, by which Flux and Helm wait. Pure.
 
-Source: sigs.k8s.io/cli-utils pkg/kstatus/status, with Flux's own rule for Jobs. Pure: imports nothing of the project.
+Source: sigs.k8s.io/cli-utils pkg/kstatus/status, with Flux's own rule for Jobs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One of the states above, and what it waits for."""
+    """One of the states above, and the message of kstatus about it."""
 
     state: str
     message: str = ""
 
 
 def compute(obj: Object | None) -> Status:
-    """The status of an object as read from the API; None is one that is not there."""
+    """Return the status of an object as read from the API. `None` stands for an object that does not exist."""
     if obj is None:
         return Status(NOT_FOUND, "Resource not found")
     return _generic(obj) or _specific(obj) or _ready_condition(obj) or Status(CURRENT, "Resource is current")
@@ -83,7 +83,7 @@ def _replicas(obj: Object) -> int:
 
 
 def _behind(obj: Object, wanted: int, *fields: tuple[str, str]) -> Status | None:
-    """InProgress, if one of the counts in the status is below what is wanted."""
+    """Return InProgress if one of the counts in the status is less than `wanted`, else `None`."""
     status = obj.get("status") or {}
     for name, label in fields:
         if int(status.get(name) or 0) < wanted:
@@ -166,7 +166,7 @@ def _pod(obj: Object) -> Status:
 
 
 def _job(obj: Object) -> Status:
-    """Flux waits for a Job to complete, where kstatus is content with one that runs."""
+    """Flux waits until a Job is complete; for kstatus a running Job is current."""
     if _is_true(obj, "Complete"):
         return Status(CURRENT, "Job Completed")
     if _is_true(obj, "Failed"):

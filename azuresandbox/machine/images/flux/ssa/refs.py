@@ -1,4 +1,4 @@
-"""The identity of an object, what was done with it, and the order in which kinds are applied. Source: fluxcd/pkg/ssa."""
+"""The identity of an object, the action taken on it, and the order in which kinds are applied. Source: fluxcd/pkg/ssa."""
 
 from __future__ import annotations
 
