@@ -19,7 +19,7 @@ from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.images.flux import artifacts, helm, kustomize
 from azuresandbox.machine.images.flux.crds import flux_crds
 from azuresandbox.machine.node.program import Pod
-from tests.flux_helm.test_helm_release import chart
+from tests.flux_helm.helm_world import chart
 from tests.given import given
 from tests.harness import World
 
