@@ -130,7 +130,7 @@ async def test_render_schema_and_kind_errors_have_helms_messages(cluster: Cluste
     schema = "values don't meet the specifications of the schema(s) in the following chart(s):\ndemo:\n"
     problem = f"{head}{schema}- at '/count': minimum: got -1, want 0"
     assert conditions(found)["Ready"] == ("False", "InstallFailed", problem)
-    assert not secrets(cluster), "nothing was recorded, so nothing counts as a failed release"
+    assert not secrets(cluster), "a release that was not stored does not count as failed"
     thing = "apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: t}\n"
     publish(cluster, chart("0.2.0", templates__thing_dot_yaml=thing), "0.2.0")
     cluster.change("HelmRelease", "app", values={})

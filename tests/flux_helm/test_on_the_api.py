@@ -52,7 +52,7 @@ WIDGETS: dict[str, Any] = {
 
 @dataclass
 class Hub:
-    """A cluster with kustomize-controller and helm-controller. `kube` is its administrator, `log` what both logged."""
+    """A cluster with kustomize-controller and helm-controller. `kube` is its administrator, `log` has the lines of both."""
 
     world: World
     kube: KubeClient

@@ -1,4 +1,4 @@
-"""Kustomizations: what is applied, the inventory, and the conditions and events as Flux sets them."""
+"""Kustomizations: applied objects, inventory, and the conditions and events as Flux sets them."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_a_missing_namespace_and_a_refusal_are_quoted(cluster: Cluster) ->
     await cluster.settle()
     ready = conditions(cluster.get("Kustomization", "apps"))["Ready"]
     assert ready == ("False", "ReconciliationFailed", f"ConfigMap/{NAMESPACE}/b dry-run failed (Forbidden): no\n")
-    assert not cluster.has("ConfigMap", "a"), "nothing is applied when a dry-run fails"
+    assert not cluster.has("ConfigMap", "a"), "no object is applied when a dry-run fails"
 
 
 DEPLOYMENT = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: {NAMESPACE}}}\nspec: {{replicas: 1}}\n"

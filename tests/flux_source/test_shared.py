@@ -1,4 +1,4 @@
-"""What Flux's controllers share: conditions and their summary, durations, status writes, events, artifacts."""
+"""The modules that Flux's controllers share: conditions and their summary, durations, status writes, events, artifacts."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ async def test_a_self_signed_certificate(cluster: Cluster) -> None:
     status = cluster.get("Certificate", "serving")["status"]
     assert status["revision"] == 1 and status["notAfter"] > status["renewalTime"] > status["notBefore"]
     assert [name for kind, _, name in cluster.api.objects if kind == "Secret"] == ["serving-tls"], (
-        "the next key's Secret is gone"
+        "the Secret of the next key is deleted"
     )
     writes = len(cluster.api.writes)
     await cluster.advance(86_400)

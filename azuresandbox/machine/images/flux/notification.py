@@ -15,7 +15,7 @@ from azuresandbox.machine.node.program import Pod, image
 
 API, KIND, MANAGER = "notification.toolkit.fluxcd.io/v1", "Receiver", "notification-controller"
 _REFUSAL = (
-    "the sandbox does not support Receivers, nothing can call it from outside: "
+    "the sandbox does not support Receivers, because it cannot be called from outside: "
     "annotate the object with reconcile.fluxcd.io/requestedAt instead"
 )
 

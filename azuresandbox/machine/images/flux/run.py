@@ -34,7 +34,7 @@ class Settings:
 
 @dataclass
 class Run:
-    """One reconciliation. `before` is the object as last written, `obj` the draft of what it becomes."""
+    """One reconciliation. `before` is the object as last written, `obj` the draft with the changes."""
 
     pod: Pod
     recorder: Recorder

@@ -1,7 +1,8 @@
 """The kustomize-controller: Kustomizations built from a source's artifact and applied, with their inventory.
 
 Reasons, messages and events are those of fluxcd/kustomize-controller; `texts` has them in one table. One difference is
-deliberate: a reconciliation that finds nothing to do writes nothing, where Flux renews conditions and event at each interval.
+deliberate: a reconciliation that changes no object does not write to the API, where Flux renews conditions and event at each
+interval.
 """
 
 from __future__ import annotations

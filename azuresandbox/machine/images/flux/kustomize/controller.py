@@ -131,7 +131,7 @@ def _fail(run: Run, failure: Failure) -> None:
 
 
 async def _finish(run: Run) -> None:
-    """Write the status, and announce a success unless nothing has changed."""
+    """Write the status, and announce a success unless the revision was applied before."""
     objects.record_request(run.obj)
     if conditions.is_true(run.obj, READY):
         conditions.remove(run.obj, conditions.RECONCILING)

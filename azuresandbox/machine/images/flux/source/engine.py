@@ -150,7 +150,7 @@ class Engine:
         self.recorder = Recorder(pod.kube, pod.clock, MANAGER, pod.log)
         self._seen: dict[str, tuple[Any, ...]] = {}
 
-    # --- which changes matter ----------------------------------------------------------------------------------------
+    # --- triggers ----------------------------------------------------------------------------------------------------
 
     def concerned(self, obj: Object) -> tuple[Key, ...]:
         """Return the object's key, unless the last reconciliation saw the same generation, request and deletion."""
@@ -159,7 +159,7 @@ class Engine:
             return ()
         return (Key(obj["kind"], metadata["namespace"], metadata["name"]),)
 
-    # --- reconciling -------------------------------------------------------------------------------------------------
+    # --- one reconciliation ------------------------------------------------------------------------------------------
 
     async def reconcile(self, kind: Kind, key: Key) -> float | None:
         """Reconcile a source. Returns the seconds until the next time, or `None`. An error is retried with growing delays."""

@@ -84,5 +84,5 @@ class Wait:
             if status.state == kstatus.FAILED or (timed_out and status.state != kstatus.CURRENT)
         ]
         if bad:
-            what = "timeout waiting for" if timed_out else "failed early due to stalled resources"
-            raise ApplyError(f"{what}: [{', '.join(bad)}]")
+            problem = "timeout waiting for" if timed_out else "failed early due to stalled resources"
+            raise ApplyError(f"{problem}: [{', '.join(bad)}]")
