@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from azuresandbox import trees
-from azuresandbox.machine.types import Object as Object
-from azuresandbox.machine.types import Objects as Objects
+from azuresandbox.machine.types import Object, Objects
 from azuresandbox.wire import Response, Wire
 
 Strings = list[str]

@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from azuresandbox.clock import Clock, rfc3339_micro
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.helm import manifests, releases
 from azuresandbox.machine.helm.charts import Chart, ChartError, merge_values
 from azuresandbox.machine.helm.hooks import Hooks, Waiter
 from azuresandbox.machine.helm.releases import Release, Storage
 from azuresandbox.machine.helm.resources import HelmFailure, Resources, identity
+from azuresandbox.machine.types import Object
 
 
 class NotFound(HelmFailure):

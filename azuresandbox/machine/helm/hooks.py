@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from azuresandbox.clock import Clock, rfc3339_micro
-from azuresandbox.machine.client import NoMatch, Object
+from azuresandbox.machine.client import NoMatch
 from azuresandbox.machine.helm import manifests, releases
 from azuresandbox.machine.helm.releases import Release, Storage
 from azuresandbox.machine.helm.resources import HelmFailure, Resources, mapping_problem
+from azuresandbox.machine.types import Object
 
 
 class Waiter(Protocol):

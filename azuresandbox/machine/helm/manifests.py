@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.kustomize.documents import MalformedYAML, dump, parse, parse_one
+from azuresandbox.machine.types import Object
 
 INSTALL_ORDER = (
     "PriorityClass",

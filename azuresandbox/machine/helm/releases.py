@@ -15,7 +15,8 @@ from datetime import datetime
 
 from azuresandbox.clock import Clock, rfc3339_micro
 from azuresandbox.http import gunzip
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.types import Object
 
 DEPLOYED, FAILED, SUPERSEDED, UNINSTALLED, UNINSTALLING = "deployed", "failed", "superseded", "uninstalled", "uninstalling"
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback")

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.helm import manifests
 from azuresandbox.machine.helm.releases import Release
+from azuresandbox.machine.types import Object
 
 MANAGED_BY = ("app.kubernetes.io/managed-by", "Helm")
 RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"

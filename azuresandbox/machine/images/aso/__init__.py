@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.controller import Controller, Informers, Key, key_of
+from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.aso import crds
 from azuresandbox.machine.images.aso.azure import Arm, Credential, Settings, Tokens
 from azuresandbox.machine.images.aso.credentials import CREDENTIAL_FROM, Credentials

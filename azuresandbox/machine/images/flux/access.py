@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
 from azuresandbox.machine.kustomize.documents import MalformedYAML, parse_one
 from azuresandbox.machine.node.program import Pod
+from azuresandbox.machine.types import Object
 
 
 class AccessError(Exception):

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from azuresandbox.clock import rfc3339
-from azuresandbox.machine.client import Object
+from azuresandbox.machine.types import Object
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 SUCCEEDED, FAILED, PROGRESSING, RETRYING = "Succeeded", "Failed", "Progressing", "ProgressingWithRetry"

@@ -14,10 +14,11 @@ from typing import Any
 from azuresandbox import fabric
 from azuresandbox.clock import rfc3339
 from azuresandbox.fabric import FluxConfigurationGoal, Report
-from azuresandbox.machine.client import NoMatch, Object, Objects
+from azuresandbox.machine.client import NoMatch
 from azuresandbox.machine.controller import Cache, Controller, Informers, Key
 from azuresandbox.machine.durations import go_duration
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object, Objects
 from azuresandbox.store import Store
 
 MANAGER = "fluxconfig-agent"

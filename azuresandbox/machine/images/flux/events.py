@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from azuresandbox.clock import Clock, rfc3339, rfc3339_micro
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
+from azuresandbox.machine.types import Object
 
 
 def log_line(clock: Clock, obj: Object, message: str, error: str = "", **more: str) -> str:

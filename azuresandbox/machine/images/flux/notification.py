@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Informers, Key
 from azuresandbox.machine.images.flux import conditions, objects, registries
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object
 
 API, KIND, MANAGER = "notification.toolkit.fluxcd.io/v1", "Receiver", "notification-controller"
 _REFUSAL = (

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.machine.client import ApiError, KubeClient, Object
+from azuresandbox.machine.client import ApiError, KubeClient
 from azuresandbox.machine.images.flux import conditions
+from azuresandbox.machine.types import Object
 
 FINALIZER = "finalizers.fluxcd.io"
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Informers, Key, key_of
 from azuresandbox.machine.images.flux import objects
 from azuresandbox.machine.images.flux.events import Recorder, log_line, plain_log
 from azuresandbox.machine.images.flux.run import Settings
 from azuresandbox.machine.node.program import Pod
+from azuresandbox.machine.types import Object
 
 
 class Reconciler(ABC):

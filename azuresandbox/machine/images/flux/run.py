@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from azuresandbox import trees
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import KubeClient, Object
+from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.flux import conditions, objects
 from azuresandbox.machine.images.flux.access import Identities
 from azuresandbox.machine.images.flux.events import Recorder, log_line
 from azuresandbox.machine.node.program import Pod
+from azuresandbox.machine.types import Object
 
 
 @dataclass(frozen=True)

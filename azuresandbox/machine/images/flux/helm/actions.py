@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from azuresandbox.machine.client import ApiError, Object
+from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.helm import manifests, releases
 from azuresandbox.machine.helm.actions import Helm, NotFound, Options
 from azuresandbox.machine.helm.releases import Release, Storage
@@ -17,6 +17,7 @@ from azuresandbox.machine.images.flux.helm.run import GROUP, MANAGER, REMEDIATED
 from azuresandbox.machine.images.flux.helm.snapshots import chart_version, full_name
 from azuresandbox.machine.images.flux.helm.waiter import KstatusWaiter
 from azuresandbox.machine.images.flux.texts import Said
+from azuresandbox.machine.types import Object
 
 Observe = Callable[[Release], None]
 

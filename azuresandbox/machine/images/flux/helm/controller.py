@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.flux import conditions, objects
 from azuresandbox.machine.images.flux.access import AccessError
@@ -12,6 +11,7 @@ from azuresandbox.machine.images.flux.helm.run import API, KIND, MANAGER, After,
 from azuresandbox.machine.images.flux.reconciler import Reconciler, serve
 from azuresandbox.machine.images.flux.registries import images
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object
 
 
 @image(*images("helm-controller"))

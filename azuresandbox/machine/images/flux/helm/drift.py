@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, NoMatch, Object
+from azuresandbox.machine.client import ApiError, NoMatch
 from azuresandbox.machine.helm import manifests
 from azuresandbox.machine.helm.actions import Helm
 from azuresandbox.machine.helm.releases import Release
@@ -17,6 +17,7 @@ from azuresandbox.machine.helm.resources import HelmFailure
 from azuresandbox.machine.images.flux.helm import texts
 from azuresandbox.machine.images.flux.ssa.compare import comparable, in_metadata
 from azuresandbox.machine.images.flux.ssa.refs import ref_of
+from azuresandbox.machine.types import Object
 
 EXCLUDE = {"helm.toolkit.fluxcd.io/driftDetection": "disabled"}
 

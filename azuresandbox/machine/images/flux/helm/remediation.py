@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.images.flux.helm import texts
 from azuresandbox.machine.images.flux.helm.run import Run, Terminal
+from azuresandbox.machine.types import Object
 
 ROLLBACK, UNINSTALL = "rollback", "uninstall"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from azuresandbox.machine.client import KubeClient, Object
+from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.helm.charts import Chart
 from azuresandbox.machine.images.flux import conditions, objects
@@ -13,6 +13,7 @@ from azuresandbox.machine.images.flux.conditions import READY
 from azuresandbox.machine.images.flux.helm import texts
 from azuresandbox.machine.images.flux.run import ApplierRun
 from azuresandbox.machine.images.flux.texts import Said
+from azuresandbox.machine.types import Object
 
 GROUP = "helm.toolkit.fluxcd.io"
 API = f"{GROUP}/v2"

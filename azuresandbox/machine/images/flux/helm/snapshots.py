@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.helm import releases
 from azuresandbox.machine.helm.releases import Release
 from azuresandbox.machine.images.flux.helm.run import GROUP, Run
 from azuresandbox.machine.kustomize.documents import dump
+from azuresandbox.machine.types import Object
 
 
 def take(release: Release, oci_digest: str) -> Object:

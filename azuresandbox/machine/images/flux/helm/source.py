@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, NoMatch, Object
+from azuresandbox.machine.client import ApiError, NoMatch
 from azuresandbox.machine.durations import go_duration
 from azuresandbox.machine.helm.charts import ChartError, load
 from azuresandbox.machine.images.flux import artifacts, conditions
@@ -14,6 +14,7 @@ from azuresandbox.machine.images.flux.helm.run import GROUP, MANAGER, After, Ret
 from azuresandbox.machine.images.flux.ssa.manager import Options, ResourceManager
 from azuresandbox.machine.images.flux.ssa.refs import CONFIGURED, CREATED
 from azuresandbox.machine.images.flux.ssa.wait import ApplyError
+from azuresandbox.machine.types import Object
 
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
 

@@ -6,10 +6,11 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.client import ApiError, Object
+from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.helm.charts import ChartError, merge_values, read_values, set_value
 from azuresandbox.machine.images.flux.helm import texts
 from azuresandbox.machine.images.flux.helm.run import Retry, Run
+from azuresandbox.machine.types import Object
 
 
 class ValuesError(Exception):

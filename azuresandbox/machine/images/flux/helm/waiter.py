@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import KubeClient, Object
+from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.helm.resources import HelmFailure
 from azuresandbox.machine.images.flux.helm.run import GROUP, MANAGER
 from azuresandbox.machine.images.flux.ssa.manager import ResourceManager
 from azuresandbox.machine.images.flux.ssa.refs import Ref, ref_of
 from azuresandbox.machine.images.flux.ssa.wait import ApplyError
+from azuresandbox.machine.types import Object
 
 
 class KstatusWaiter:

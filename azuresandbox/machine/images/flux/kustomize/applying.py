@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from azuresandbox.machine.client import Object, Objects
 from azuresandbox.machine.images.flux import conditions
 from azuresandbox.machine.images.flux.kustomize import texts
 from azuresandbox.machine.images.flux.kustomize.run import GROUP, HEALTHY, KIND, MANAGER, Failure, Run
 from azuresandbox.machine.images.flux.ssa.manager import Options, ResourceManager
 from azuresandbox.machine.images.flux.ssa.refs import CONFIGURED, CREATED, DELETED, SKIPPED, Entry, Ref
 from azuresandbox.machine.images.flux.ssa.wait import ApplyError
+from azuresandbox.machine.types import Object, Objects
 
 NEVER_PRUNED = {f"{GROUP}/prune": "disabled", f"{GROUP}/reconcile": "disabled"}
 _UNDO = (("kubectl", "Apply"), ("kubectl", "Update"), ("before-first-apply", "Update"), (MANAGER, "Update"))

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from azuresandbox.machine import kustomize
-from azuresandbox.machine.client import ApiError, Object, Objects
+from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.images.flux.kustomize import texts
 from azuresandbox.machine.images.flux.kustomize.cache import remembered
 from azuresandbox.machine.images.flux.kustomize.run import GROUP, Failure, Run, Stalled
 from azuresandbox.machine.images.flux.ssa.compare import in_metadata, normalise
 from azuresandbox.machine.kustomize.documents import dump, parse
+from azuresandbox.machine.types import Object, Objects
 
 UNSUPPORTED = {
     "decryption": "keep secrets out of Git: create the Secret in the cluster and refer to it",

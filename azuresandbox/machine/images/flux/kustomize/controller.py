@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.durations import go_duration, seconds
 from azuresandbox.machine.images.flux import conditions, objects
 from azuresandbox.machine.images.flux.access import AccessError
@@ -17,6 +16,7 @@ from azuresandbox.machine.images.flux.ssa.manager import ResourceManager
 from azuresandbox.machine.images.flux.ssa.refs import DELETED, Ref
 from azuresandbox.machine.images.flux.ssa.wait import ApplyError
 from azuresandbox.machine.node.program import Pod, image
+from azuresandbox.machine.types import Object
 
 
 @image(*images("kustomize-controller"))

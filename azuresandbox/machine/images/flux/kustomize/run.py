@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.durations import go_duration, seconds
 from azuresandbox.machine.images.flux import conditions
 from azuresandbox.machine.images.flux.conditions import READY
 from azuresandbox.machine.images.flux.kustomize import texts
 from azuresandbox.machine.images.flux.run import ApplierRun
 from azuresandbox.machine.images.flux.texts import Said, Text
+from azuresandbox.machine.types import Object
 
 GROUP = "kustomize.toolkit.fluxcd.io"
 API = f"{GROUP}/v1"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from azuresandbox.machine.client import ApiError, NoMatch, Object
+from azuresandbox.machine.client import ApiError, NoMatch
 from azuresandbox.machine.durations import go_duration
 from azuresandbox.machine.images.flux import artifacts, objects
 from azuresandbox.machine.images.flux.kustomize import texts
 from azuresandbox.machine.images.flux.kustomize.cache import remembered
 from azuresandbox.machine.images.flux.kustomize.run import API, KIND, Failure, Run
 from azuresandbox.machine.images.flux.texts import Said
+from azuresandbox.machine.types import Object
 
 SOURCES = {
     "GitRepository": "source.toolkit.fluxcd.io/v1",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azuresandbox.clock import rfc3339
-from azuresandbox.machine.client import ApiError, Object
+from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.controller import Key
 from azuresandbox.machine.durations import seconds
 from azuresandbox.machine.images.flux import artifacts, conditions, objects
@@ -23,6 +23,7 @@ from azuresandbox.machine.images.flux.events import Recorder
 from azuresandbox.machine.images.flux.source import texts
 from azuresandbox.machine.images.flux.texts import Said
 from azuresandbox.machine.node.program import Pod
+from azuresandbox.machine.types import Object
 
 GROUP = "source.toolkit.fluxcd.io"
 API_VERSION = f"{GROUP}/v1"

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.controller import Controller, Key
 from azuresandbox.machine.images.flux import artifacts, conditions
 from azuresandbox.machine.images.flux.source import charts, engine, helm_repository, semver, texts
 from azuresandbox.machine.images.flux.source.charts import Build, BuildError
 from azuresandbox.machine.images.flux.source.engine import API_VERSION, Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.source.oci import OciClient, OciError, docker_credentials
+from azuresandbox.machine.types import Object
 
 LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 RETRY = 5.0

@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from azuresandbox.machine.client import Object
 from azuresandbox.machine.images.flux.source import engine, texts
 from azuresandbox.machine.images.flux.source.engine import Run, SourceError, Stored, unsupported
 from azuresandbox.machine.images.flux.texts import Said
+from azuresandbox.machine.types import Object
 from azuresandbox.wire import Unreachable, Wire
 
 

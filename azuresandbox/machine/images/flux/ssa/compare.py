@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from azuresandbox.machine.client import Object, Objects
 from azuresandbox.machine.images.flux.ssa.refs import ref_of
+from azuresandbox.machine.types import Object, Objects
 
 
 def in_metadata(obj: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object, Objects
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.images.flux.ssa.compare import drifted, in_metadata, without_managers
 from azuresandbox.machine.images.flux.ssa.refs import (
     CONFIGURED,
@@ -26,6 +26,7 @@ from azuresandbox.machine.images.flux.ssa.refs import (
     ref_of,
 )
 from azuresandbox.machine.images.flux.ssa.wait import ApplyError, Wait
+from azuresandbox.machine.types import Object, Objects
 
 _IMMUTABLE = re.compile(r"is\simmutable|immutable\sfield")
 _DEFINITIONS = {

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 
 from azuresandbox.clock import Clock
-from azuresandbox.machine.client import ApiError, KubeClient, NoMatch, Object
+from azuresandbox.machine.client import ApiError, KubeClient, NoMatch
 from azuresandbox.machine.images.flux.ssa import kstatus
 from azuresandbox.machine.images.flux.ssa.refs import Ref, api_version, ref_of
+from azuresandbox.machine.types import Object
 
 
 class ApplyError(Exception):
