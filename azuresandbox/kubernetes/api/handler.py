@@ -12,8 +12,14 @@ import yaml
 
 from azuresandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from azuresandbox.http import send_json
-from azuresandbox.kubernetes.api import admission, discovery, openapi, reading, reviews, subresources, writing
+from azuresandbox.kubernetes.api import admission, discovery, openapi, reading, reviews, subresources
 from azuresandbox.kubernetes.api.request import Request, Target, query, served, target
+from azuresandbox.kubernetes.api.write.body import accept, subresource_body
+from azuresandbox.kubernetes.api.write.common import Written, read
+from azuresandbox.kubernetes.api.write.create import create
+from azuresandbox.kubernetes.api.write.delete import delete, warn_of_orphans
+from azuresandbox.kubernetes.api.write.patch import patch
+from azuresandbox.kubernetes.api.write.update import update
 from azuresandbox.kubernetes.model import errors
 from azuresandbox.kubernetes.model.resources import GROUP_ORDER, Resource
 from azuresandbox.kubernetes.model.types import Object, dump
@@ -174,17 +180,17 @@ async def _one(request: Request, resource: Resource, wanted: Target) -> None:
         version = request.query.get("resourceVersion", "")
         if version and not version.isdigit():
             raise errors.plain(500, reading.version_problem(version))
-        await _send(request, 200, view.one(writing.read(request.cluster, resource, namespace, name).value))
+        await _send(request, 200, view.one(read(request.cluster, resource, namespace, name).value))
         return
     if method == "PATCH":
-        written = writing.patch(request, resource, namespace, name, "", await request.body())
+        written = patch(request, resource, namespace, name, "", await request.body())
     elif method == "PUT":
-        obj = writing.accept(request, resource, await _sent(request, resource), namespace, name)
-        written = writing.update(request, resource, writing.read(request.cluster, resource, namespace, name), obj)
+        obj = accept(request, resource, await _sent(request, resource), namespace, name)
+        written = update(request, resource, read(request.cluster, resource, namespace, name), obj)
     elif method == "DELETE":
         options = await _options(request)
-        writing.warn_of_orphans(request, resource, options)
-        code, data = writing.delete(request, resource, writing.read(request.cluster, resource, namespace, name), options)
+        warn_of_orphans(request, resource, options)
+        code, data = delete(request, resource, read(request.cluster, resource, namespace, name), options)
         await _send(request, code, data)
         return
     elif method == "POST" and resource.custom is not None:
@@ -200,7 +206,7 @@ async def _sent(request: Request, resource: Resource) -> Object:
     return await request.document(resource.kind, typed=resource.custom is None)
 
 
-async def _send_written(request: Request, resource: Resource, written: writing.Written) -> None:
+async def _send_written(request: Request, resource: Resource, written: Written) -> None:
     view = reading.View(request, resource)
     data = view.one(written.data) if view.kind else written.data
     await _send(request, 201 if written.created else 200, data)
@@ -229,14 +235,14 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
         if resource.verbs == ("create",):
             await _send(request, 201, dump(reviews.review(request, resource, document, namespace)))
             return
-        obj = writing.accept(request, resource, document, namespace)
-        await _send_written(request, resource, writing.create(request, resource, obj, namespace))
+        obj = accept(request, resource, document, namespace)
+        await _send_written(request, resource, create(request, resource, obj, namespace))
         return
     if method in ("PUT", "PATCH") and resource.custom is not None:
         raise errors.bad_request("name must be provided")
     if method == "DELETE" and "deletecollection" in resource.verbs:
         options = await _options(request)
-        writing.warn_of_orphans(request, resource, options)
+        warn_of_orphans(request, resource, options)
         found, metadata = reading.select(request, resource, namespace)
         deleted = [_delete_each(request, resource, record.key, options) for record in found]
         await _send(request, 200, reading.View(request, resource).many([data for data in deleted if data], metadata))
@@ -248,7 +254,7 @@ def _delete_each(request: Request, resource: Resource, key: str, options: Object
     record = request.cluster.objects.get(key)
     if record is None:
         return b""
-    writing.delete(request, resource, record, dict(options))
+    delete(request, resource, record, dict(options))
     return record.value
 
 
@@ -270,7 +276,7 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
         await subresources.log(request, resource, namespace, name)
     elif part in _ASKED and method == "POST":
         kind, answer = _ASKED[part]
-        body = await writing.subresource_body(request, resource, kind)
+        body = await subresource_body(request, resource, kind)
         await _send(request, 201, dump(answer(request, resource, namespace, name, body)))
     elif part == "finalize" and method == "PUT":
         await _send(request, 200, subresources.finalize(request, resource, name, await request.document("Namespace")))
@@ -282,14 +288,14 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
 
 async def _status_part(request: Request, resource: Resource, namespace: str, name: str) -> None:
     if request.method == "GET":
-        record = writing.read(request.cluster, resource, namespace, name)
+        record = read(request.cluster, resource, namespace, name)
         await _send(request, 200, reading.View(request, resource).one(record.value))
         return
     if request.method == "PATCH":
-        written = writing.patch(request, resource, namespace, name, "status", await request.body())
+        written = patch(request, resource, namespace, name, "status", await request.body())
     else:
-        obj = writing.accept(request, resource, await _sent(request, resource), namespace, name)
-        written = writing.update(request, resource, writing.read(request.cluster, resource, namespace, name), obj, "status")
+        obj = accept(request, resource, await _sent(request, resource), namespace, name)
+        written = update(request, resource, read(request.cluster, resource, namespace, name), obj, "status")
     await _send(request, 200, written.data)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from azuresandbox import trees
 from azuresandbox.clock import Clock
 from azuresandbox.kubernetes.api.request import Request
-from azuresandbox.kubernetes.api.writing import as_version
+from azuresandbox.kubernetes.api.write.common import as_version
 from azuresandbox.kubernetes.model import decoding, errors, goform, tables
 from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.model.selectors import (

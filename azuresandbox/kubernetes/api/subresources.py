@@ -13,9 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.api import writing
 from azuresandbox.kubernetes.api.reading import chunks
 from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.api.write.common import load, pending_finalizers, read
+from azuresandbox.kubernetes.api.write.delete import delete
+from azuresandbox.kubernetes.api.write.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from azuresandbox.kubernetes.api.write.update import update
 from azuresandbox.kubernetes.model import decoding, errors, tables
 from azuresandbox.kubernetes.model.patch import json_patch, merge_patch
 from azuresandbox.kubernetes.model.resources import Resource
@@ -71,12 +74,12 @@ def scale_of(resource: Resource, obj: Object) -> Object:
 
 async def scale(request: Request, resource: Resource, namespace: str, name: str) -> bytes:
     """Get, replace or patch the scale."""
-    record = writing.read(request.cluster, resource, namespace, name)
+    record = read(request.cluster, resource, namespace, name)
     if request.method == "GET":
-        return dump(scale_of(resource, writing.load(record, resource)))
+        return dump(scale_of(resource, load(record, resource)))
     data = await request.body()
-    record = writing.read(request.cluster, resource, namespace, name)
-    old = writing.load(record, resource)
+    record = read(request.cluster, resource, namespace, name)
+    old = load(record, resource)
     wanted = _wanted_scale(request, resource, old, data)
     given = (wanted.get("metadata") or {}).get("name")
     if given != name:
@@ -91,7 +94,7 @@ async def scale(request: Request, resource: Resource, namespace: str, name: str)
     holder[last] = replicas
     version = wanted["metadata"].get("resourceVersion")
     new["metadata"]["resourceVersion"] = version or old["metadata"]["resourceVersion"]
-    written = writing.update(request, resource, record, new, "scale")
+    written = update(request, resource, record, new, "scale")
     return dump(scale_of(resource, json.loads(written.data)))
 
 
@@ -116,12 +119,12 @@ def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes
         return decoding.document(data, "Scale", as_yaml=False, typed=True)
     changes = json.loads(data)
     current = scale_of(resource, old)
-    if request.content_type == writing.PATCHES[0]:
+    if request.content_type == JSON_PATCH:
         found = json_patch(current, changes)
-    elif request.content_type in writing.PATCHES[1:3]:
+    elif request.content_type in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
         found = merge_patch(current, changes)
     else:
-        raise errors.unsupported_media_type(writing.PATCHES[:3])
+        raise errors.unsupported_media_type((JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH))
     return dict(found)
 
 
@@ -188,8 +191,8 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
 
 def bind(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
     """Assign a Pod to a node, as the scheduler does."""
-    record = writing.read(request.cluster, resource, namespace, name)
-    old = writing.load(record, resource)
+    record = read(request.cluster, resource, namespace, name)
+    old = load(record, resource)
     node = (body.get("target") or {}).get("name", "")
     if not node:
         raise errors.invalid("", "Binding", name, [errors.cause("FieldValueRequired", "Required value", "target.name")])
@@ -210,8 +213,8 @@ def bind(request: Request, resource: Resource, namespace: str, name: str, body: 
 def evict(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
     """Delete a Pod unless a PodDisruptionBudget has no disruption left."""
     cluster = request.cluster
-    record = writing.read(cluster, resource, namespace, name)
-    pod = writing.load(record, resource)
+    record = read(cluster, resource, namespace, name)
+    pod = load(record, resource)
     for budget in cluster.objects.all(f"/policy/poddisruptionbudgets/{namespace}/"):
         chosen = label_selector(budget["spec"].get("selector")).matches(pod["metadata"].get("labels"))
         if chosen and (budget.get("status") or {}).get("disruptionsAllowed", 0) < 1:
@@ -220,7 +223,7 @@ def evict(request: Request, resource: Resource, namespace: str, name: str, body:
             raise errors.StatusError(
                 429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", causes
             )
-    writing.delete(request, resource, record, body.get("deleteOptions") or {})
+    delete(request, resource, record, body.get("deleteOptions") or {})
     return _success(201)
 
 
@@ -230,7 +233,7 @@ def _success(code: int) -> Object:
 
 async def log(request: Request, resource: Resource, namespace: str, name: str) -> None:
     """Stream a container's log."""
-    pod = writing.load(writing.read(request.cluster, resource, namespace, name), resource)
+    pod = load(read(request.cluster, resource, namespace, name), resource)
     container = _container(request, pod, name)
     if request.flag("previous"):
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
@@ -334,10 +337,10 @@ def _line(record: Record, stamped: bool) -> bytes:
 def finalize(request: Request, resource: Resource, name: str, body: Object) -> bytes:
     """Replace a namespace's own finalizers; the last one gone and deletion asked for, the namespace goes."""
     cluster = request.cluster
-    record = writing.read(cluster, resource, "", name)
-    old = writing.load(record, resource)
+    record = read(cluster, resource, "", name)
+    old = load(record, resource)
     new = trees.copy(old)
     new["spec"] = {"finalizers": (body.get("spec") or {}).get("finalizers") or []}
-    if new["metadata"].get("deletionTimestamp") and not writing.pending_finalizers(resource, new):
+    if new["metadata"].get("deletionTimestamp") and not pending_finalizers(resource, new):
         return cluster.objects.remove(record.key, new, record.revision).value
     return cluster.objects.put(resource, record.key, new, old, record.revision).value

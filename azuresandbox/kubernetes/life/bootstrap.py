@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from azuresandbox.kubernetes.api.writing import put_own
+from azuresandbox.kubernetes.api.write.own import put_own
 from azuresandbox.kubernetes.model.resources import BY_PLURAL
 from azuresandbox.kubernetes.state import allocation
 from azuresandbox.kubernetes.state.cluster import Cluster

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.api import writing
 from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.api.write.common import pending_finalizers
+from azuresandbox.kubernetes.api.write.delete import FOREGROUND, ORPHAN, after_delete, delete
 from azuresandbox.kubernetes.model import crds
 from azuresandbox.kubernetes.model.resources import BY_PLURAL, Resource
 from azuresandbox.kubernetes.model.types import Object
@@ -109,7 +110,7 @@ def _waits(cluster: Cluster, reference: Object) -> bool:
     """Whether the owner is being deleted in the foreground."""
     owner = cluster.objects.read(cluster.objects.keys[reference["uid"]])
     found = (owner or {}).get("metadata") or {}
-    return bool(found.get("deletionTimestamp")) and writing.FOREGROUND in (found.get("finalizers") or [])
+    return bool(found.get("deletionTimestamp")) and FOREGROUND in (found.get("finalizers") or [])
 
 
 def _finish(cluster: Cluster, key: str) -> None:
@@ -122,12 +123,12 @@ def _finish(cluster: Cluster, key: str) -> None:
     finalizers = metadata.get("finalizers") or []
     if not metadata.get("deletionTimestamp"):
         return
-    if writing.ORPHAN in finalizers:
+    if ORPHAN in finalizers:
         _orphan(cluster, metadata["uid"])
-        _drop_finalizer(cluster, key, writing.ORPHAN)
-    elif writing.FOREGROUND in finalizers:
+        _drop_finalizer(cluster, key, ORPHAN)
+    elif FOREGROUND in finalizers:
         if not _delete_dependents(cluster, metadata["uid"]):
-            _drop_finalizer(cluster, key, writing.FOREGROUND)
+            _drop_finalizer(cluster, key, FOREGROUND)
     elif key.startswith("//namespaces/"):
         _empty_namespace(cluster, key, record, obj)
     elif key.startswith(crds.PREFIX) and crds.CLEANUP in finalizers:
@@ -173,11 +174,11 @@ def _drop_finalizer(cluster: Cluster, key: str, finalizer: str) -> None:
     changed["metadata"]["finalizers"] = left
     if not left:
         del changed["metadata"]["finalizers"]
-    if writing.pending_finalizers(resource, changed):
+    if pending_finalizers(resource, changed):
         cluster.objects.put(resource, key, changed, obj, record.revision)
     else:
         cluster.objects.remove(key, changed, record.revision)
-        writing.after_delete(cluster, resource, changed)
+        after_delete(cluster, resource, changed)
 
 
 def _resource(cluster: Cluster, key: str) -> Resource:
@@ -194,7 +195,7 @@ def _resource(cluster: Cluster, key: str) -> Resource:
 def _delete(cluster: Cluster, key: str, options: Object) -> None:
     record = cluster.objects.get(key)
     if record is not None:
-        writing.delete(_request(cluster), _resource(cluster, key), record, dict(options))
+        delete(_request(cluster), _resource(cluster, key), record, dict(options))
 
 
 def _request(cluster: Cluster) -> Request:
@@ -222,7 +223,7 @@ def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) ->
             cluster.objects.put(namespaces, key, changed, obj, current.revision)
         return
     changed["spec"] = {"finalizers": [item for item in obj["spec"].get("finalizers") or [] if item != "kubernetes"]}
-    if writing.pending_finalizers(namespaces, changed):
+    if pending_finalizers(namespaces, changed):
         if changed != obj:
             cluster.objects.put(namespaces, key, changed, obj, current.revision)
     else:
