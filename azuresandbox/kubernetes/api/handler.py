@@ -12,7 +12,11 @@ import yaml
 
 from azuresandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from azuresandbox.http import send_json
-from azuresandbox.kubernetes.api import admission, discovery, openapi, reading, reviews, subresources
+from azuresandbox.kubernetes.api import admission, discovery, openapi, reviews, subresources
+from azuresandbox.kubernetes.api.accept import check_accept, wants_aggregated, wants_yaml
+from azuresandbox.kubernetes.api.read.listing import listing, select, version_problem
+from azuresandbox.kubernetes.api.read.view import View
+from azuresandbox.kubernetes.api.read.watch import watch
 from azuresandbox.kubernetes.api.request import Request, Target, query, served, target
 from azuresandbox.kubernetes.api.write.body import accept, subresource_body
 from azuresandbox.kubernetes.api.write.common import Written, read
@@ -134,7 +138,7 @@ async def _resource(request: Request, wanted: Target) -> None:
         await _nothing_here(request, wanted)
         return
     if resource.custom is None:
-        reading.check_accept(request.header(b"accept"))
+        check_accept(request.header(b"accept"))
     if (wanted.group, wanted.plural) in admission.DEPRECATED:
         request.warnings.append(admission.DEPRECATED[wanted.group, wanted.plural])
     if request.method in _WRITES:
@@ -142,7 +146,7 @@ async def _resource(request: Request, wanted: Target) -> None:
     if wanted.subresource:
         await _subresource(request, resource, wanted)
     elif watching:
-        await reading.watch(request, resource, wanted.namespace, wanted.name)
+        await watch(request, resource, wanted.namespace, wanted.name)
     elif wanted.name:
         await _one(request, resource, wanted)
     else:
@@ -176,10 +180,10 @@ def _attributes(request: Request, wanted: Target, watching: bool) -> Attributes:
 async def _one(request: Request, resource: Resource, wanted: Target) -> None:
     method, namespace, name = request.method, wanted.namespace, wanted.name
     if method == "GET":
-        view = reading.View(request, resource)
+        view = View(request, resource)
         version = request.query.get("resourceVersion", "")
         if version and not version.isdigit():
-            raise errors.plain(500, reading.version_problem(version))
+            raise errors.plain(500, version_problem(version))
         await _send(request, 200, view.one(read(request.cluster, resource, namespace, name).value))
         return
     if method == "PATCH":
@@ -207,7 +211,7 @@ async def _sent(request: Request, resource: Resource) -> Object:
 
 
 async def _send_written(request: Request, resource: Resource, written: Written) -> None:
-    view = reading.View(request, resource)
+    view = View(request, resource)
     data = view.one(written.data) if view.kind else written.data
     await _send(request, 201 if written.created else 200, data)
 
@@ -228,7 +232,7 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
     if method == "GET":
         if resource.verbs == ("create",):
             raise errors.method_not_allowed(method, request.path)
-        await _send(request, 200, reading.listing(request, resource, namespace))
+        await _send(request, 200, listing(request, resource, namespace))
         return
     if method == "POST" and (namespace or not resource.namespaced):
         document = await _sent(request, resource)
@@ -243,9 +247,9 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
     if method == "DELETE" and "deletecollection" in resource.verbs:
         options = await _options(request)
         warn_of_orphans(request, resource, options)
-        found, metadata = reading.select(request, resource, namespace)
+        found, metadata = select(request, resource, namespace)
         deleted = [_delete_each(request, resource, record.key, options) for record in found]
-        await _send(request, 200, reading.View(request, resource).many([data for data in deleted if data], metadata))
+        await _send(request, 200, View(request, resource).many([data for data in deleted if data], metadata))
         return
     raise errors.method_not_allowed(method, request.path)
 
@@ -289,7 +293,7 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
 async def _status_part(request: Request, resource: Resource, namespace: str, name: str) -> None:
     if request.method == "GET":
         record = read(request.cluster, resource, namespace, name)
-        await _send(request, 200, reading.View(request, resource).one(record.value))
+        await _send(request, 200, View(request, resource).one(record.value))
         return
     if request.method == "PATCH":
         written = patch(request, resource, namespace, name, "status", await request.body())
@@ -315,12 +319,12 @@ async def _other(request: Request, parts: list[str]) -> None:
         return
     if request.method != "GET":
         raise errors.method_not_allowed(request.method, request.path)
-    if first in ("api", "apis") and len(parts) == 1 and reading.wants_aggregated(request.header(b"accept")):
+    if first in ("api", "apis") and len(parts) == 1 and wants_aggregated(request.header(b"accept")):
         found: dict[str, Any] | None = discovery.aggregated(cluster, core=first == "api")
         await _send(request, 200, json.dumps(found).encode(), discovery.AGGREGATED)
         return
     if first == "version":
-        reading.check_accept(request.header(b"accept"), ("application/json",))
+        check_accept(request.header(b"accept"), ("application/json",))
     found = _document(cluster, parts)
     if found is None and (first == "api" or len(parts) > 1 and parts[0] == "apis" and parts[1] in GROUP_ORDER):
         raise errors.no_such_resource()
@@ -361,7 +365,7 @@ def _document(cluster: Cluster, parts: list[str]) -> dict[str, Any] | None:
 
 
 async def _send(request: Request, status: int, body: bytes, content_type: str = "") -> None:
-    if not content_type and reading.wants_yaml(request.header(b"accept")):
+    if not content_type and wants_yaml(request.header(b"accept")):
         body, content_type = _as_yaml(body), "application/yaml"
     headers = [
         (b"content-type", content_type.encode()) if content_type else _JSON,
@@ -383,7 +387,7 @@ def _warning_headers(warnings: list[str]) -> list[tuple[bytes, bytes]]:
 
 async def _status(send: Send, error: errors.StatusError, warnings: list[str], accept: str = "") -> None:
     body, media = error.dump(), _JSON
-    if reading.wants_yaml(accept):
+    if wants_yaml(accept):
         body, media = _as_yaml(body), (b"content-type", b"application/yaml")
     headers = [media, (b"content-length", str(len(body)).encode()), *_warning_headers(warnings)]
     headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]

@@ -64,6 +64,13 @@ class Request:
         value = self.query.get(name)
         return value is not None and value.lower() in ("", "1", "true", "t")
 
+    def number(self, name: str) -> int:
+        """Return a number of the query, 0 if it is missing or negative; raise 400 if it is not a number."""
+        text = self.query.get(name) or "0"
+        if not text.removeprefix("-").isdigit():
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        return max(int(text), 0)
+
     @property
     def dry_run(self) -> bool:
         value = self.query.get("dryRun", "")

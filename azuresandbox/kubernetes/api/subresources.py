@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.api.reading import chunks
 from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.api.streaming import chunks, close_on_disconnect
 from azuresandbox.kubernetes.api.write.common import load, pending_finalizers, read
 from azuresandbox.kubernetes.api.write.delete import delete
 from azuresandbox.kubernetes.api.write.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from azuresandbox.kubernetes.api.write.update import update
-from azuresandbox.kubernetes.model import decoding, errors, tables
+from azuresandbox.kubernetes.model import decoding, errors
+from azuresandbox.kubernetes.model.jsonpath import json_path
 from azuresandbox.kubernetes.model.patch import json_patch, merge_patch
 from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.model.selectors import label_selector
@@ -62,7 +63,7 @@ def scale_of(resource: Resource, obj: Object) -> Object:
             f"{k}={v}" for k, v in sorted((found.get("matchLabels") or found).items()) if isinstance(v, str)
         )
     elif selector:
-        shown["selector"] = str((tables.json_path(obj, selector) or [""])[0])
+        shown["selector"] = str((json_path(obj, selector) or [""])[0])
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -269,7 +270,7 @@ async def _lines(request: Request, prefix: str, container: str) -> AsyncIterator
     watch = store.watch(LOGS, prefix, since=page.revision)
     pods = store.watch(request.cluster.objects.partition, _pod_key(request))
     tasks = [
-        asyncio.create_task(_until_gone(request, watch)),
+        asyncio.create_task(close_on_disconnect(request, watch)),
         asyncio.create_task(_until_finished(request, pods, watch, container)),
     ]
     try:
@@ -281,12 +282,6 @@ async def _lines(request: Request, prefix: str, container: str) -> AsyncIterator
         pods.close()
         for task in tasks:
             task.cancel()
-
-
-async def _until_gone(request: Request, watch: Watch) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    watch.close()
 
 
 async def _until_finished(request: Request, pods: Watch, watch: Watch, container: str) -> None:

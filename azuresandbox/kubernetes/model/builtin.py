@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from azuresandbox.kubernetes.model.resources import Registry, Resource
-from azuresandbox.kubernetes.model.schema import Definitions, Schema
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.kubernetes.model.schema_nodes import Definitions
 
 Document = dict[str, Any]
 

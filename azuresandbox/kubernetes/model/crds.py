@@ -1,12 +1,12 @@
-"""CustomResourceDefinitions: what they make the API server serve, and what makes one valid.
+"""CustomResourceDefinitions: the resources that they define, their validation, their status.
 
-apiextensions.k8s.io/v1; conversion `None` only. Pure: no store, no HTTP. May import resources, schema, errors.
+apiextensions.k8s.io/v1; the only conversion strategy that is emulated is `None`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -29,13 +29,13 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 
 @lru_cache(maxsize=1024)
 def stored(value: bytes) -> Object:
-    """A definition as it is kept, parsed once however many clusters have this very one: it must not be changed."""
+    """Return a stored definition, parsed once for all clusters that have the same one: do not change it."""
     found: Object = trees.parse(value)
     return found
 
 
 def served(definitions: Iterable[Object]) -> list[Resource]:
-    """The resources of the established definitions, one a served version."""
+    """Return the resources of the established definitions, one for each served version."""
     return [resource for crd in definitions if established(crd) for resource in resources(crd)]
 
 
@@ -44,6 +44,7 @@ def established(crd: Object) -> bool:
 
 
 def condition(crd: Object, kind: str) -> str:
+    """Return the status of a condition ("True", "False"), or "" if the definition does not have it."""
     conditions = (crd.get("status") or {}).get("conditions") or []
     return next((str(item["status"]) for item in conditions if item["type"] == kind), "")
 
@@ -53,6 +54,7 @@ def storage_version(crd: Object) -> str:
 
 
 def resources(crd: Object) -> list[Resource]:
+    """Return the resources of one definition, one for each served version."""
     spec = crd["spec"]
     names = spec["names"]
     found = []
@@ -86,112 +88,143 @@ def schema(resource: Resource) -> Schema:
 
 
 def default(crd: Object) -> None:
-    """Fill in the names and the conversion strategy, in place."""
+    """Set the default names and conversion strategy, in place."""
     spec = crd["spec"]
     names = spec.setdefault("names", {})
     if names.get("kind"):
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", names["kind"] + "List")
     spec.setdefault("conversion", {"strategy": "None"}).setdefault("strategy", "None")
-    spec.pop("preserveUnknownFields", None) if spec.get("preserveUnknownFields") is False else None
+    if spec.get("preserveUnknownFields") is False:
+        del spec["preserveUnknownFields"]
+
+
+# --- validation ------------------------------------------------------------------------------------------------------
 
 
 def validate(crd: Object, old: Object | None) -> Causes:
-    """Why the definition is not valid."""
-    spec = crd["spec"]
-    group, names, versions = spec.get("group", ""), spec.get("names") or {}, spec.get("versions") or []
-    causes: Causes = []
-    wanted = f"{names.get('plural', '')}.{group}"
-    if crd["metadata"]["name"] != wanted:
-        text = 'Invalid value: "{}": must be spec.names.plural+"."+spec.group'.format(crd["metadata"]["name"])
-        causes.append(cause("FieldValueInvalid", text, "metadata.name"))
-    if "." not in group or not _SUBDOMAIN.fullmatch(group):
-        causes.append(
-            cause("FieldValueInvalid", f'Invalid value: "{group}": should be a domain with at least one dot', "spec.group")
-        )
-    for member in ("plural", "singular", "kind", "listKind"):
-        text = names.get(member) or ""
-        if not text:
-            causes.append(cause("FieldValueRequired", "Required value", f"spec.names.{member}"))
-        elif not _LABEL.fullmatch(text.lower()) or (member not in ("kind", "listKind") and text != text.lower()):
-            causes.append(
-                cause(
-                    "FieldValueInvalid",
-                    f'Invalid value: "{text}": {_LABEL_TEXT}',
-                    f"spec.names.{member}",
-                )
-            )
-    if sum(1 for version in versions if version.get("storage")) != 1:
-        causes.append(
-            cause(
-                "FieldValueInvalid",
-                "Invalid value: " + _names(versions) + ": must have exactly one version marked as storage version",
-                "spec.versions",
-            )
-        )
-    if not versions:
-        text = "Invalid value: null: must have at least one stored version"
-        causes.append(cause("FieldValueInvalid", text, "status.storedVersions"))
-    if spec.get("scope") not in ("Cluster", "Namespaced"):
-        text = f'Unsupported value: "{spec.get("scope") or ""}": supported values: "Cluster", "Namespaced"'
-        causes.append(cause("FieldValueNotSupported", text, "spec.scope"))
-    strategy = (spec.get("conversion") or {}).get("strategy")
-    if strategy not in (None, "None", "Webhook"):
-        text = f'Unsupported value: "{strategy}": supported values: "None", "Webhook"'
-        causes.append(cause("FieldValueNotSupported", text, "spec.conversion.strategy"))
-    seen: set[str] = set()
-    alike = all(version.get("schema") == versions[0].get("schema") for version in versions)
-    for position, version in enumerate(versions):
-        path = f"spec.versions[{position}]"
-        if version.get("name") in seen:
-            causes.append(
-                cause(
-                    "FieldValueInvalid",
-                    "Invalid value: " + _names(versions) + ": must contain unique version names",
-                    "spec.versions",
-                )
-            )
-        seen.add(version.get("name", ""))
-        document = (version.get("schema") or {}).get("openAPIV3Schema")
-        if not document:
-            causes.append(cause("FieldValueRequired", "Required value", f"{path}.schema.openAPIV3Schema"))
-        elif position == 0 or not alike:
-            where = "spec.validation.openAPIV3Schema" if alike else f"{path}.schema.openAPIV3Schema"
-            if document.get("type") != "object":
-                causes.append(
-                    cause(
-                        "FieldValueInvalid",
-                        f'Invalid value: "{document.get("type", "")}": must be object at the root',
-                        f"{where}.type",
-                    )
-                )
-            causes += [cause(item.reason, item.message, f"{where}.{item.field}") for item in Schema(document).problems()]
+    """Return why the definition is not valid, in the order of apiextensions-apiserver's checks; empty if it is valid."""
+    causes = [found for rule in _RULES for found in rule(crd)]
     if old is not None:
-        for member, now, before in (
-            ("group", group, old["spec"].get("group")),
-            ("scope", spec.get("scope"), old["spec"].get("scope")),
-        ):
-            if now != before:
-                causes.append(cause("FieldValueInvalid", f'Invalid value: "{now}": field is immutable', f"spec.{member}"))
-        for index, stored in enumerate((old.get("status") or {}).get("storedVersions") or []):
-            if stored not in seen:
-                causes.append(cause("FieldValueInvalid", STILL_STORED.format(stored), f"status.storedVersions[{index}]"))
+        causes += [found for rule in _UPDATE_RULES for found in rule(crd, old)]
     return causes
 
 
+def _invalid(field: str, shown: str, detail: str) -> dict[str, str]:
+    return cause("FieldValueInvalid", f"Invalid value: {shown}: {detail}", field)
+
+
+def _versions(crd: Object) -> list[Object]:
+    return crd["spec"].get("versions") or []
+
+
+def _version_names(crd: Object) -> str:
+    return str([version.get("name") for version in _versions(crd)])
+
+
+def _check_name(crd: Object) -> Iterator[dict[str, str]]:
+    name, spec = crd["metadata"]["name"], crd["spec"]
+    if name != f"{(spec.get('names') or {}).get('plural', '')}.{spec.get('group', '')}":
+        yield _invalid("metadata.name", f'"{name}"', 'must be spec.names.plural+"."+spec.group')
+
+
+def _check_group(crd: Object) -> Iterator[dict[str, str]]:
+    group = crd["spec"].get("group", "")
+    if "." not in group or not _SUBDOMAIN.fullmatch(group):
+        yield _invalid("spec.group", f'"{group}"', "should be a domain with at least one dot")
+
+
+_NAMES = (("plural", True), ("singular", True), ("kind", False), ("listKind", False))
+"""Member of spec.names -> whether it must be lower case."""
+
+
+def _check_names(crd: Object) -> Iterator[dict[str, str]]:
+    names = crd["spec"].get("names") or {}
+    for member, lower in _NAMES:
+        text = names.get(member) or ""
+        if not text:
+            yield cause("FieldValueRequired", "Required value", f"spec.names.{member}")
+        elif not _LABEL.fullmatch(text.lower()) or (lower and text != text.lower()):
+            yield _invalid(f"spec.names.{member}", f'"{text}"', _LABEL_TEXT)
+
+
+def _check_storage(crd: Object) -> Iterator[dict[str, str]]:
+    versions = _versions(crd)
+    if sum(1 for version in versions if version.get("storage")) != 1:
+        yield _invalid("spec.versions", _version_names(crd), "must have exactly one version marked as storage version")
+    if not versions:
+        yield _invalid("status.storedVersions", "null", "must have at least one stored version")
+
+
+def _check_choices(crd: Object) -> Iterator[dict[str, str]]:
+    spec = crd["spec"]
+    if spec.get("scope") not in ("Cluster", "Namespaced"):
+        text = f'Unsupported value: "{spec.get("scope") or ""}": supported values: "Cluster", "Namespaced"'
+        yield cause("FieldValueNotSupported", text, "spec.scope")
+    strategy = (spec.get("conversion") or {}).get("strategy")
+    if strategy not in (None, "None", "Webhook"):
+        text = f'Unsupported value: "{strategy}": supported values: "None", "Webhook"'
+        yield cause("FieldValueNotSupported", text, "spec.conversion.strategy")
+
+
+def _check_versions(crd: Object) -> Iterator[dict[str, str]]:
+    """Check the names and the schemas of all versions. Schemas that are all alike are checked once."""
+    versions, seen = _versions(crd), set[str]()
+    alike = all(version.get("schema") == versions[0].get("schema") for version in versions)
+    for position, version in enumerate(versions):
+        if version.get("name") in seen:
+            yield _invalid("spec.versions", _version_names(crd), "must contain unique version names")
+        seen.add(version.get("name", ""))
+        document = (version.get("schema") or {}).get("openAPIV3Schema")
+        own = f"spec.versions[{position}].schema.openAPIV3Schema"
+        if not document:
+            yield cause("FieldValueRequired", "Required value", own)
+        elif position == 0 or not alike:
+            yield from _schema_problems(document, "spec.validation.openAPIV3Schema" if alike else own)
+
+
+def _schema_problems(document: Object, where: str) -> Iterator[dict[str, str]]:
+    if document.get("type") != "object":
+        yield _invalid(f"{where}.type", f'"{document.get("type", "")}"', "must be object at the root")
+    for item in Schema(document).problems():
+        yield cause(item.reason, item.message, f"{where}.{item.field}")
+
+
+def _check_unchanged(crd: Object, old: Object) -> Iterator[dict[str, str]]:
+    for member, now in (("group", crd["spec"].get("group", "")), ("scope", crd["spec"].get("scope"))):
+        if now != old["spec"].get(member):
+            yield _invalid(f"spec.{member}", f'"{now}"', "field is immutable")
+
+
+def _check_stored(crd: Object, old: Object) -> Iterator[dict[str, str]]:
+    """Source: apiextensions-apiserver, ValidateCustomResourceDefinitionStoredVersions."""
+    known = {version.get("name", "") for version in _versions(crd)}
+    for index, version in enumerate((old.get("status") or {}).get("storedVersions") or []):
+        if version not in known:
+            yield _invalid(f"status.storedVersions[{index}]", f'"{version}"', STILL_STORED.format(version))
+
+
 STILL_STORED = (
-    'Invalid value: "{0}": missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions '
+    "missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions "
     "until a storage migration ensures no data remains persisted in {0} and removes {0} from status.storedVersions"
 )
-"""Source: apiextensions-apiserver, ValidateCustomResourceDefinitionStoredVersions."""
+
+_RULES: tuple[Callable[[Object], Iterator[dict[str, str]]], ...] = (
+    _check_name,
+    _check_group,
+    _check_names,
+    _check_storage,
+    _check_choices,
+    _check_versions,
+)
+_UPDATE_RULES: tuple[Callable[[Object, Object], Iterator[dict[str, str]]], ...] = (_check_unchanged, _check_stored)
 
 
-def _names(versions: list[dict[str, Any]]) -> str:
-    return str([version.get("name") for version in versions])
+# --- names and conditions --------------------------------------------------------------------------------------------
 
 
 def accept(crd: Object, others: Iterable[Object], now: str) -> None:
-    """Set the status in place: the names accepted, or why not; established once they are."""
+    """Set the status in place: the accepted names, or why they are not accepted, and whether it is established."""
     spec = crd["spec"]
     status = crd.setdefault("status", {})
     taken = _taken(crd, others)
@@ -209,6 +242,7 @@ def accept(crd: Object, others: Iterable[Object], now: str) -> None:
 
 
 def _taken(crd: Object, others: Iterable[Object]) -> str:
+    """Return why the names are taken by another resource, or "" if they are free."""
     spec = crd["spec"]
     if (spec["group"], spec["names"]["plural"]) in BY_PLURAL:
         return f'"{spec["names"]["plural"]}" is already in use'
@@ -221,6 +255,7 @@ def _taken(crd: Object, others: Iterable[Object]) -> str:
 
 
 def _set(status: dict[str, Any], kind: str, value: str, reason: str, message: str, now: str) -> None:
+    """Set a condition; its transition time changes with its status only."""
     conditions = status["conditions"] = status.get("conditions") or []
     found = next((item for item in conditions if item["type"] == kind), None)
     if found is None:

@@ -17,7 +17,7 @@ import yaml
 
 from azuresandbox import trees
 from azuresandbox.kubernetes.model import errors
-from azuresandbox.kubernetes.model.schema import Node
+from azuresandbox.kubernetes.model.schema_nodes import Node
 
 _HEAD = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 _SHOWN = 30

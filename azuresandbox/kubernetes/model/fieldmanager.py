@@ -1,22 +1,17 @@
-"""Server-side apply and managedFields: who owns which field of an object.
+"""Server-side apply and managedFields: which field manager owns which field of an object.
 
 The rules are those of structured-merge-diff (sigs.k8s.io/structured-merge-diff, `merge.Updater`) as the API server uses them.
-A set of fields is kept in the form it is stored in (FieldsV1): a trie whose keys are `f:<name>`, `k:<keys>`, `v:<value>`, and
-`.` where the node itself is owned and has children; an empty trie is an owned leaf. May import `schema` only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from azuresandbox.kubernetes.model.schema import Node, Schema
-
-Trie = dict[str, Any]
-
-MEMBER = "."
+from azuresandbox.kubernetes.model.fieldsets import MEMBER, Trie, difference, intersection, is_member, owned, paths, union
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.kubernetes.model.schema_nodes import Node
 
 _UNTRACKED = (
     "creationTimestamp",
@@ -101,9 +96,9 @@ def apply(
     changed, _ = _compare(base, merged, schema.root) if live is not None else ({}, {})
     _check_conflicts(others, changed, mine.fields, force)
     if old is not None:
-        dropped, kept = _difference(old.fields, mine.fields), _top(mine.fields, {"f:metadata": {"f:name": {}}})
+        dropped, kept = difference(old.fields, mine.fields), union(mine.fields, {"f:metadata": {"f:name": {}}})
         for other in others:
-            dropped, kept = _difference(dropped, other.fields), _top(kept, other.fields)
+            dropped, kept = difference(dropped, other.fields), union(kept, other.fields)
         merged = _remove(merged, dropped, kept, schema.root)
     _, removed = _compare(base, merged, schema.root)
     for other in others:
@@ -136,14 +131,11 @@ def update(
     for other in managers.values():
         _shrink(other, removed, time)
         _shrink(other, changed, time)
-    mine.fields = _difference(_top(mine.fields, changed), removed, whole=True)
+    mine.fields = difference(union(mine.fields, changed), removed, whole=True)
     if changed:
         mine.time = time
     entries = [other for other in managers.values() if other.fields] + ([mine] if mine.fields else [])
     return _with_managed(new, entries)
-
-
-# --- managedFields --------------------------------------------------------------------------------------------------
 
 
 def _load(obj: dict[str, Any]) -> dict[tuple[str, str, str, str], _Manager]:
@@ -188,18 +180,18 @@ def _same(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force: bool) -> None:
-    clash = _intersection(changed, wanted)
+    clash = intersection(changed, wanted)
     causes: list[tuple[str, str]] = []
     for other in others:
-        shared = _intersection(other.fields, clash)
+        shared = intersection(other.fields, clash)
         if not shared:
             continue
         if force:
-            other.fields = _difference(other.fields, shared)
+            other.fields = difference(other.fields, shared)
             continue
         origin = f'"{other.name}"' + (f' with subresource "{other.subresource}"' if other.subresource else "")
         using = f" using {other.api_version}" if other.operation == "Update" else ""
-        for path in _paths(shared):
+        for path in paths(shared):
             causes.append((f"conflict with {origin}{using}", path))
     if causes:
         raise ApplyConflict(causes)
@@ -207,94 +199,9 @@ def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force:
 
 def _shrink(manager: _Manager, fields: Trie, time: str) -> None:
     """Take fields from a manager."""
-    left = _difference(manager.fields, fields, whole=True)
+    left = difference(manager.fields, fields, whole=True)
     if left != manager.fields:
         manager.fields = left
-
-
-# --- sets ------------------------------------------------------------------------------------------------------------
-
-
-def _union(left: Trie, right: Trie) -> Trie:
-    """The union of two nodes."""
-    member = _member(left) or _member(right)
-    children = _top({k: v for k, v in left.items() if k != MEMBER}, {k: v for k, v in right.items() if k != MEMBER})
-    return _owned(children) if member else children
-
-
-def _top(left: Trie, right: Trie) -> Trie:
-    """The union of two whole sets, whose roots are no members."""
-    result = dict(left)
-    for key, value in right.items():
-        result[key] = _union(result[key], value) if key in result else value
-    return result
-
-
-def _difference(left: Trie, right: Trie, whole: bool = False) -> Trie:
-    """What is in `left` and not in `right`; with `whole`, a leaf of `right` also takes what is below it."""
-    result: Trie = {}
-    for key, value in left.items():
-        if key not in right:
-            result[key] = value
-            continue
-        if key == MEMBER:
-            continue
-        rest = _node_difference(value, right[key], whole)
-        if rest is not None:
-            result[key] = rest
-    return result
-
-
-def _node_difference(left: Trie, right: Trie, whole: bool) -> Trie | None:
-    owned, taken = _member(left), _member(right)
-    if whole and not right:
-        return None
-    children = _difference({k: v for k, v in left.items() if k != MEMBER}, right, whole)
-    keep = owned and not taken
-    if children:
-        return {MEMBER: {}, **children} if keep else children
-    return {} if keep else None
-
-
-def _intersection(left: Trie, right: Trie) -> Trie:
-    result: Trie = {}
-    for key, value in left.items():
-        if key == MEMBER or key not in right:
-            continue
-        both = _member(value) and _member(right[key])
-        children = _intersection(value, right[key])
-        if children:
-            result[key] = {MEMBER: {}, **children} if both else children
-        elif both:
-            result[key] = {}
-    return result
-
-
-def _member(node: Trie) -> bool:
-    return not node or MEMBER in node
-
-
-def _paths(fields: Trie, prefix: str = "") -> Iterator[str]:
-    """The member paths of a set, as conflicts name them: `.spec.containers[name="x"].image`."""
-    for key, value in sorted(fields.items()):
-        if key == MEMBER:
-            continue
-        path = prefix + _segment(key)
-        if _member(value):
-            yield path
-        yield from _paths(value, path)
-
-
-def _segment(key: str) -> str:
-    kind, text = key[0], key[2:]
-    if kind == "f":
-        return f".{text}"
-    if kind == "k":
-        return "[" + ",".join(f"{name}={json.dumps(value)}" for name, value in json.loads(text).items()) + "]"
-    return f"[={text}]"
-
-
-# --- values ----------------------------------------------------------------------------------------------------------
 
 
 def _fields_of(obj: dict[str, Any], root: Node) -> Trie:
@@ -324,19 +231,14 @@ def _walk(value: Any, node: Node | None, skip: set[str] | None = None) -> Trie |
                 continue
             below = _walk(member, _child(node, name))
             if node is None or name not in node.fields.declared():
-                fields[f"f:{name}"] = _owned(below)
+                fields[f"f:{name}"] = owned(below)
             elif below is not None:
                 fields[f"f:{name}"] = below
         return fields if fields or not value else None
     if isinstance(value, list) and _granular(node):
         assert node is not None
-        return {_element(item, node): _owned(_walk(item, node.items)) for item in value} or None
+        return {_element(item, node): owned(_walk(item, node.items)) for item in value} or None
     return {}
-
-
-def _owned(children: Trie | None) -> Trie:
-    """A node that is owned itself, with what is below it."""
-    return {MEMBER: {}, **children} if children else {}
 
 
 def _child(node: Node | None, name: str) -> Node | None:
@@ -435,7 +337,7 @@ def _remove_elements(value: list[Any], fields: Trie, kept: Trie, node: Node) -> 
         below = fields.get(key)
         if below is None:
             result.append(item)
-        elif key in kept or not _member(below):
+        elif key in kept or not is_member(below):
             result.append(_remove(item, {k: v for k, v in below.items() if k != MEMBER}, kept.get(key, {}), node.items))
     return result
 
@@ -485,4 +387,4 @@ def _composite(value: Any, node: Node | None) -> bool:
 
 def _new(value: Any, node: Node | None) -> Trie:
     """All of a value that was added or removed: it, and everything in it."""
-    return _owned({key: _new(member, child) for key, (member, child) in _members(value, node, None).items()})
+    return owned({key: _new(member, child) for key, (member, child) in _members(value, node, None).items()})

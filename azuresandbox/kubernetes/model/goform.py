@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.model.schema import Fields, Node, Schema
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.kubernetes.model.schema_nodes import Fields, Node
 
 _EMPTY: tuple[Any, ...] = ("", 0, False, [], {})
 

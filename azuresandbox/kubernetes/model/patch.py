@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.model.schema import Node, Schema
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.kubernetes.model.schema_nodes import Node
 
 MAX_JSON_PATCH_OPERATIONS = 10_000
 

@@ -1,21 +1,22 @@
-"""Why an object is refused beyond what its schema says: names, labels, selectors, fields that never change.
+"""Validation of objects beyond their schema: names, labels, selectors, immutable fields.
 
-Wording after `apimachinery/pkg/api/validation` and `pkg/apis/*/validation`. Pure.
+Source of the messages: `apimachinery/pkg/api/validation` and `pkg/apis/*/validation` of Kubernetes.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from azuresandbox.kubernetes.model import defaults
 from azuresandbox.kubernetes.model.errors import Causes, cause
 from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.model.selectors import SelectorError, label_selector, label_value_problem, qualified_name_problem
+from azuresandbox.kubernetes.model.types import Object
 
-Object = dict[str, Any]
+Cause = dict[str, str]
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -37,7 +38,7 @@ IMMUTABLE = "field is immutable"
 
 
 def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
-    """The causes, empty if all is well. `obj` has its defaults and fits its schema."""
+    """Return why the object is not valid; empty if it is. `obj` has its defaults and fits its schema."""
     causes = metadata(resource, obj, old)
     if resource.custom is not None:
         causes += _replicas(resource.custom, obj)
@@ -52,7 +53,7 @@ def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
 
 
 def _replicas(version: Object, obj: Object) -> Causes:
-    """What a custom resource with a scale subresource may have for replicas."""
+    """Check the replicas of a custom resource with a scale subresource."""
     scale, causes = (version.get("subresources") or {}).get("scale") or {}, list[dict[str, str]]()
     for member in ("specReplicasPath", "statusReplicasPath"):
         path = scale.get(member) or ""
@@ -70,47 +71,104 @@ def _invalid(field: str, value: Any, text: str) -> dict[str, str]:
 
 
 def metadata(resource: Resource, obj: Object, old: Object | None) -> Causes:
-    found = obj["metadata"]
-    causes: Causes = []
-    name = found.get("name") or ""
-    stem = found.get("generateName") or ""
-    if stem and old is None and (problem := _name_problem(resource, stem.rstrip("-") if stem.endswith("-") else stem)):
-        causes.append(_invalid("metadata.generateName", stem, problem))
+    """Return why the metadata is not valid, in the order of apimachinery's checks. `old`: the object it replaces."""
+    before = None if old is None else old["metadata"]
+    return [found for rule in _METADATA_RULES for found in rule(resource, obj["metadata"], before)]
+
+
+def _check_names(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
+    """Names are checked when the object is created; afterwards they cannot change."""
+    name, stem = found.get("name") or "", found.get("generateName") or ""
+    if stem and old is None and (problem := _name_problem(resource, stem.rstrip("-"))):
+        yield _invalid("metadata.generateName", stem, problem)
     if not name:
-        causes.append(cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name"))
+        yield cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")
     elif old is None and (problem := _name_problem(resource, name)):
-        causes.append(_invalid("metadata.name", name, problem))
+        yield _invalid("metadata.name", name, problem)
+
+
+def _check_labels(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
     for key, value in (found.get("labels") or {}).items():
         if problem := qualified_name_problem(key):
-            causes.append(_invalid("metadata.labels", key, problem))
+            yield _invalid("metadata.labels", key, problem)
         if problem := label_value_problem(value):
-            causes.append(_invalid("metadata.labels", value, problem))
-    for key in found.get("annotations") or {}:
+            yield _invalid("metadata.labels", value, problem)
+
+
+MAX_ANNOTATIONS = 256 * 1024
+"""Bytes of all annotations of an object together."""
+
+
+def _check_annotations(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
+    annotations = found.get("annotations") or {}
+    for key in annotations:
         if problem := qualified_name_problem(key.lower()):
-            causes.append(_invalid("metadata.annotations", key, problem))
-    size = sum(len(key) + len(value) for key, value in (found.get("annotations") or {}).items())
-    if size > 256 * 1024:
-        causes.append(cause("FieldValueTooLong", "Too long: may not be more than 262144 bytes", "metadata.annotations"))
-    causes += _owners(found)
-    causes += [
-        _invalid("metadata.finalizers", item, problem)
-        for item in found.get("finalizers") or []
-        if (problem := qualified_name_problem(item))
-    ]
-    if resource.custom is None and not resource.group.startswith("api"):
-        text = "name is neither a standard finalizer name nor is it fully qualified"
-        causes += [
-            _invalid(f"metadata.finalizers[{at}]", item, text)
-            for at, item in enumerate(found.get("finalizers") or [])
-            if "/" not in item and item not in _PLAIN_FINALIZERS
-        ]
-    if old is not None:
-        # of a custom resource it is said twice, since there it is looked at twice
-        causes += _finalizers(found, old["metadata"]) * (2 if resource.custom is not None else 1)
-    return causes
+            yield _invalid("metadata.annotations", key, problem)
+    if sum(len(key) + len(value) for key, value in annotations.items()) > MAX_ANNOTATIONS:
+        yield cause("FieldValueTooLong", f"Too long: may not be more than {MAX_ANNOTATIONS} bytes", "metadata.annotations")
+
+
+_OWNER_MEMBERS = {
+    "apiVersion": ("FieldValueInvalid", 'Invalid value: "": must not be empty'),
+    "kind": ("FieldValueInvalid", 'Invalid value: "": must not be empty'),
+    "name": ("FieldValueRequired", "Required value: must not be empty"),
+    "uid": ("FieldValueRequired", "Required value: must not be empty"),
+}
+"""Member of an owner reference -> the refusal of an empty one."""
+
+
+def _check_owners(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
+    owners = found.get("ownerReferences") or []
+    for position, owner in enumerate(owners):
+        for member, (reason, text) in _OWNER_MEMBERS.items():
+            if not owner.get(member):
+                yield cause(reason, text, f"metadata.ownerReferences[{position}].{member}")
+    controllers = [owner for owner in owners if owner.get("controller")]
+    if len(controllers) > 1:
+        text = "Only one reference can have Controller set to true"
+        yield _invalid("metadata.ownerReferences", [owner["name"] for owner in controllers], text)
+
+
+_PLAIN_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+
+
+def _check_finalizers(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
+    finalizers = found.get("finalizers") or []
+    for item in finalizers:
+        if problem := qualified_name_problem(item):
+            yield _invalid("metadata.finalizers", item, problem)
+    if resource.custom is not None or resource.group.startswith("api"):
+        return
+    for at, item in enumerate(finalizers):
+        if "/" not in item and item not in _PLAIN_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            yield _invalid(f"metadata.finalizers[{at}]", item, text)
+
+
+def _check_new_finalizers(resource: Resource, found: Object, old: Object | None) -> Iterator[Cause]:
+    if old is None or not old.get("deletionTimestamp"):
+        return
+    new = [item for item in found.get("finalizers") or [] if item not in (old.get("finalizers") or [])]
+    if not new:
+        return
+    quoted = ", ".join(f'"{item}"' for item in new)
+    text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{quoted}}}"
+    refusal = cause("FieldValueForbidden", f"Forbidden: {text}", "metadata.finalizers")
+    yield from [refusal] * (2 if resource.custom is not None else 1)  # kube-apiserver checks custom resources twice
+
+
+_METADATA_RULES: tuple[Callable[[Resource, Object, Object | None], Iterator[Cause]], ...] = (
+    _check_names,
+    _check_labels,
+    _check_annotations,
+    _check_owners,
+    _check_finalizers,
+    _check_new_finalizers,
+)
 
 
 def _name_problem(resource: Resource, name: str) -> str:
+    """Return why the name is not valid for the kind, or "" if it is."""
     if resource.group == "rbac.authorization.k8s.io":
         return "" if name not in (".", "..") and "/" not in name and "%" not in name else "may not contain '/' or '%'"
     if resource.plural == "namespaces":
@@ -122,64 +180,37 @@ def _name_problem(resource: Resource, name: str) -> str:
     return "" if _SUBDOMAIN.fullmatch(name) else _SUBDOMAIN_TEXT
 
 
-def _owners(found: Object) -> Causes:
-    causes: Causes = []
-    for position, owner in enumerate(found.get("ownerReferences") or []):
-        path = f"metadata.ownerReferences[{position}]"
-        for member in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(member):
-                kind = "FieldValueInvalid" if member in ("apiVersion", "kind") else "FieldValueRequired"
-                value = 'Invalid value: "": ' if kind == "FieldValueInvalid" else "Required value: "
-                causes.append(cause(kind, f"{value}must not be empty", f"{path}.{member}"))
-    controllers = [owner for owner in found.get("ownerReferences") or [] if owner.get("controller")]
-    if len(controllers) > 1:
-        text = "Only one reference can have Controller set to true"
-        causes.append(_invalid("metadata.ownerReferences", [owner["name"] for owner in controllers], text))
-    return causes
-
-
-_PLAIN_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
-
-
-def _finalizers(found: Object, old: Object) -> Causes:
-    if not old.get("deletionTimestamp"):
-        return []
-    new = [item for item in found.get("finalizers") or [] if item not in (old.get("finalizers") or [])]
-    if not new:
-        return []
-    quoted = ", ".join(f'"{item}"' for item in new)
-    text = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{quoted}}}"
-    return [cause("FieldValueForbidden", f"Forbidden: {text}", "metadata.finalizers")]
-
-
 def _pod_spec(spec: Object, path: str) -> Causes:
+    """Return why a Pod's spec, which is at `path` in its object, is not valid."""
     causes: Causes = []
     if not spec.get("containers"):
         causes.append(cause("FieldValueRequired", "Required value", f"{path}.containers"))
-    volumes = {volume.get("name") for volume in spec.get("volumes") or []}
-    seen: set[str] = set()
     for position, toleration in enumerate(spec.get("tolerations") or []):
         if not toleration.get("key") and toleration.get("operator") != "Exists":
             text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             causes.append(_invalid(f"{path}.tolerations[{position}].operator", toleration.get("operator") or "", text))
+    volumes, seen = {volume.get("name") for volume in spec.get("volumes") or []}, set[str]()
     for kind in ("initContainers", "containers"):
         for position, container in enumerate(spec.get(kind) or []):
-            where = f"{path}.{kind}[{position}]"
-            name = container.get("name") or ""
-            if not name:
-                causes.append(cause("FieldValueRequired", "Required value", f"{where}.name"))
-            elif not _LABEL.fullmatch(name):
-                causes.append(_invalid(f"{where}.name", name, _LABEL_TEXT))
-            if name in seen:
-                causes.append(cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name"))
-            seen.add(name)
-            if not container.get("image"):
-                causes.append(cause("FieldValueRequired", "Required value", f"{where}.image"))
-            for number, mount in enumerate(container.get("volumeMounts") or []):
-                if mount.get("name") not in volumes:
-                    text = f'Not found: "{mount.get("name")}"'
-                    causes.append(cause("FieldValueNotFound", text, f"{where}.volumeMounts[{number}].name"))
+            causes += _check_container(container, f"{path}.{kind}[{position}]", volumes, seen)
+            seen.add(container.get("name") or "")
     return causes
+
+
+def _check_container(container: Object, where: str, volumes: set[Any], seen: set[str]) -> Iterator[Cause]:
+    """`volumes`: the names of the Pod's volumes; `seen`: the names of the containers before this one."""
+    name = container.get("name") or ""
+    if not name:
+        yield cause("FieldValueRequired", "Required value", f"{where}.name")
+    elif not _LABEL.fullmatch(name):
+        yield _invalid(f"{where}.name", name, _LABEL_TEXT)
+    if name in seen:
+        yield cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name")
+    if not container.get("image"):
+        yield cause("FieldValueRequired", "Required value", f"{where}.image")
+    for number, mount in enumerate(container.get("volumeMounts") or []):
+        if mount.get("name") not in volumes:
+            yield cause("FieldValueNotFound", f'Not found: "{mount.get("name")}"', f"{where}.volumeMounts[{number}].name")
 
 
 def _selector(obj: Object, old: Object | None) -> Causes:
@@ -233,7 +264,8 @@ def _stateful_set(obj: Object, old: Object | None) -> Causes:
     causes = _always_restarts(obj, None)
     if old is not None and _without(obj["spec"], _STATEFUL_MUTABLE) != _without(old["spec"], _STATEFUL_MUTABLE):
         names = "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
-        text = f"updates to statefulset spec for fields other than {names}'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+        names += "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds'"
+        text = f"updates to statefulset spec for fields other than {names} are forbidden"
         causes.append(cause("FieldValueForbidden", f"Forbidden: {text}", "spec"))
     return causes
 
@@ -289,14 +321,12 @@ def _service(obj: Object, old: Object | None) -> Causes:
     return causes
 
 
-def _frozen(members: tuple[str, ...]) -> Callable[[Object, Object | None], Causes]:
-    def function(obj: Object, old: Object | None) -> Causes:
-        if old is None or not old.get("immutable"):
-            return []
-        text = "Forbidden: field is immutable when `immutable` is set"
-        return [cause("FieldValueForbidden", text, m) for m in members if obj.get(m) != old.get(m)]
-
-    return function
+def _frozen(obj: Object, old: Object | None, members: tuple[str, ...]) -> Causes:
+    """Refuse changes of `members` once a Secret or ConfigMap is immutable."""
+    if old is None or not old.get("immutable"):
+        return []
+    text = "Forbidden: field is immutable when `immutable` is set"
+    return [cause("FieldValueForbidden", text, member) for member in members if obj.get(member) != old.get(member)]
 
 
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -321,11 +351,11 @@ def _data_keys(obj: Object, members: tuple[str, ...]) -> Causes:
 
 
 def _config_map(obj: Object, old: Object | None) -> Causes:
-    return _frozen(("immutable", "data", "binaryData"))(obj, old) + _data_keys(obj, ("data", "binaryData"))
+    return _frozen(obj, old, ("immutable", "data", "binaryData")) + _data_keys(obj, ("data", "binaryData"))
 
 
 def _secret(obj: Object, old: Object | None) -> Causes:
-    causes = _data_keys(obj, ("data",)) + _frozen(("immutable", "data"))(obj, old)
+    causes = _data_keys(obj, ("data",)) + _frozen(obj, old, ("immutable", "data"))
     if old is not None and obj.get("type") != old.get("type"):
         causes.append(_invalid("type", obj.get("type"), IMMUTABLE))
     needed = {"kubernetes.io/tls": ("tls.crt", "tls.key"), "kubernetes.io/dockerconfigjson": (".dockerconfigjson",)}
@@ -368,3 +398,4 @@ _KINDS: dict[tuple[str, str], Callable[[Object, Object | None], Causes]] = {
     ("rbac.authorization.k8s.io", "RoleBinding"): _role_binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _role_binding,
 }
+"""(group, kind) -> the check of objects of a built-in kind against the objects they replace (`None` for new ones)."""

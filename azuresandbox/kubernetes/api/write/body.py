@@ -9,7 +9,8 @@ from azuresandbox.kubernetes.api.request import Request
 from azuresandbox.kubernetes.api.write.common import tidy_metadata
 from azuresandbox.kubernetes.model import builtin, decoding, errors, goform
 from azuresandbox.kubernetes.model.resources import Resource
-from azuresandbox.kubernetes.model.schema import OBJECT_META, Schema
+from azuresandbox.kubernetes.model.schema import Schema
+from azuresandbox.kubernetes.model.schema_nodes import OBJECT_META
 from azuresandbox.kubernetes.model.types import Object
 
 
