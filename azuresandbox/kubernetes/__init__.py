@@ -1,7 +1,4 @@
-"""The Kubernetes API of each managed cluster: `app` serves it, `run` makes clusters of ARM's goals.
-
-May import the sandbox's shared modules; never another part.
-"""
+"""The Kubernetes API of each managed cluster: `app` serves it, `run` creates and removes clusters as ARM's goals say."""
 
 from __future__ import annotations
 
@@ -14,6 +11,6 @@ __all__ = ["app", "run"]
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """Serves `/clusters/<id>/...` and `/oidc/<id>/...`, for the clusters of a former run at once."""
+    """Return the ASGI app for `/clusters/<id>/...` and `/oidc/<id>/...`; it serves the clusters of earlier runs at once."""
     provision.restore(sandbox)
     return handler.app(sandbox)

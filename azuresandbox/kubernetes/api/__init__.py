@@ -1,4 +1,1 @@
-"""Requests and answers: how a client reads and writes a cluster's objects.
-
-May import `state`, `model` and the sandbox's shared modules.
-"""
+"""Requests and answers: how a client reads and writes a cluster's objects."""

@@ -1,8 +1,8 @@
-"""Admission: what changes or refuses an object between authorization and storage, as a table of in-process plugins.
+"""Admission: plugins that change or refuse an object between authorization and storage.
 
-Emulates NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds, Priority and AKS' Azure Workload Identity webhook (azure-wi-webhook, after
-Azure/azure-workload-identity `pkg/webhook`). Webhook configurations that clients create are stored but never called; their
-creation says so. May import cluster, errors, defaults.
+Emulates NamespaceLifecycle, ServiceAccount, DefaultTolerationSeconds, Priority and AKS' Azure Workload Identity webhook
+(azure-wi-webhook, after Azure/azure-workload-identity `pkg/webhook`). Webhook configurations that clients create are
+stored but never called; a warning on their creation says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from azuresandbox.kubernetes.state.cluster import Cluster
 IMMORTAL = ("default", "kube-system", "kube-public")
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""What Kubernetes makes random names of: no vowels, no look-alikes."""
+"""The letters of random names: without vowels and look-alikes. Source: apimachinery, `util/rand`."""
 
 WI_LABEL = "azure.workload.identity/use"
 WI_AUDIENCE = "api://AzureADTokenExchange"
@@ -36,32 +36,34 @@ REFUSED = {
     ("", "limitranges"): ("LimitRange", "defaults and limits are not enforced here; set requests and limits on the containers"),
     ("apiregistration.k8s.io", "apiservices"): ("API aggregation", "serve the resources by a CustomResourceDefinition"),
 }
-"""Built-in resources that cannot be created, with what to do instead."""
+"""(group, plural) of built-in resources that cannot be created -> their name in the refusal, and the alternative."""
 
 NOT_CALLED = "the sandbox stores webhook configurations but does not call the webhooks"
 
 
 def suffix() -> str:
+    """Return the random part of a generated name."""
     return "".join(secrets.choice(ALPHABET) for _ in range(5))
 
 
 def check_refused(resource: Resource) -> None:
+    """Raise 501 for a resource that the sandbox does not emulate."""
     found = REFUSED.get((resource.group, resource.plural))
     if found:
         raise errors.not_emulated(*found)
 
 
 def warnings(resource: Resource) -> list[str]:
-    """What a client that creates such an object should know."""
+    """Return the warnings for a client that creates an object of the resource."""
     return [NOT_CALLED] if resource.plural.endswith("webhookconfigurations") else []
 
 
 DEPRECATED = {("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
-"""What a client of such a resource is warned of, whatever it does."""
+"""(group, plural) -> the warning on every request for the resource."""
 
 
 def namespace_lifecycle(cluster: Cluster, resource: Resource, name: str, namespace: str) -> None:
-    """An object can be created only in a namespace that exists and is not going away."""
+    """Refuse to create an object in a namespace that does not exist (404) or is being deleted (403)."""
     if not resource.namespaced:
         return
     found = cluster.objects.read(f"//namespaces//{namespace}")
@@ -89,7 +91,7 @@ _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def _default_tolerations(cluster: Cluster, resource: Resource, pod: Object) -> None:
-    """DefaultTolerationSeconds: five minutes on a node that is lost."""
+    """Let a Pod stay five minutes on a node that is not ready or unreachable (DefaultTolerationSeconds)."""
     tolerations = pod["spec"].get("tolerations") or []
     for taint in _TOLERATED:
         if not any(
@@ -104,7 +106,7 @@ _SYSTEM_CLASSES = {"system-cluster-critical": 2000000000, "system-node-critical"
 
 
 def _priority(cluster: Cluster, resource: Resource, pod: Object) -> None:
-    """Priority: the number and the preemption policy of the Pod's class."""
+    """Set the priority and the preemption policy of the Pod's PriorityClass (Priority)."""
     spec = pod["spec"]
     name = spec.get("priorityClassName") or ""
     classes = cluster.objects.all("/scheduling.k8s.io/priorityclasses/")
@@ -123,6 +125,7 @@ def _priority(cluster: Cluster, resource: Resource, pod: Object) -> None:
 
 
 def _service_account(cluster: Cluster, resource: Resource, pod: Object) -> None:
+    """Set the ServiceAccount, its pull secrets and the volume with its token (ServiceAccount)."""
     spec, metadata = pod["spec"], pod["metadata"]
     name = spec.get("serviceAccountName") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = name
@@ -163,7 +166,7 @@ def _token_sources() -> list[dict[str, Any]]:
 
 
 def _workload_identity(cluster: Cluster, resource: Resource, pod: Object) -> None:
-    """AKS' azure-wi-webhook, which exists while the managed cluster has workload identity on."""
+    """Inject the federated token and its environment, if the managed cluster has workload identity (azure-wi-webhook)."""
     metadata = pod["metadata"]
     if not cluster.goal.workload_identity or (metadata.get("labels") or {}).get(WI_LABEL) != "true":
         return
@@ -203,6 +206,7 @@ def _add_identity_volume(spec: Object, seconds: int) -> None:
 
 
 def _expiration(text: str) -> int:
+    """Return the seconds of a token expiration; refuse one outside an hour to a day."""
     seconds = int(text) if text.isdigit() else -1
     if not 3600 <= seconds <= 86400:
         message = f"token expiration {text} not valid. Expected value to be between 3600 and 86400"
@@ -215,4 +219,4 @@ def _expiration(text: str) -> int:
 PLUGINS: dict[tuple[str, str], tuple[Plugin, ...]] = {
     ("", "Pod"): (_service_account, _default_tolerations, _priority, _workload_identity)
 }
-"""Kind -> its plugins, in the order in which kube-apiserver runs them."""
+"""(group, kind) -> its plugins, in kube-apiserver's order."""

@@ -1,7 +1,4 @@
-"""What an API server says of itself: groups, versions, resources (also aggregated), its own version.
-
-May import cluster and resources.
-"""
+"""Discovery: the groups, versions and resources of an API server, also aggregated, and its own version."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.state.cluster import Cluster
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_REVIEW_KINDS = {
+_SUBRESOURCE_KINDS = {
     "token": ("authentication.k8s.io", "v1", "TokenRequest"),
     "scale": ("autoscaling", "v1", "Scale"),
     "eviction": ("policy", "v1", "Eviction"),
@@ -45,6 +42,7 @@ def api_groups(cluster: Cluster) -> Document:
 
 
 def api_group(cluster: Cluster, group: str) -> Document | None:
+    """Return the APIGroup, or `None` if the group is not served or is the core group."""
     versions = cluster.registry.groups().get(group)
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)} if versions and group else None
 
@@ -55,6 +53,7 @@ def _group(group: str, versions: list[str]) -> Document:
 
 
 def resource_list(cluster: Cluster, group: str, version: str) -> Document | None:
+    """Return the APIResourceList of a group version, or `None` if it is not served."""
     found = cluster.registry.in_version(group, version)
     if not found:
         return None
@@ -64,7 +63,7 @@ def resource_list(cluster: Cluster, group: str, version: str) -> Document | None
 
 
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
-"""In the order in which discovery shows those of custom resources."""
+"""The verbs of custom resources, in the order in which discovery shows them."""
 
 
 def _verbs(resource: Resource) -> list[str]:
@@ -89,7 +88,7 @@ def _entries(resource: Resource) -> list[Document]:
 
 
 def _hash(resource: Resource) -> str:
-    """Tells clients when what is stored changes. Source: apiserver, `discovery.StorageVersionHash`."""
+    """Return the hash by which clients notice a new storage version. Source: apiserver, `discovery.StorageVersionHash`."""
     version = "v1beta1" if resource.kind == "CustomResourceDefinition" else resource.stored_as.rpartition("/")[2]
     text = f"{resource.group}/{version}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
@@ -97,14 +96,14 @@ def _hash(resource: Resource) -> str:
 
 def _sub_entry(resource: Resource, name: str) -> Document:
     entry: Document = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
-    foreign = _REVIEW_KINDS.get(name)
+    foreign = _SUBRESOURCE_KINDS.get(name)
     if foreign:
         entry |= {"group": foreign[0], "version": foreign[1]}
     return entry | {"kind": foreign[2] if foreign else resource.kind, "verbs": list(_SUBRESOURCE_VERBS[name])}
 
 
 def aggregated(cluster: Cluster, *, core: bool) -> Document:
-    """apidiscovery.k8s.io/v2: all groups with all their resources in one answer."""
+    """Return all groups with their resources in one document (apidiscovery.k8s.io/v2). `core`: the core group only."""
     items = []
     for group, versions in cluster.registry.groups().items():
         if (group == "") != core:
@@ -142,15 +141,15 @@ def _aggregated(resource: Resource) -> Document:
 
 
 def _response_kind(resource: Resource, subresource: str = "") -> Document:
-    """Group and version are empty if they are those of the resource's own version; a custom resource says them all the same."""
-    group, version, kind = _REVIEW_KINDS.get(subresource) or (resource.group, resource.version, resource.kind)
+    """Return group, version and kind; built-in resources leave group and version empty where they are their own."""
+    group, version, kind = _SUBRESOURCE_KINDS.get(subresource) or (resource.group, resource.version, resource.kind)
     if resource.custom is None and (group, version) == (resource.group, resource.version):
         group = version = ""
     return {"group": group, "version": version, "kind": kind}
 
 
 def version(cluster: Cluster) -> Document:
-    """The goal's Kubernetes version, in the form of `/version`."""
+    """Return the cluster's Kubernetes version in the form of `/version`."""
     text = cluster.goal.version
     major, minor = [*text.split("."), "0", "0"][:2]
     return {

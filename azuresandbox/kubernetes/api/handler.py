@@ -1,6 +1,6 @@
-"""The request handler: a path and a verb to what answers them, with authentication and authorization in front.
+"""The request handler: authenticates, authorizes, and routes a path and a method to the function that answers.
 
-Plain ASGI, because every program in every cluster comes through here. May import everything of this package.
+Plain ASGI, because the requests of every program in every cluster pass through it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _REFUSED = {
     "ephemeralcontainers": ("ephemeral containers", "containers have no file system to debug; read their logs"),
     "resize": ("resizing Pods in place", "change the Pod's template"),
 }
-"""Subresources that are refused by name."""
+"""Subresource -> its name in the refusal, and the alternative."""
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """Serves `/clusters/<id>/...` and `/oidc/<id>/...`."""
+    """Return the ASGI app for `/clusters/<id>/...` and `/oidc/<id>/...`."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         parts = [part for part in scope["path"].split("/") if part]
@@ -70,7 +70,7 @@ def app(sandbox: Sandbox) -> ASGIApp:
 
 
 async def _issuer(cluster: Cluster | None, parts: list[str], method: str, send: Send) -> None:
-    """The OIDC issuer's public documents, while it is enabled."""
+    """Answer with the OIDC issuer's public documents, or 404 while the issuer is disabled."""
     path = "/".join(parts)
     issuer = cluster.goal.oidc_issuer if cluster else ""
     if cluster is None or not issuer or method != "GET":
@@ -84,6 +84,7 @@ async def _issuer(cluster: Cluster | None, parts: list[str], method: str, send: 
 
 
 async def _answer(cluster: Cluster, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request. `parts`: the path behind the cluster's address."""
     if cluster.stopped:
         text = f"the managed cluster {cluster.goal.cluster_name} is stopped: start it to reach its API server"
         raise errors.unavailable(text)
@@ -105,6 +106,7 @@ async def _answer(cluster: Cluster, parts: list[str], scope: Scope, receive: Rec
 
 
 def _authenticate(cluster: Cluster, headers: dict[bytes, bytes], scope: Scope) -> User:
+    """Return the user of the bearer token or the client certificate, impersonated if asked for; raise 401 if there is none."""
     value = headers.get(b"authorization", b"").decode("latin-1")
     user: User | None = None
     if value:
@@ -130,12 +132,14 @@ async def _resource(request: Request, wanted: Target) -> None:
     resource = served(cluster, wanted)
     asked = wanted.watched or (not wanted.name and request.flag("watch"))
     watching = method == "GET" and not wanted.subresource and asked
-    _authorize(request, _attributes(request, wanted, watching))  # first: a stranger does not learn what is served
+    _authorize(
+        request, _attributes(request, wanted, watching)
+    )  # before the lookup, which would tell a user without rights what is served
     if resource is None:
         first = wanted.subresource.split("/")[0]
         if first in _REFUSED and cluster.registry.find(wanted.group, wanted.version, wanted.plural):
             raise errors.not_emulated(*_REFUSED[first])
-        await _nothing_here(request, wanted)
+        await _not_served(request, wanted)
         return
     if resource.custom is None:
         check_accept(request.header(b"accept"))
@@ -153,8 +157,8 @@ async def _resource(request: Request, wanted: Target) -> None:
         await _collection(request, resource, wanted)
 
 
-async def _nothing_here(request: Request, wanted: Target) -> None:
-    """404, in the words of whatever part of the API server the path leads to."""
+async def _not_served(request: Request, wanted: Target) -> None:
+    """Answer 404 with the words of the part of the API server that the path leads to."""
     custom = request.cluster.registry.find(wanted.group, wanted.version, wanted.plural)
     if wanted.group in GROUP_ORDER:
         raise errors.no_such_resource()
@@ -206,7 +210,7 @@ async def _one(request: Request, resource: Resource, wanted: Target) -> None:
 
 
 async def _sent(request: Request, resource: Resource) -> Object:
-    """The object in the body."""
+    """Return the object in the body."""
     return await request.document(resource.kind, typed=resource.custom is None)
 
 
@@ -217,7 +221,7 @@ async def _send_written(request: Request, resource: Resource, written: Written) 
 
 
 async def _options(request: Request) -> Object:
-    """DeleteOptions, from the body or the query."""
+    """Return the DeleteOptions of the body, completed from the query."""
     options = await request.document()
     request.check_dry_run(options.get("dryRun") or [])
     for name in ("propagationPolicy", "gracePeriodSeconds", "orphanDependents"):
@@ -255,6 +259,7 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
 
 
 def _delete_each(request: Request, resource: Resource, key: str, options: Object) -> bytes:
+    """Delete one object of a collection. Returns its bytes, or b"" if it no longer exists."""
     record = request.cluster.objects.get(key)
     if record is None:
         return b""
@@ -267,7 +272,7 @@ _ASKED = {
     "binding": ("Binding", subresources.bind),
     "eviction": ("Eviction", subresources.evict),
 }
-"""Subresources that something is posted to: its kind, and what answers."""
+"""Subresources that take a POST -> the kind of the body, and the function that answers."""
 
 
 async def _subresource(request: Request, resource: Resource, wanted: Target) -> None:
@@ -303,15 +308,11 @@ async def _status_part(request: Request, resource: Resource, namespace: str, nam
     await _send(request, 200, written.data)
 
 
-def dump_status(status: dict[str, Any]) -> bytes:
-    return json.dumps(status).encode()
-
-
 # --- everything else -------------------------------------------------------------------------------------------------
 
 
 async def _other(request: Request, parts: list[str]) -> None:
-    """Discovery, health, version, OpenAPI."""
+    """Answer a path that is not a resource's: discovery, health, version, OpenAPI."""
     _authorize(request, Attributes("get" if request.method == "GET" else request.method.lower(), path=request.path))
     cluster, first = request.cluster, parts[0] if parts else ""
     if first in _HEALTH:
@@ -335,6 +336,7 @@ async def _other(request: Request, parts: list[str]) -> None:
 
 
 def _document(cluster: Cluster, parts: list[str]) -> dict[str, Any] | None:
+    """Return the document at a path, or `None` if there is none."""
     match parts:
         case []:
             return {"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}
@@ -381,7 +383,7 @@ def _as_yaml(body: bytes) -> bytes:
 
 
 def _warning_headers(warnings: list[str]) -> list[tuple[bytes, bytes]]:
-    """RFC 7234 warnings as client-go prints them."""
+    """Return Warning headers (RFC 7234) in the form that client-go reads; each warning once."""
     return [(b"warning", f"299 - {json.dumps(text)}".encode("latin-1", "replace")) for text in dict.fromkeys(warnings)]
 
 

@@ -1,7 +1,4 @@
-"""The OpenAPI documents of one cluster: the built-in groups', and those of its CRDs.
-
-May import cluster and builtin.
-"""
+"""The OpenAPI documents of one cluster: those of the built-in groups and of its CustomResourceDefinitions."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ Document = dict[str, Any]
 
 
 def index(cluster: Cluster) -> Document:
-    """`/openapi/v3`: where each group version's document is; the hash changes with what is in it."""
+    """Return `/openapi/v3`: group version -> the address of its document, with a hash of the resources in it."""
     paths = {}
     for group, versions in cluster.registry.groups().items():
         for version in versions:
@@ -29,6 +26,7 @@ def index(cluster: Cluster) -> Document:
 
 
 def group_version(cluster: Cluster, group: str, version: str) -> Document | None:
+    """Return the OpenAPI v3 document of a group version, or `None` if it is not served."""
     found = cluster.registry.in_version(group, version)
     if not found:
         return None
@@ -50,7 +48,7 @@ def group_version(cluster: Cluster, group: str, version: str) -> Document | None
 
 
 def v2(cluster: Cluster) -> Document:
-    """`/openapi/v2`: the built-in kinds; kubectl reads those of CRDs from v3."""
+    """Return `/openapi/v2`, which has the built-in kinds only; kubectl reads custom ones from v3."""
     return builtin.openapi_v2()
 
 
@@ -59,7 +57,7 @@ def _definition(resource: Resource) -> str:
 
 
 def _schema(resource: Resource) -> Document:
-    """The definition's own schema, with what every object has, and what kube-apiserver makes of its extensions."""
+    """Return the definition's schema with the properties of every object, in the form that kube-apiserver publishes."""
     assert resource.custom is not None
     document: Document = _spelled_out((resource.custom.get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
     document["properties"] = {**document.get("properties", {}), **builtin.object_properties()}
@@ -69,7 +67,7 @@ def _schema(resource: Resource) -> Document:
 
 
 def _spelled_out(value: Any) -> Any:
-    """A copy in which a number or a text is said in OpenAPI's own words, too."""
+    """Return a copy in which int-or-string members also have OpenAPI's `anyOf`."""
     if isinstance(value, dict):
         found = {name: _spelled_out(member) for name, member in value.items()}
         if found.get("x-kubernetes-int-or-string") is True:

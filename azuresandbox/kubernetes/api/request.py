@@ -1,7 +1,4 @@
-"""A request to a cluster's API server, taken apart: path, query, what it asks for.
-
-May import errors and resources.
-"""
+"""A request to a cluster's API server: its path, query, options and body."""
 
 from __future__ import annotations
 
@@ -18,9 +15,11 @@ from azuresandbox.kubernetes.state.cluster import Cluster
 from azuresandbox.kubernetes.state.tokens import User
 
 MAX_BODY = 3 << 20
-"""Bytes of a request's body, as kube-apiserver limits it."""
+"""The limit of a request's body in bytes, which is kube-apiserver's."""
 
 MAX_MANAGER = 128
+"""The limit of a field manager's name in bytes."""
+
 JSON = "application/json"
 _OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -28,7 +27,7 @@ YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a path names. `resource` is None for paths that are not a resource's."""
+    """The resource, object or subresource that a path names; parts that it does not name are ""."""
 
     group: str
     version: str
@@ -37,12 +36,12 @@ class Target:
     name: str
     subresource: str
     watched: bool = False
-    """Whether the path is one of the old ones that begin with `watch/`."""
+    """Whether the path has the deprecated `watch/` in it."""
 
 
 @dataclass(slots=True)
 class Request:
-    """One request, authenticated. `warnings` become Warning headers."""
+    """One authenticated request. `warnings` become Warning headers; `duplicates` are fields that the body gives twice."""
 
     cluster: Cluster
     method: str
@@ -55,12 +54,13 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     forget_managers: bool = False
-    """Whether the object that was sent has managedFields that are empty, which is how one gets rid of them."""
+    """Whether the sent object has an empty managedFields list, which removes the stored one."""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
 
     def flag(self, name: str) -> bool:
+        """Return whether an option of the query is set; an empty value sets it."""
         value = self.query.get(name)
         return value is not None and value.lower() in ("", "1", "true", "t")
 
@@ -78,18 +78,18 @@ class Request:
         return value == "All"
 
     def check_dry_run(self, values: list[str]) -> None:
-        """Refuse what is not `All`."""
+        """Refuse a value other than `All`."""
         if any(value != "All" for value in values):
             text = f'Unsupported value: {json.dumps(values)}: supported values: "All"'
             raise self.invalid_option("FieldValueNotSupported", text, "dryRun")
 
     def invalid_option(self, reason: str, text: str, option: str) -> errors.StatusError:
-        """The refusal of one of the request's own options."""
+        """Return the refusal of one of the request's own options."""
         kind = _OPTIONS.get(self.method, "ListOptions")
         return errors.invalid("meta.k8s.io", kind, "", [errors.cause(reason, text, option)])
 
     def check_options(self) -> None:
-        """Refuse options that are not valid, before anything else is looked at."""
+        """Refuse options of a write that are not valid; kube-apiserver checks them first."""
         _ = self.dry_run
         manager = self.query.get("fieldManager", "")
         if len(manager) > MAX_MANAGER:
@@ -103,7 +103,7 @@ class Request:
 
     @property
     def manager(self) -> str:
-        """The field manager: as named, else the first part of the user agent."""
+        """The field manager: `fieldManager` of the query, else the first part of the user agent."""
         return self.query.get("fieldManager") or self.header(b"user-agent").split("/", 1)[0] or "unknown"
 
     @property
@@ -111,15 +111,16 @@ class Request:
         return self.header(b"content-type").split(";", 1)[0].strip().lower()
 
     async def body(self) -> bytes:
+        """Return the body; raise 413 if it is larger than `MAX_BODY`."""
         try:
             return await read_body(self.receive, MAX_BODY)
         except TooLarge as error:
             raise errors.too_large(error.limit) from None
 
     async def document(self, kind: str = "DeleteOptions", *, typed: bool = True) -> dict[str, Any]:
-        """The body as a JSON object (YAML is read too) of a kind. {} if there is none and it is a built-in one (`typed`).
+        """Return the body, JSON, YAML or protobuf, as an object of `kind`. `typed`: the kind is built in.
 
-        Fields that it gives twice are put into `duplicates`.
+        An empty body of DeleteOptions is {}. Fields that the body gives twice are put into `duplicates`.
         """
         data = await self.body()
         media = self.content_type
@@ -147,11 +148,11 @@ _OPTION_TYPES: tuple[tuple[str, type, str], ...] = (
     ("dryRun", list, "[]string"),
     ("preconditions", dict, "v1.Preconditions"),
 )
-"""Members of DeleteOptions, with their types here and in Go."""
+"""Members of DeleteOptions, with their types in Python and in Go."""
 
 
 def _delete_options(data: bytes, *, as_yaml: bool) -> dict[str, Any]:
-    """DeleteOptions, whose complaints have no object to name."""
+    """Return DeleteOptions, with refusals that name no object."""
     try:
         found = decoding.parse(data, as_yaml=as_yaml)
     except decoding.Malformed as error:
@@ -172,7 +173,7 @@ def _delete_options(data: bytes, *, as_yaml: bool) -> dict[str, Any]:
 
 
 def query(scope: Scope) -> dict[str, str]:
-    """The query, the first value of each name."""
+    """Return the query; of a name that is given twice, the first value."""
     found: dict[str, str] = {}
     raw = scope["query_string"]
     if raw:
@@ -182,7 +183,7 @@ def query(scope: Scope) -> dict[str, str]:
 
 
 def target(parts: list[str]) -> Target | None:
-    """What the path's parts (behind the cluster's address) name, if a resource."""
+    """Return what a path names, or `None` if it is not a resource's. `parts`: the path behind the cluster's address."""
     if len(parts) >= 3 and parts[0] == "api":
         group, version, rest = "", parts[1], parts[2:]
     elif len(parts) >= 4 and parts[0] == "apis":
@@ -199,7 +200,7 @@ def target(parts: list[str]) -> Target | None:
 
 
 def served(cluster: Cluster, wanted: Target) -> Resource | None:
-    """The resource that the target is in, if it is served at that path."""
+    """Return the target's resource, or `None` if it is not served at that path."""
     resource = cluster.registry.find(wanted.group, wanted.version, wanted.plural)
     if resource is None or (wanted.namespace and not resource.namespaced):
         return None

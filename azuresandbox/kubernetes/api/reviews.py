@@ -1,7 +1,4 @@
-"""Questions to the API server that store nothing: who am I, may I, whose token is this.
-
-May import cluster, rbac, request, tokens.
-"""
+"""Reviews: questions about a user, a token or a right, answered and not stored."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from azuresandbox.kubernetes.state.tokens import User
 
 
 def review(request: Request, resource: Resource, obj: Object, namespace: str) -> Object:
-    """The review with its status filled in."""
+    """Return the review, completed in place with its status."""
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
     metadata = obj["metadata"] = obj.get("metadata") or {}
     if resource.namespaced:
@@ -63,11 +60,12 @@ def _token_review(request: Request, spec: Object, namespace: str) -> Object:
 
 
 def json_list(items: list[str]) -> str:
-    """A list of strings as Go's %q prints it."""
+    """Return a list of strings as Go's %q prints it."""
     return "[" + " ".join(f'"{item}"' for item in items) + "]"
 
 
 def _attributes(spec: Object) -> Attributes:
+    """Return what an access review asks for; raise 422 unless it names either a resource or a path."""
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (other is None):
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -105,7 +103,7 @@ def _decided(request: Request, user: User, asked: Attributes) -> Object:
 
 
 def _self_rules(request: Request, spec: Object, namespace: str) -> Object:
-    """All that the user may do in a namespace."""
+    """Return the rules that hold for the user in a namespace."""
     wanted = spec.get("namespace")
     if not wanted:
         raise errors.bad_request("no namespace on request")
@@ -125,3 +123,4 @@ _REVIEWS: dict[str, Callable[[Request, Object, str], dict[str, Any]]] = {
     "LocalSubjectAccessReview": _access,
     "SelfSubjectRulesReview": _self_rules,
 }
+"""Kind -> the function that returns the status: (request, spec, namespace)."""

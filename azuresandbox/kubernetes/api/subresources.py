@@ -1,7 +1,7 @@
-"""The subresources that are more than a part of the object: scale, token, log, binding, eviction, finalize.
+"""The subresources with behaviour of their own: scale, token, log, binding, eviction, finalize.
 
-Pod logs are read from partition `machine`, where the machine writes them
-(`log/<cluster>/<namespace>/<pod>/<container>/<n>` -> `timestamp text`). May import reading and writing.
+Pod logs are read from the store's partition `machine`, where the machine writes them:
+`log/<cluster>/<namespace>/<pod>/<container>/<n>` -> `timestamp text`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from azuresandbox.kubernetes.state import tokens
 from azuresandbox.store import Record, Watch
 
 LOGS = "machine"
+"""The store's partition of Pod logs."""
 
 # --- scale -----------------------------------------------------------------------------------------------------------
 
 
 def _paths(resource: Resource) -> tuple[list[str], list[str], str]:
-    """Where a kind keeps its wished and its actual replicas, and its selector."""
+    """Return the paths of the desired and the actual replicas, and the JSONPath of the selector ("" if there is none)."""
     declared = ((resource.custom or {}).get("subresources") or {}).get("scale")
     if declared:
         split = [declared[name].lstrip(".").split(".") for name in ("specReplicasPath", "statusReplicasPath")]
@@ -49,7 +50,7 @@ def _at(obj: Any, path: list[str]) -> int | None:
 
 
 def scale_of(resource: Resource, obj: Object) -> Object:
-    """The autoscaling/v1 Scale of an object."""
+    """Return the autoscaling/v1 Scale of an object."""
     spec, status, selector = _paths(resource)
     metadata = {
         k: v for k, v in obj["metadata"].items() if k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -74,7 +75,7 @@ def scale_of(resource: Resource, obj: Object) -> Object:
 
 
 async def scale(request: Request, resource: Resource, namespace: str, name: str) -> bytes:
-    """Get, replace or patch the scale."""
+    """Get, replace or patch the scale. Returns the Scale's bytes."""
     record = read(request.cluster, resource, namespace, name)
     if request.method == "GET":
         return dump(scale_of(resource, load(record, resource)))
@@ -116,6 +117,7 @@ def _check_replicas(resource: Resource, name: str, replicas: Any) -> None:
 
 
 def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes) -> Object:
+    """Return the Scale that the request puts, or its patch applied to the present one."""
     if request.method == "PUT":
         return decoding.document(data, "Scale", as_yaml=False, typed=True)
     changes = json.loads(data)
@@ -133,7 +135,7 @@ def _wanted_scale(request: Request, resource: Resource, old: Object, data: bytes
 
 
 def token(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-    """Answer a TokenRequest."""
+    """Return the TokenRequest with a token of the service account in its status."""
     cluster, spec = request.cluster, body.get("spec") or {}
     account = cluster.objects.read(f"//serviceaccounts/{namespace}/{name}")
     if account is None:
@@ -161,7 +163,7 @@ def token(request: Request, resource: Resource, namespace: str, name: str, body:
 
 
 def _bound(request: Request, namespace: str, account: str, reference: Object | None) -> dict[str, dict[str, str]]:
-    """The object that the token ends with, and the node if it is a Pod's."""
+    """Return the object that the token is bound to, and the node of a bound Pod: kind -> its name and uid."""
     if not reference:
         return {}
     kind, name = reference.get("kind", ""), reference.get("name", "")
@@ -173,7 +175,8 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
         raise errors.not_found("", f"{kind.lower()}s", name)
     uid = found["metadata"]["uid"]
     if reference.get("uid") not in (None, "", uid):
-        why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated"
+        why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+        why += "The object might have been deleted and then recreated"
         raise errors.conflict("", kind, name, why)
     bound = {kind.lower(): {"name": name, "uid": uid}}
     if kind == "Pod":
@@ -191,7 +194,7 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
 
 
 def bind(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-    """Assign a Pod to a node, as the scheduler does."""
+    """Assign a Pod to a node."""
     record = read(request.cluster, resource, namespace, name)
     old = load(record, resource)
     node = (body.get("target") or {}).get("name", "")
@@ -212,7 +215,7 @@ def bind(request: Request, resource: Resource, namespace: str, name: str, body: 
 
 
 def evict(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-    """Delete a Pod unless a PodDisruptionBudget has no disruption left."""
+    """Delete a Pod; raise 429 if one of its PodDisruptionBudgets allows no disruption."""
     cluster = request.cluster
     record = read(cluster, resource, namespace, name)
     pod = load(record, resource)
@@ -233,7 +236,7 @@ def _success(code: int) -> Object:
 
 
 async def log(request: Request, resource: Resource, namespace: str, name: str) -> None:
-    """Stream a container's log."""
+    """Stream the log of a container."""
     pod = load(read(request.cluster, resource, namespace, name), resource)
     container = _container(request, pod, name)
     if request.flag("previous"):
@@ -245,6 +248,7 @@ async def log(request: Request, resource: Resource, namespace: str, name: str) -
 
 
 def _container(request: Request, pod: Object, name: str) -> str:
+    """Return the container of the request, or the Pod's only one; raise 400 if the request must name it."""
     spec = pod["spec"]
     names = [item["name"] for item in spec.get("containers") or []]
     inits = [item["name"] for item in spec.get("initContainers") or []]
@@ -260,6 +264,7 @@ def _container(request: Request, pod: Object, name: str) -> str:
 
 
 async def _lines(request: Request, prefix: str, container: str) -> AsyncIterator[bytes]:
+    """Yield the stored lines that the request chooses, then, with `follow`, new ones until the container has ended."""
     store = request.cluster.sandbox.store
     page = store.list(LOGS, prefix)
     records = _chosen(request, page.records)
@@ -297,12 +302,13 @@ def _pod_key(request: Request) -> str:
 
 
 def _finished(request: Request, container: str) -> bool:
-    """Whether the container will log no more: its Pod is gone or has ended."""
+    """Return whether the container writes no more: its Pod is deleted or has ended."""
     pod = request.cluster.objects.read(_pod_key(request))
     return pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _chosen(request: Request, records: list[Record]) -> list[Record]:
+    """Return the lines that sinceSeconds, sinceTime and tailLines leave."""
     since = request.query.get("sinceSeconds")
     if since:
         moment = request.cluster.sandbox.clock.now() - timedelta(seconds=int(since))
@@ -330,7 +336,7 @@ def _line(record: Record, stamped: bool) -> bytes:
 
 
 def finalize(request: Request, resource: Resource, name: str, body: Object) -> bytes:
-    """Replace a namespace's own finalizers; the last one gone and deletion asked for, the namespace goes."""
+    """Replace a namespace's own finalizers; delete the namespace if it is being deleted and none is left."""
     cluster = request.cluster
     record = read(cluster, resource, "", name)
     old = load(record, resource)

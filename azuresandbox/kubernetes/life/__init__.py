@@ -1,4 +1,1 @@
-"""What happens in a cluster over time: how it is made, and what the API server's own controllers do.
-
-May import `api`, `state`, `model` and the sandbox's shared modules.
-"""
+"""The life of a cluster: its creation and removal, and the controllers that belong to its API server."""

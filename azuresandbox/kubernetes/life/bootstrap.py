@@ -1,6 +1,6 @@
-"""What a new cluster starts with: namespaces, the roles that Kubernetes ships, the `kubernetes` Service.
+"""The objects of a new cluster: namespaces, the roles that Kubernetes ships, the `kubernetes` Service.
 
-The roles are data, after `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`. May import cluster and writing.
+Source of the roles: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy` of Kubernetes.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ AGGREGATED = {
     "edit": (["edit"], {"rbac.authorization.k8s.io/aggregate-to-admin": "true"}),
     "admin": (["admin"], {}),
 }
-"""ClusterRole -> which `aggregate-to-` labels it gathers, and its own labels."""
+"""Aggregated ClusterRole -> the `aggregate-to-` labels that it gathers, and its own labels."""
 
 BINDINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "cluster-admin": ("cluster-admin", [("Group", "system:masters")]),
@@ -200,10 +200,11 @@ BINDINGS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     ),
     "system:kube-scheduler": ("system:kube-scheduler", [("User", "system:kube-scheduler")]),
 }
+"""ClusterRoleBinding -> its ClusterRole, and its subjects as (kind, name)."""
 
 
 def furnish_cluster(cluster: Cluster) -> None:
-    """Create what is missing; leave alone what is there."""
+    """Create the objects that are missing; objects that exist are not changed."""
     with cluster.sandbox.store.transaction():
         for name in NAMESPACES:
             put_own(cluster, BY_PLURAL["", "namespaces"], {"metadata": {"name": name}})

@@ -1,7 +1,6 @@
-"""What goes on in a cluster's API server behind the requests: garbage collection, namespaces and CRDs being deleted.
+"""The controllers behind the API server: the garbage collector, the namespace controller and the CRD finalizer.
 
-Fed with the keys that change (`Cluster.work`). Emulates the garbage collector, the namespace controller and the CRD
-finalizer of Kubernetes. May import writing.
+`Cluster.work` is their queue of changes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _BACKGROUND: Object = {"propagationPolicy": "Background"}
 
 
 async def run(cluster: Cluster) -> None:
-    """Work off changes until cancelled."""
+    """Handle the queue of changes until cancelled."""
     settle_all(cluster)
     while True:
         await cluster.wake.wait()
@@ -34,11 +33,11 @@ async def run(cluster: Cluster) -> None:
             try:
                 settle(cluster, *cluster.work.popleft())
             except Gone:
-                continue  # it changed meanwhile: the change is in the queue
+                continue  # the object changed meanwhile: that change is in the queue
 
 
 def settle_all(cluster: Cluster) -> None:
-    """Take up what a restart interrupted."""
+    """Queue every object, to continue what a restart interrupted."""
     for record in cluster.sandbox.store.list(cluster.objects.partition).records:
         obj = trees.parse(record.value)
         cluster.work.append((record.key, None, obj))
@@ -46,11 +45,11 @@ def settle_all(cluster: Cluster) -> None:
 
 
 def settle(cluster: Cluster, key: str, old: Object | None, new: Object | None) -> None:
-    """Do what follows from one change."""
+    """Do what follows from one change: (`key`, `None`, new), (`key`, old, new) or (`key`, old, `None`)."""
     if new is None:
         assert old is not None
         _owner_gone(cluster, old)
-        _content_gone(cluster, key)
+        _contents_changed(cluster, key)
         return
     if new["metadata"].get("ownerReferences"):
         _collect(cluster, key)
@@ -62,17 +61,17 @@ def settle(cluster: Cluster, key: str, old: Object | None, new: Object | None) -
 
 
 def _owner_gone(cluster: Cluster, owner: Object) -> None:
-    """Dependents of what was deleted go too, unless another owner is left."""
+    """Collect the dependents of a deleted object, and continue the deletion of its owners."""
     for key in sorted(cluster.objects.dependents.get(owner["metadata"]["uid"], ())):
         _collect(cluster, key)
     for reference in owner["metadata"].get("ownerReferences") or []:
         held = cluster.objects.keys.get(reference.get("uid", ""))
         if held is not None:
-            _finish(cluster, held)  # a foreground deletion may have waited for this one
+            _finish(cluster, held)  # its foreground deletion may wait for this object
 
 
 def _collect(cluster: Cluster, key: str) -> None:
-    """Delete an object all of whose owners are gone; forget those that are gone if one is left."""
+    """Delete an object without any owner left; if some are left, remove the references to the others."""
     record = cluster.objects.get(key)
     if record is None:
         return
@@ -82,8 +81,8 @@ def _collect(cluster: Cluster, key: str) -> None:
         return
     present = [item for item in references if _exists(cluster, obj, item)]
     if len(present) == len(references):
-        if any(_waits(cluster, item) for item in references):
-            _delete(cluster, key, {"propagationPolicy": "Foreground"} if key_has_dependents(cluster, obj) else _BACKGROUND)
+        if any(_in_foreground_deletion(cluster, item) for item in references):
+            _delete(cluster, key, {"propagationPolicy": "Foreground"} if _has_dependents(cluster, obj) else _BACKGROUND)
         return
     if present:
         changed = trees.copy(obj)
@@ -93,12 +92,12 @@ def _collect(cluster: Cluster, key: str) -> None:
         _delete(cluster, key, _BACKGROUND)
 
 
-def key_has_dependents(cluster: Cluster, obj: Object) -> bool:
+def _has_dependents(cluster: Cluster, obj: Object) -> bool:
     return bool(cluster.objects.dependents.get(obj["metadata"]["uid"]))
 
 
 def _exists(cluster: Cluster, obj: Object, reference: Object) -> bool:
-    """Whether the owner is there: by uid, in the same namespace or cluster-wide."""
+    """Return whether the owner exists, by uid, in the same namespace or cluster-wide."""
     key = cluster.objects.keys.get(reference.get("uid", ""))
     if key is None:
         return False
@@ -106,15 +105,15 @@ def _exists(cluster: Cluster, obj: Object, reference: Object) -> bool:
     return namespace in ("", obj["metadata"].get("namespace", ""))
 
 
-def _waits(cluster: Cluster, reference: Object) -> bool:
-    """Whether the owner is being deleted in the foreground."""
+def _in_foreground_deletion(cluster: Cluster, reference: Object) -> bool:
+    """Return whether the owner is being deleted in the foreground."""
     owner = cluster.objects.read(cluster.objects.keys[reference["uid"]])
     found = (owner or {}).get("metadata") or {}
     return bool(found.get("deletionTimestamp")) and FOREGROUND in (found.get("finalizers") or [])
 
 
 def _finish(cluster: Cluster, key: str) -> None:
-    """Bring the deletion of one object forward."""
+    """Continue the deletion of one object, by its first finalizer that is Kubernetes' own."""
     record = cluster.objects.get(key)
     if record is None:
         return
@@ -136,6 +135,7 @@ def _finish(cluster: Cluster, key: str) -> None:
 
 
 def _orphan(cluster: Cluster, uid: str) -> None:
+    """Remove the references to an owner from its dependents."""
     for key in sorted(cluster.objects.dependents.get(uid, ())):
         record = cluster.objects.get(key)
         if record is None:
@@ -150,11 +150,11 @@ def _orphan(cluster: Cluster, uid: str) -> None:
 
 
 def _delete_dependents(cluster: Cluster, uid: str) -> bool:
-    """Delete what the owner has; whether something that blocks its deletion is left."""
+    """Delete the dependents of an owner. Returns whether one that blocks the owner's deletion is left."""
     for key in sorted(cluster.objects.dependents.get(uid, ())):
         obj = cluster.objects.read(key)
         if obj is not None and not obj["metadata"].get("deletionTimestamp"):
-            _delete(cluster, key, {"propagationPolicy": "Foreground"} if key_has_dependents(cluster, obj) else _BACKGROUND)
+            _delete(cluster, key, {"propagationPolicy": "Foreground"} if _has_dependents(cluster, obj) else _BACKGROUND)
     for key in cluster.objects.dependents.get(uid, ()):
         obj = cluster.objects.read(key) or {"metadata": {}}
         references = obj["metadata"].get("ownerReferences") or []
@@ -164,6 +164,7 @@ def _delete_dependents(cluster: Cluster, uid: str) -> bool:
 
 
 def _drop_finalizer(cluster: Cluster, key: str, finalizer: str) -> None:
+    """Remove a finalizer from an object that is being deleted; delete the object if it was the last."""
     record = cluster.objects.get(key)
     if record is None:
         return
@@ -182,7 +183,7 @@ def _drop_finalizer(cluster: Cluster, key: str, finalizer: str) -> None:
 
 
 def _resource(cluster: Cluster, key: str) -> Resource:
-    """The resource whose object is stored under the key."""
+    """Return the resource of a stored object; raise `Gone` if it is no longer served."""
     _, group, plural, _ = key.split("/", 3)
     found = BY_PLURAL.get((group, plural))
     if found is None:
@@ -199,6 +200,8 @@ def _delete(cluster: Cluster, key: str, options: Object) -> None:
 
 
 def _request(cluster: Cluster) -> Request:
+    """Return a request of the garbage collector's own, which has no client to read from or answer."""
+
     async def never(*_: Any) -> Any:
         raise AssertionError("the garbage collector has no client")
 
@@ -209,7 +212,7 @@ def _request(cluster: Cluster) -> Request:
 
 
 def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) -> None:
-    """Delete the contents; when all is gone, drop the namespace's own finalizer."""
+    """Delete the objects in a namespace; when none is left, remove the namespace's own finalizer."""
     name, namespaces = obj["metadata"]["name"], BY_PLURAL["", "namespaces"]
     remaining = _delete_contents(cluster, name)
     current = cluster.objects.get(key)
@@ -231,7 +234,7 @@ def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) ->
 
 
 def _delete_contents(cluster: Cluster, namespace: str) -> list[tuple[Resource, Object]]:
-    """Delete what is in the namespace; what is still there."""
+    """Delete the objects in a namespace. Returns those that are still there."""
     remaining = []
     for resource in cluster.registry.stored():
         if not resource.namespaced:
@@ -246,8 +249,33 @@ def _delete_contents(cluster: Cluster, namespace: str) -> list[tuple[Resource, O
     return remaining
 
 
+_PASSED = (
+    ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "False",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "False",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+)
+"""Conditions (type, status, reason, message) of steps that never fail here."""
+
+
+def _finalizers_remaining(held: str) -> tuple[str, str, str, str]:
+    if held:
+        text = f"Some content in the namespace has finalizers remaining: {held}"
+        return "NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", text
+    return "NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished"
+
+
 def _conditions(cluster: Cluster, remaining: list[tuple[Resource, Object]], obj: Object) -> list[Object]:
-    """The namespace controller's conditions: what is left, and which finalizers hold it."""
+    """Return the namespace controller's conditions: the objects that are left, and the finalizers that hold them."""
     kinds: dict[str, int] = {}
     finalizers: dict[str, int] = {}
     for resource, item in remaining:
@@ -258,28 +286,9 @@ def _conditions(cluster: Cluster, remaining: list[tuple[Resource, Object]], obj:
     content = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(kinds.items()))
     held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
     wanted = [
-        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "False",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
-        ),
-        (
-            "NamespaceDeletionContentFailure",
-            "False",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-        ),
+        *_PASSED,
         ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {content}"),
-        (
-            "NamespaceFinalizersRemaining",
-            "True",
-            "SomeFinalizersRemain",
-            f"Some content in the namespace has finalizers remaining: {held}",
-        )
-        if held
-        else ("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        _finalizers_remaining(held),
     ]
     before = {item["type"]: item for item in (obj.get("status") or {}).get("conditions") or []}
     found = []
@@ -291,7 +300,7 @@ def _conditions(cluster: Cluster, remaining: list[tuple[Resource, Object]], obj:
 
 
 def _empty_definition(cluster: Cluster, key: str, obj: Object) -> None:
-    """Delete the custom resources of a CRD; when all are gone, drop its finalizer."""
+    """Delete the custom resources of a definition; when none is left, remove its finalizer."""
     spec = obj["spec"]
     left = 0
     for record in cluster.sandbox.store.list(cluster.objects.partition, f"/{spec['group']}/{spec['names']['plural']}/").records:
@@ -301,8 +310,8 @@ def _empty_definition(cluster: Cluster, key: str, obj: Object) -> None:
         _drop_finalizer(cluster, key, crds.CLEANUP)
 
 
-def _content_gone(cluster: Cluster, key: str) -> None:
-    """A namespace or a CRD that is going away may have waited for this object."""
+def _contents_changed(cluster: Cluster, key: str) -> None:
+    """Continue the deletion of the namespace or the definition of a deleted object, which may have waited for it."""
     _, group, plural, rest = key.split("/", 3)
     namespace = rest.split("/")[0]
     if namespace:

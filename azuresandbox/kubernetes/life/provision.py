@@ -1,7 +1,4 @@
-"""ARM's cluster goals become API servers: made, followed, reported, removed.
-
-May import everything of this package.
-"""
+"""API servers for ARM's cluster goals: created, updated, reported to ARM and removed."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from azuresandbox.kubernetes.state import tokens
 from azuresandbox.kubernetes.state.cluster import Cluster, certificate_mark, clusters
 
 ADMIN = ("masterclient", ("system:masters",))
-"""Who AKS' admin and user kubeconfigs are, on a cluster without Microsoft Entra integration."""
+"""The user and groups of AKS' admin and user kubeconfigs, on a cluster without Microsoft Entra integration."""
 
 COMPONENT = ("system:kube-controller-manager", ("system:masters",))
 _CERTIFICATE = "certificate/"
@@ -43,15 +40,15 @@ async def run(sandbox: Sandbox) -> None:
 
 
 def restore(sandbox: Sandbox) -> None:
-    """Take up the clusters that a former run has made, so that they answer from the first request on."""
+    """Load the clusters of earlier runs, so that they answer from the first request on."""
     for goal in fabric.goals(sandbox.store, ClusterGoal.KIND):
         assert isinstance(goal, ClusterGoal)
         key = tokens.stored_signing_key(sandbox.store, goal.cluster_id)
         if key is not None and not goal.deleted:
-            _take_up(sandbox, goal, key)
+            _load(sandbox, goal, key)
 
 
-def _take_up(sandbox: Sandbox, goal: ClusterGoal, key: tokens.SigningKey) -> Cluster:
+def _load(sandbox: Sandbox, goal: ClusterGoal, key: tokens.SigningKey) -> Cluster:
     cluster = Cluster(sandbox, goal, key)
     cluster.load()
     bootstrap.furnish_cluster(cluster)
@@ -60,14 +57,14 @@ def _take_up(sandbox: Sandbox, goal: ClusterGoal, key: tokens.SigningKey) -> Clu
 
 
 async def _ensure(sandbox: Sandbox, goal: ClusterGoal) -> Cluster:
-    """The cluster of a goal, made or taken up from the store if it is not there yet."""
+    """Return the cluster of a goal; create it, or load it from the store, if it is not in memory."""
     cluster = clusters(sandbox).get(goal.cluster_id)
     if cluster is None:
         key = tokens.stored_signing_key(sandbox.store, goal.cluster_id)
         if key is None:
             pem = await asyncio.to_thread(tokens.new_signing_key_pem)
             key = tokens.store_signing_key(sandbox.store, goal.cluster_id, pem)
-        cluster = _take_up(sandbox, goal, key)
+        cluster = _load(sandbox, goal, key)
     cluster.set_goal(goal)
     return cluster
 
@@ -77,7 +74,7 @@ def _report(sandbox: Sandbox, goal: ClusterGoal) -> ClusterReport:
 
 
 def _credentials(sandbox: Sandbox, cluster_id: str) -> dict[str, dict[str, str]]:
-    """The admin's, the user's and the components' credentials, made once."""
+    """Return the credentials of admin, user and components; they are created once."""
     store = sandbox.store
     certificate, key = _certificate(sandbox, cluster_id)
     people = {
@@ -88,7 +85,7 @@ def _credentials(sandbox: Sandbox, cluster_id: str) -> dict[str, dict[str, str]]
 
 
 def _certificate(sandbox: Sandbox, cluster_id: str) -> tuple[str, str]:
-    """The administrators' client certificate and its key, PEM."""
+    """Return the administrators' client certificate and its key (PEM); they are created once."""
     store, partition = sandbox.store, tokens.private(cluster_id)
     found = [store.get(partition, _CERTIFICATE + name) for name in ("cert", "key")]
     if found[0] is not None and found[1] is not None:

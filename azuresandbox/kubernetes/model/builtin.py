@@ -1,6 +1,6 @@
-"""The schemas of the built-in kinds, and the OpenAPI documents made of them.
+"""The schemas of the built-in kinds, and their OpenAPI documents.
 
-The data is generated (`tools/generate_builtin_schemas.py`) and read on first use. May import `schema` and `resources`.
+The data is generated (`tools/generate_builtin_schemas.py`) and read on first use.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def _name(group: str, version: str, kind: str) -> str:
 
 @cache
 def schema_for(group: str, version: str, kind: str) -> Schema | None:
-    """The schema of a built-in kind, or None."""
+    """Return the schema of a built-in kind, or `None` if the kind is not known."""
     name = _name(group, version, kind)
     return Schema({"$ref": _REF + name}, _nodes(), custom=False) if name in _definitions() else None
 
 
 def openapi_v3(group: str, version: str, kinds: list[str]) -> Document:
-    """The document of one group version: what kubectl explain, diff and apply read."""
+    """Return the document of one group version, which kubectl explain, diff and apply read."""
     schemas: Document = {}
     for kind in kinds:
         collect(_name(group, version, kind), schemas)
@@ -71,7 +71,7 @@ def openapi_v3(group: str, version: str, kinds: list[str]) -> Document:
 
 
 def openapi_v2() -> Document:
-    """The older document of all groups; kubectl falls back to its definitions."""
+    """Return the OpenAPI v2 document of all groups; kubectl falls back to its definitions."""
     schemas: Document = {}
     for group, versions in Registry().groups().items():
         for version in versions:
@@ -87,7 +87,7 @@ def openapi_v2() -> Document:
 
 
 def collect(name: str, into: Document) -> None:
-    """A definition and all that it refers to."""
+    """Add a definition and all definitions that it refers to, in place."""
     if name in into or name not in _definitions():
         return
     definition = into[name] = _public(_definitions()[name])
@@ -99,7 +99,7 @@ OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 def object_properties() -> Document:
-    """The properties that every kind of object has, as custom ones show them."""
+    """Return the properties of every kind of object, as documents of custom resources show them."""
     known = _public(_definitions()["io.k8s.api.core.v1.ConfigMap"]["properties"])
     return {
         "apiVersion": known["apiVersion"],
@@ -109,7 +109,7 @@ def object_properties() -> Document:
 
 
 def _public(value: Any) -> Any:
-    """A copy without what the data says for the server's own use."""
+    """Return a copy without the extensions that only the server uses."""
     if isinstance(value, dict):
         return {name: _public(member) for name, member in value.items() if name not in ("x-zero", "x-omits", "x-quantity")}
     return [_public(item) for item in value] if isinstance(value, list) else value
@@ -127,7 +127,7 @@ def group_version_kind(resource: Resource) -> Document:
 
 
 def paths(resource: Resource, name: str) -> Document:
-    """The two paths of a resource with the parameters that kubectl looks for."""
+    """Return the two paths of a resource, with the parameters that kubectl looks for."""
     base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     base += "/namespaces/{namespace}" if resource.namespaced else ""
     answer = {"200": {"description": "OK", "content": {"application/json": {"schema": {"$ref": _REF + name}}}}}

@@ -1,7 +1,4 @@
-"""Validation rules (CEL) of custom resources: not emulated, so a schema that has one is refused by name, never half-checked.
-
-May import nothing of the project.
-"""
+"""Validation rules (CEL) of custom resources. They are not emulated: a schema that has one is refused, with its place."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ RULES = "x-kubernetes-validations"
 
 
 def rules(raw: Any, path: str = "") -> Iterator[str]:
-    """The places in a structural schema that have rules, as field paths below `openAPIV3Schema`."""
+    """Yield the places of rules in a structural schema, as field paths below `openAPIV3Schema`."""
     if not isinstance(raw, Mapping):
         return
     if raw.get(RULES):

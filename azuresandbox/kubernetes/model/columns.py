@@ -14,7 +14,8 @@ _WORKLOAD = "Containers:wide|Images:wide|Selector:wide"
 BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
     ("", "pods"): ("Name|Ready|Status|Restarts|Age|IP:wide|Node:wide|Nominated Node:wide|Readiness Gates:wide", printers.pod),
     ("", "nodes"): (
-        "Name|Status|Roles|Age|Version|Internal-IP:wide|External-IP:wide|OS-Image:wide|Kernel-Version:wide|Container-Runtime:wide",
+        "Name|Status|Roles|Age|Version|Internal-IP:wide|External-IP:wide|OS-Image:wide|Kernel-Version:wide|"
+        "Container-Runtime:wide",
         printers.node,
     ),
     ("", "services"): ("Name|Type|Cluster-IP|External-IP|Port(s)|Age|Selector:wide", printers.service),
@@ -44,7 +45,8 @@ BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
     ("apps", "replicasets"): (f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD}", printers.replica_set),
     ("apps", "statefulsets"): ("Name|Ready|Age|Containers:wide|Images:wide", printers.stateful_set),
     ("apps", "daemonsets"): (
-        f"Name|Desired:integer|Current:integer|Ready:integer|Up-to-date:integer|Available:integer|Node Selector|Age|{_WORKLOAD}",
+        "Name|Desired:integer|Current:integer|Ready:integer|Up-to-date:integer|Available:integer|"
+        f"Node Selector|Age|{_WORKLOAD}",
         printers.daemon_set,
     ),
     ("batch", "jobs"): (f"Name|Status|Completions|Duration|Age|{_WORKLOAD}", printers.job),
@@ -105,3 +107,4 @@ BUILTIN: dict[tuple[str, str], tuple[str, Cells]] = {
         lambda obj, now: [name_of(obj), (obj.get("spec") or {}).get("holderIdentity") or "", age_of(obj, now)],
     ),
 }
+"""(group, plural) -> the columns, in the notation of `tables`, and the function that returns the cells of an object."""

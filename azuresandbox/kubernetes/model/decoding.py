@@ -1,6 +1,6 @@
-"""Request bodies as kube-apiserver's serializers read them, and their complaints in the words of Go's decoders.
+"""Request bodies as kube-apiserver's serializers read them, with the messages of Go's decoders.
 
-JSON and YAML to an object; doubled fields; values that do not fit the Go type they are for. Pure; may import errors, schema.
+JSON and YAML to an object; duplicate fields; values that do not fit their Go type.
 
 Source: apimachinery `runtime/serializer/json`, apiserver `endpoints/handlers` (transformDecodeError), Go's encoding/json.
 """
@@ -24,11 +24,11 @@ _SHOWN = 30
 
 
 class Malformed(Exception):
-    """Text that is no JSON or YAML; worded as Go's decoder does."""
+    """The text is not JSON or YAML; the message is that of Go's decoder."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML 1.1 as Go's library has it, where y and n are booleans too."""
+    """YAML 1.1 as Go's library reads it, where y and n are booleans too."""
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
@@ -36,7 +36,7 @@ _Loader.bool_values = {**_Loader.bool_values, "y": True, "n": False}
 
 
 def parse(data: bytes, *, as_yaml: bool = False) -> Any:
-    """A value from JSON or YAML. Raises `Malformed`."""
+    """Return a value from JSON or YAML. Raises `Malformed`."""
     if as_yaml:
         return _parse_yaml(data)
     try:
@@ -46,14 +46,14 @@ def parse(data: bytes, *, as_yaml: bool = False) -> Any:
 
 
 def _parse_yaml(data: bytes) -> Any:
-    """YAML; nearly all of it is JSON under YAML's media type, which is read by the faster parser."""
+    """Return a value from YAML. Most clients send JSON as YAML, so the faster parser comes first."""
     if data[:1] == b"{":
         try:
             return trees.parse(data)
         except ValueError:
-            pass  # a flow mapping, or something that YAML's parser explains
+            pass  # a flow mapping, or malformed: YAML's parser gives the message
     try:
-        return next(yaml.load_all(data, _Loader), None)  # what follows the first document is not read
+        return next(yaml.load_all(data, _Loader), None)  # further documents are not read
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line if error.problem_mark is not None else 0
         raise Malformed(f"yaml: line {max(line, 1)}: {error.problem}") from None
@@ -75,8 +75,8 @@ _JSON_PROBLEMS = {
 
 
 def json_problem(data: bytes) -> str:
-    """What Go's decoder says of text that is no JSON."""
-    text = data.decode("latin-1")  # Go speaks of bytes
+    """Return the message of Go's decoder for text that is not JSON."""
+    text = data.decode("latin-1")  # Go's messages show bytes
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -94,7 +94,7 @@ def json_problem(data: bytes) -> str:
 
 
 def _in_array(text: str) -> bool:
-    """Whether what is left open last, before a problem, is an array."""
+    """Return whether the innermost open bracket is an array's. `text`: the JSON before a problem."""
     stack = []
     for mark in re.sub(r'"(\\.|[^"\\])*"', "", text):
         if mark in "[{":
@@ -105,24 +105,25 @@ def _in_array(text: str) -> bool:
 
 
 def _rune(character: str) -> str:
-    """A character as Go quotes it."""
+    """Return a character as Go quotes it."""
     if not character.isprintable():
         return {"\n": r"'\n'", "\t": r"'\t'", "\r": r"'\r'"}.get(character, f"'\\u{ord(character):04x}'")
     return r"'\''" if character == "'" else f"'{character}'"
 
 
 def document(data: bytes, kind: str, *, as_yaml: bool, typed: bool) -> dict[str, Any]:
-    """The object that a body holds, for a resource of this kind. `typed`: of a built-in kind."""
+    """Return the object in a body; raise 400 if it is none. `typed`: the kind is built in."""
     try:
         found = parse(data, as_yaml=as_yaml)
     except Malformed as error:
-        # custom resources and built-in kinds fail alike: at the apiVersion and kind, which are read first
+        # the same for custom resources and built-in kinds: apiVersion and kind are read first
         text = str(error) if as_yaml else f"couldn't get version/kind; json parse error: {error}"
         raise unrecognized(data, kind, text) from None
     if found is None and typed:
         return {}
     if not isinstance(found, dict):
-        text = f"couldn't get version/kind; json parse error: json: cannot unmarshal {json_name(found)} into Go value of type {_HEAD}"
+        text = f"json: cannot unmarshal {json_name(found)} into Go value of type {_HEAD}"
+        text = f"couldn't get version/kind; json parse error: {text}"
         raise unrecognized(data, kind, text if found is not None else "Object 'Kind' is missing in 'null'")
     if not typed and not found.get("kind"):
         raise unrecognized(data, kind, f"Object 'Kind' is missing in '{data.decode('utf-8', 'replace')}'")
@@ -130,13 +131,14 @@ def document(data: bytes, kind: str, *, as_yaml: bool, typed: bool) -> dict[str,
 
 
 def unrecognized(data: bytes, kind: str, why: str) -> errors.StatusError:
+    """Return the refusal of a body that is not an object of the kind; it shows the beginning of the body."""
     shown = data[:_SHOWN].decode("utf-8", "replace") if data[:1] == b"{" else data[:_SHOWN].hex()
     shown = "<empty>" if not data else shown + (" ..." if len(data) > _SHOWN else "")
     return errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
 
 
 def whole_numbers(value: Any) -> None:
-    """Write numbers without a fraction without a point, in place: `2.0` is read back as `2`."""
+    """Turn whole floats into integers, in place: `2.0` is shown as `2`."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, member in list(pairs):
         kind = member.__class__
@@ -146,11 +148,11 @@ def whole_numbers(value: Any) -> None:
             whole_numbers(member)
 
 
-# --- doubled fields --------------------------------------------------------------------------------------------------
+# --- duplicate fields ------------------------------------------------------------------------------------------------
 
 
 def duplicates(data: bytes, obj: dict[str, Any], *, as_yaml: bool) -> list[str]:
-    """The paths of fields that a body gives twice."""
+    """Return the paths of fields that a body gives twice. `obj`: the decoded body."""
     if as_yaml and data[:1] != b"{":
         return _doubled_yaml(data)
     if data.count(b'":') <= _keys(obj):
@@ -165,7 +167,7 @@ def _pairs(data: bytes) -> Any:
 
 
 def merged(data: bytes) -> dict[str, Any]:
-    """A JSON object as Go reads one with doubled fields into its types: maps take up the members of both."""
+    """Return a JSON object with duplicate fields as Go decodes it into its types: maps get the members of both."""
     found: dict[str, Any] = _merged(_pairs(data))
     return found
 
@@ -181,7 +183,7 @@ def _merged(value: Any) -> Any:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The members of an object as they are written."""
+    """The members of an object in the order of the text, duplicates included."""
 
 
 def _doubled(value: Any, path: str, found: list[str]) -> None:
@@ -199,7 +201,7 @@ def _doubled(value: Any, path: str, found: list[str]) -> None:
 
 
 def _doubled_yaml(data: bytes) -> list[str]:
-    """YAML's own complaint, which is not worded as that of JSON."""
+    """Return YAML's messages about duplicate keys, which name lines instead of paths."""
     found: list[str] = []
     todo = [next(yaml.compose_all(data, _Loader), None)]
     while todo:
@@ -229,7 +231,7 @@ _BASE64 = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A value that does not fit. `struct`: the Go type that holds its field; `path`: the names of the fields down to it."""
+    """A value that does not fit its Go type. `struct`: the Go type that holds its field; `path`: the fields down to it."""
 
     value: Any
     node: Node
@@ -237,7 +239,7 @@ class Misfit:
     path: str
 
     def decoded(self) -> str:
-        """What encoding/json says."""
+        """Return the message of encoding/json."""
         if self.node.raw.get("format") == "byte" and isinstance(self.value, str):
             return f"illegal base64 data at input byte {_base64_problem(self.value)}"
         shown = json_name(self.value)
@@ -246,7 +248,7 @@ class Misfit:
         return f"json: cannot unmarshal {shown} into Go struct field {self.struct}.{self.path} of type {_go_type(self.node)}"
 
     def converted(self) -> str:
-        """What apimachinery's converter says, which fills Go's types from maps."""
+        """Return the message of apimachinery's converter, which fills Go's types from maps."""
         found = {"object": "map", "array": "slice", "bool": "bool", "string": "string"}.get(json_name(self.value), "int64")
         if isinstance(self.value, float):
             found = "float64"
@@ -261,7 +263,7 @@ class Misfit:
 
 
 def misfit(obj: dict[str, Any], root: Node, kind: str) -> Misfit | None:
-    """The first value in the object that does not fit the Go type of its kind."""
+    """Return the first value in the object that does not fit the Go type of its kind, or `None`."""
     return next(_misfits(obj, root, kind, ""), None)
 
 
@@ -304,7 +306,7 @@ def _fits(value: Any, node: Node) -> bool:
 
 
 def json_name(value: Any) -> str:
-    """What encoding/json calls a JSON value."""
+    """Return the name of a JSON value's type in encoding/json."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -313,7 +315,7 @@ def json_name(value: Any) -> str:
 
 
 def _go_type(node: Node) -> str:
-    """A type as Go prints it: `int32`, `[]v1.Container`, `map[string]string`."""
+    """Return a type as Go prints it: `int32`, `[]v1.Container`, `map[string]string`."""
     if node.name:
         return ".".join(node.name.split(".")[-2:])
     if node.type == "array":
@@ -326,7 +328,7 @@ def _go_type(node: Node) -> str:
 
 
 def _base64_problem(text: str) -> int | None:
-    """Where Go's base64 decoder stops, or None."""
+    """Return the offset where Go's base64 decoder fails, or `None`."""
     body = text.rstrip("=")
     for at, character in enumerate(body):
         if character not in _BASE64:
@@ -341,7 +343,7 @@ def _base64_problem(text: str) -> int | None:
 
 
 def typed_problem(value: Any, root: Node) -> str:
-    """Why structured-merge-diff cannot read an applied object by its schema; "" if it can. Source: `typed/validate.go`."""
+    """Return why structured-merge-diff cannot read an applied object by its schema, or "". Source: `typed/validate.go`."""
     found = _typed(value, root, "")
     return found[0] if len(found) == 1 else "errors:\n  " + "\n  ".join(found) if found else ""
 
@@ -365,7 +367,7 @@ def _typed(value: Any, node: Node | None, path: str) -> list[str]:
 
 
 def _typed_members(value: dict[str, Any], node: Node, path: str) -> list[str]:
-    """What is wrong with the members, up to the first that is not known."""
+    """Return the problems of the members, up to the first that the schema does not know."""
     found: list[str] = []
     for name in sorted(value):
         child = node.fields[name]
@@ -379,7 +381,7 @@ def _typed_members(value: dict[str, Any], node: Node, path: str) -> list[str]:
 
 
 def _typed_elements(value: list[Any], node: Node, path: str) -> list[str]:
-    """What is wrong with all elements."""
+    """Return the problems of all elements."""
     seen: set[str] = set()
     found: list[str] = []
     for at, item in enumerate(value):
@@ -405,13 +407,13 @@ def _typed_elements(value: list[Any], node: Node, path: str) -> list[str]:
 
 
 def _has_default(node: Node, name: str) -> bool:
-    """Whether a key may be left out; Go's strings are empty by default."""
+    """Return whether a key has a default; those of Go's types have the empty string."""
     child = node.items.fields[name] if node.items is not None else None
     return child is not None and (child.has_default or bool(node.items and node.items.name))
 
 
 def gotext(value: Any) -> str:
-    """A value as Go's `%v` prints it."""
+    """Return a value as Go's `%v` prints it."""
     if isinstance(value, dict):
         return "map[" + " ".join(f"{name}:{gotext(value[name])}" for name in sorted(value)) + "]"
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""What the API server fills in where an object of a built-in kind leaves something out.
+"""The defaults of objects of built-in kinds.
 
-Data, after `pkg/apis/*/v1/defaults.go` of Kubernetes: a table a kind of `path -> value`; `[]` in a path means each item.
-The few defaults that depend on another field are small functions below. Pure.
+A table for each kind, path -> value, where `[]` in a path means each item. Defaults that depend on another field are
+functions. Source: `pkg/apis/*/v1/defaults.go` of Kubernetes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-Object = dict[str, Any]
+from azuresandbox.kubernetes.model.types import Object
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
@@ -128,15 +128,15 @@ TEMPLATES = {
     ("batch", "Job"): "spec.template.spec",
     ("batch", "CronJob"): "spec.jobTemplate.spec.template.spec",
 }
-"""Kind -> where its pod spec is."""
+"""(group, kind) -> the path of its Pod spec."""
 
 
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
-"""What a DaemonSet's `spec.templateGeneration` became when the field went: an annotation that counts changes of the template."""
+"""The annotation that counts changes of a DaemonSet's template, in place of the former `spec.templateGeneration`."""
 
 
 def apply(group: str, kind: str, obj: Object) -> None:
-    """Fill in the defaults of a built-in kind, in place."""
+    """Set the defaults of a built-in kind, in place."""
     for path, value in TABLE.get((group, kind), {}).items():
         *parents, last = path.split(".")
         for holder in _holders(obj, parents):
@@ -151,7 +151,7 @@ def apply(group: str, kind: str, obj: Object) -> None:
 
 
 def at(obj: Object, path: str) -> Object | None:
-    """The object at a dotted path, or None."""
+    """Return the object at a dotted path, or `None` if there is none."""
     if not path:
         return None
     found: Any = obj
@@ -161,6 +161,7 @@ def at(obj: Object, path: str) -> Object | None:
 
 
 def _holders(obj: Object, parents: list[str]) -> Iterator[Object]:
+    """Yield the objects at a path of `TABLE` without its last part; objects that are missing are created."""
     if not parents:
         yield obj
         return
@@ -177,6 +178,7 @@ def _holders(obj: Object, parents: list[str]) -> Iterator[Object]:
 
 
 def pod_spec(spec: Object) -> None:
+    """Set the defaults of a Pod spec, in place."""
     for name, value in POD_SPEC.items():
         if spec.get(name) is None:
             spec[name] = copy.deepcopy(value)
@@ -191,7 +193,7 @@ def pod_spec(spec: Object) -> None:
 
 
 def containers(spec: Object) -> list[Object]:
-    """The init containers and the containers of a pod spec."""
+    """Return the init containers and the containers of a Pod spec."""
     found = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
     return [item for item in found if isinstance(item, dict)]
 

@@ -1,6 +1,6 @@
 """The Status errors a Kubernetes API answers with, worded as apimachinery's `api/errors` words them.
 
-Clients and people match on these sentences, reasons and codes. May import nothing of the project.
+Clients and scripts match on these messages, reasons and codes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StatusError(Exception):
         self.metadata = metadata or {}
 
     def document(self) -> dict[str, Any]:
-        """The Status object."""
+        """Return the Status object."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -53,7 +53,7 @@ class StatusError(Exception):
 
 
 def qualified(resource: str, group: str) -> str:
-    """`deployments.apps`, and `pods` for the core group."""
+    """Return `deployments.apps`, and `pods` for the core group."""
     return f"{resource}.{group}" if group else resource
 
 
@@ -72,12 +72,12 @@ def not_found(group: str, resource: str, name: str) -> StatusError:
 
 
 def no_such_resource() -> StatusError:
-    """For a path below a built-in group that names nothing."""
+    """Return the error for an unknown path below a built-in group."""
     return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(group: str, resource: str, name: str, *, ending: bool = False) -> StatusError:
-    """`ending`: what is there is being deleted."""
+    """`ending`: the existing object is being deleted."""
     details = _details(group, resource, name)
     text = f'{qualified(resource, group)} "{name}" already exists'
     return StatusError(409, "AlreadyExists", f"object is being deleted: {text}" if ending else text, details)
@@ -125,13 +125,13 @@ _CAUSE_REASONS = {
 
 
 def cause(reason: str, message: str, field: str) -> dict[str, str]:
-    """A field error; `reason` is one of apimachinery's CauseTypes."""
+    """Return a field error. `reason`: one of apimachinery's CauseTypes."""
     assert reason in _CAUSE_REASONS, reason
     return {"reason": reason, "message": message, "field": field}
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[dict[str, str]]) -> StatusError:
-    """422 with its causes; the message joins them as field.ErrorList does."""
+    """Return 422 with its causes; the message joins them like field.ErrorList."""
     parts = list(dict.fromkeys(f"{item['field']}: {item['message']}" for item in causes))
     text = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
     details = _details(group, kind, name, causes=list(causes))
@@ -139,7 +139,7 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[dict[str, str]]) 
 
 
 def not_supported(verb: str, group: str, resource: str) -> StatusError:
-    """What a custom resource says of a verb that its subresource does not have."""
+    """Return the error for a verb that a custom resource's subresource does not have."""
     message = f'{verb} is not supported on resources of kind "{qualified(resource, group)}"'
     return StatusError(405, "MethodNotAllowed", message, _details(group, resource))
 
@@ -174,7 +174,7 @@ def internal(message: str) -> StatusError:
 
 
 def plain(code: int, message: str) -> StatusError:
-    """What the API server makes of a Go error without a reason of its own."""
+    """Return the Status of a Go error without a reason of its own."""
     return StatusError(code, "", message)
 
 
@@ -183,5 +183,5 @@ def unavailable(message: str) -> StatusError:
 
 
 def not_emulated(what: str, instead: str) -> StatusError:
-    """A refusal by name of what the sandbox does not emulate."""
+    """Return 501 for a feature that the sandbox does not emulate, with the alternative."""
     return StatusError(501, "NotImplemented", f"the sandbox does not emulate {what}: {instead}", {})

@@ -26,15 +26,15 @@ _UNTRACKED = (
     "uid",
     "clusterName",
 )
-"""Members of metadata that no manager owns. Source: apimachinery, `stripMeta`."""
+"""Members of metadata that no field manager owns. Source: apimachinery, `stripMeta`."""
 
 
 _UNMANAGED = "before-first-apply"
-"""Who owns what an object without managedFields holds, once it is applied to."""
+"""The manager of all fields of an object without managedFields, when a configuration is first applied to it."""
 
 
 class ApplyConflict(Exception):
-    """Another manager owns a field this apply would change. `causes`: (message, field) pairs worded as the API does."""
+    """Another manager owns a field that this apply would change. `causes`: (message, field) pairs with the API's messages."""
 
     def __init__(self, causes: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(message for message, _ in causes))
@@ -43,7 +43,7 @@ class ApplyConflict(Exception):
 
 @dataclass
 class _Manager:
-    """One entry of managedFields."""
+    """One field manager: an entry of managedFields."""
 
     name: str
     operation: str
@@ -80,9 +80,9 @@ def apply(
     time: str,
     subresource: str = "",
 ) -> dict[str, Any]:
-    """The object after `manager` has applied `applied` on `live`. Raises `ApplyConflict`.
+    """Return the object after `manager` has applied `applied` to `live` (`None`: it does not exist). Raises `ApplyConflict`.
 
-    `live` itself is returned, unchanged, if the apply changes nothing.
+    Returns `live` itself if the apply changes no field.
     """
     before = live or {}
     managers = _load(before)
@@ -121,7 +121,10 @@ def update(
     time: str,
     subresource: str = "",
 ) -> dict[str, Any]:
-    """`after` with managedFields: `manager` owns what it changed, and nobody owns any longer what it changed or removed."""
+    """Return `after` with managedFields: `manager` owns the fields that it changed, and other managers lose them.
+
+    Fields that it removed have no manager any longer.
+    """
     given = (after.get("metadata") or {}).get("managedFields")
     managers = {} if given == [] else _load(after if given else before or after)
     old, new = _without_managed(before or {}), _without_managed(after)
@@ -170,7 +173,7 @@ def _with_managed(obj: dict[str, Any], entries: list[_Manager]) -> dict[str, Any
 
 
 def _same(left: dict[str, Any], right: dict[str, Any]) -> bool:
-    """Whether only times in managedFields differ."""
+    """Return whether the objects differ at most in the times of managedFields."""
 
     def timeless(obj: dict[str, Any]) -> list[Any]:
         entries = (obj.get("metadata") or {}).get("managedFields") or []
@@ -198,19 +201,19 @@ def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force:
 
 
 def _shrink(manager: _Manager, fields: Trie, time: str) -> None:
-    """Take fields from a manager."""
+    """Remove fields from a manager."""
     left = difference(manager.fields, fields, whole=True)
     if left != manager.fields:
         manager.fields = left
 
 
 def _fields_of(obj: dict[str, Any], root: Node) -> Trie:
-    """The fields that an applied object speaks of."""
+    """Return the fields of an applied object."""
     return _strip(_walk(obj, root, {"apiVersion", "kind"}) or {})
 
 
 def _strip(fields: Trie) -> Trie:
-    """Without what no manager owns."""
+    """Return the fields without those that no manager owns."""
     result = {key: value for key, value in fields.items() if key not in ("f:apiVersion", "f:kind", MEMBER)}
     metadata = {
         key: value for key, value in result.get("f:metadata", {}).items() if key[2:] not in _UNTRACKED and key != MEMBER
@@ -220,7 +223,7 @@ def _strip(fields: Trie) -> Trie:
 
 
 def _walk(value: Any, node: Node | None, skip: set[str] | None = None) -> Trie | None:
-    """All fields of a value as a set whose root is this value; None if there is nothing to own: an empty list of elements.
+    """Return all fields of a value as a set whose root is this value; `None` for a list without elements that can be owned.
 
     Source: structured-merge-diff, `toFieldSetWalker`.
     """
@@ -272,7 +275,7 @@ def _keys(item: Any, node: Node) -> dict[str, Any]:
 
 
 def _merge(live: Any, applied: Any, node: Node | None) -> Any:
-    """The applied value over the live one."""
+    """Return the live value with the applied one merged into it."""
     if isinstance(applied, dict) and isinstance(live, dict) and not _atomic_map(node):
         return {**live, **{name: _merge(live.get(name), value, _child(node, name)) for name, value in applied.items()}}
     if isinstance(applied, list) and isinstance(live, list) and _granular(node):
@@ -282,7 +285,7 @@ def _merge(live: Any, applied: Any, node: Node | None) -> Any:
 
 
 def _merge_list(live: list[Any], applied: list[Any], node: Node) -> list[Any]:
-    """Applied elements in their order; live ones that are not applied stay before the next element that both have."""
+    """Return the applied elements in their order; live ones stay before the next element that both lists have."""
     wanted = {_element(item, node): item for item in applied}
     present = {_element(item, node): item for item in live}
     shared = [key for key in wanted if key in present]
@@ -301,7 +304,7 @@ def _merge_list(live: list[Any], applied: list[Any], node: Node) -> list[Any]:
 
 
 def _remove(value: Any, fields: Trie, kept: Trie, node: Node | None) -> Any:
-    """A copy of `value` without `fields`; what is still owned (`kept`) stays, with what it stands in."""
+    """Return `value` without `fields`; fields that are still owned (`kept`) stay, and so do their holders."""
     if isinstance(value, dict):
         return _remove_members(value, fields, kept, node)
     if isinstance(value, list) and node is not None:
@@ -316,7 +319,7 @@ def _remove_members(value: dict[str, Any], fields: Trie, kept: Trie, node: Node 
         if below is None:
             result[name] = child
         elif below and not _kept(f"f:{name}", kept, node, name):
-            continue  # a member of its own right goes when nobody owns anything below it, with what nobody owned
+            continue  # an owned member is removed whole if no field below it has a manager
         elif below:
             rest = _remove(child, below, kept.get(f"f:{name}", {}), _child(node, name))
             if rest or not child or f"f:{name}" in kept:
@@ -343,13 +346,16 @@ def _remove_elements(value: list[Any], fields: Trie, kept: Trie, node: Node) -> 
 
 
 def _compare(before: dict[str, Any], after: dict[str, Any], root: Node) -> tuple[Trie, Trie]:
-    """(added or modified, removed) fields between two objects."""
+    """Return the fields that were added or modified, and those that were removed, between two objects."""
     changed, removed = _changes(before, after, root)
     return _strip(changed), _strip(removed)
 
 
 def _changes(before: Any, after: Any, node: Node | None) -> tuple[Trie, Trie]:
-    """What differs below two values that do; (empty, empty) if they differ as wholes. Source: `compareWalker`."""
+    """Return the changed and the removed fields below two values; both are empty if the values differ as wholes.
+
+    Source: structured-merge-diff, `compareWalker`.
+    """
     if before is after or before == after:
         return {}, {}
     left, right = _members(before, node, after), _members(after, node, before)
@@ -372,7 +378,7 @@ def _changes(before: Any, after: Any, node: Node | None) -> tuple[Trie, Trie]:
 
 
 def _members(value: Any, node: Node | None, other: Any) -> dict[str, tuple[Any, Node | None]]:
-    """The parts of a value that are owned one by one; none if it or what it is compared to is one whole."""
+    """Return the parts of a value that are owned one by one; empty if it, or the other value, is owned as a whole."""
     if not _composite(value, node) or not (other is None or _composite(other, node)):
         return {}
     if isinstance(value, dict):
@@ -386,5 +392,5 @@ def _composite(value: Any, node: Node | None) -> bool:
 
 
 def _new(value: Any, node: Node | None) -> Trie:
-    """All of a value that was added or removed: it, and everything in it."""
+    """Return all fields of a value that was added or removed: itself, and everything in it."""
     return owned({key: _new(member, child) for key, (member, child) in _members(value, node, None).items()})

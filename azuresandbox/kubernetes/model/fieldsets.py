@@ -17,14 +17,14 @@ MEMBER = "."
 
 
 def _node_union(left: Trie, right: Trie) -> Trie:
-    """The union of two nodes."""
+    """Return the union of two nodes below the root."""
     member = is_member(left) or is_member(right)
     children = union({k: v for k, v in left.items() if k != MEMBER}, {k: v for k, v in right.items() if k != MEMBER})
     return owned(children) if member else children
 
 
 def union(left: Trie, right: Trie) -> Trie:
-    """The union of two whole sets, whose roots are no members."""
+    """Return the union of two sets."""
     result = dict(left)
     for key, value in right.items():
         result[key] = _node_union(result[key], value) if key in result else value
@@ -32,7 +32,7 @@ def union(left: Trie, right: Trie) -> Trie:
 
 
 def difference(left: Trie, right: Trie, whole: bool = False) -> Trie:
-    """What is in `left` and not in `right`; with `whole`, a leaf of `right` also takes what is below it."""
+    """Return the fields of `left` that are not in `right`. `whole`: a leaf of `right` also removes everything below it."""
     result: Trie = {}
     for key, value in left.items():
         if key not in right:
@@ -72,11 +72,12 @@ def intersection(left: Trie, right: Trie) -> Trie:
 
 
 def is_member(node: Trie) -> bool:
+    """Return whether the node itself is in the set."""
     return not node or MEMBER in node
 
 
 def paths(fields: Trie, prefix: str = "") -> Iterator[str]:
-    """The member paths of a set, as conflicts name them: `.spec.containers[name="x"].image`."""
+    """Yield the paths of a set's members, as conflicts name them: `.spec.containers[name="x"].image`."""
     for key, value in sorted(fields.items()):
         if key == MEMBER:
             continue
@@ -96,5 +97,5 @@ def _segment(key: str) -> str:
 
 
 def owned(children: Trie | None) -> Trie:
-    """A node that is owned itself, with what is below it."""
+    """Return a node that is in the set itself, with its children."""
     return {MEMBER: {}, **children} if children else {}

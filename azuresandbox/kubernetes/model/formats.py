@@ -1,7 +1,7 @@
 """The string formats that a structural schema may name, each as a predicate.
 
-Pure. Source: kube-openapi's `strfmt` and the list of formats in the CustomResourceDefinition API reference; a format that
-is not here is not checked, as the real server does not check it.
+Source: kube-openapi's `strfmt` and the list of formats in the CustomResourceDefinition API reference. Other formats are
+not checked; the real server does not check them either.
 """
 
 from __future__ import annotations
@@ -117,4 +117,4 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "isbn10": _full(r"(\d[- ]?){9}[\dXx]"),
     "isbn13": _full(r"(\d[- ]?){13}"),
 }
-"""Format -> whether a string has it."""
+"""Format -> the function that returns whether a string has it."""

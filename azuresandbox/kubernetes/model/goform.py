@@ -1,8 +1,8 @@
-"""Objects of built-in kinds as Go's types write them: what is never left out, what is left out when empty, canonical quantities.
+"""Objects of built-in kinds in the form that Go's types write: zero values, omitted members, canonical quantities.
 
-kube-apiserver decodes into Go types, stores protobuf and encodes again; so a member without `omitempty` is always there, an
-empty one with it never is, and an empty list without it comes back as null. Which is which is generated (`x-zero` and `x-omits`
-in the schemas of the built-in kinds, see `tools/generate_builtin_schemas.py`). Pure; may import schema.
+kube-apiserver decodes into Go types, stores protobuf and encodes again. So a member without `omitempty` is always present,
+an empty one with it never is, and an empty list without it becomes null. The generated schemas of the built-in kinds say
+which members those are (`x-zero` and `x-omits`, see `tools/generate_builtin_schemas.py`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _EMPTY: tuple[Any, ...] = ("", 0, False, [], {})
 
 
 def form(obj: dict[str, Any], schema: Schema) -> None:
-    """Put the object into the form in which Go would write it, in place. What has the wrong type stays as it is."""
+    """Rewrite the object in the form of its Go type, in place. Values of a wrong type are not changed."""
     _form(obj, schema.root)
 
 
 def zero(api_version: str, kind: str, schema: Schema) -> dict[str, Any]:
-    """What Go writes of a new object of the kind."""
+    """Return a new object of the kind as Go writes it, with its zero values."""
     obj = {"apiVersion": api_version, "kind": kind}
     _form(obj, schema.root)
     return obj
@@ -64,7 +64,7 @@ def _form(value: Any, node: Node | None) -> None:
 
 
 def _rules(fields: Fields) -> tuple[dict[str, Any], frozenset[str]]:
-    """Member -> what is written of it when it has no value; and the members that are left out when they are empty."""
+    """Return member -> its zero value where Go always writes it, and the members that Go omits when they are empty."""
     found = _RULES.get(id(fields))
     if found is None:
         declared = fields.declared()
@@ -75,7 +75,7 @@ def _rules(fields: Fields) -> tuple[dict[str, Any], frozenset[str]]:
 
 
 _RULES: dict[int, tuple[dict[str, Any], frozenset[str], Fields]] = {}
-"""By the identity of the members, which are kept so that it stays theirs. There are as many as types."""
+"""id(fields) -> its rules. The fields are kept in the value, so that no other object gets their id."""
 
 
 def _scalar(value: Any, node: Node) -> Any:
@@ -93,7 +93,7 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 
 @cache
 def quantity(text: str) -> str:
-    """A quantity in its canonical form: no fraction, the largest suffix of its family. What is none stays as it is.
+    """Return a quantity in its canonical form: no fraction, the largest suffix of its family. Other text is returned as it is.
 
     Source: apimachinery `api/resource`, `Quantity.CanonicalizeBytes`.
     """

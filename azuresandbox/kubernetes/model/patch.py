@@ -1,7 +1,7 @@
 """The three kinds of patch a Kubernetes API takes: JSON Patch, JSON Merge Patch and strategic merge patch.
 
-Pure functions over decoded JSON: what is passed in is never changed, what comes back may share parts with it. They exist
-apart from the request handlers so that they can be held against the real libraries. May import `schema` only.
+Pure functions over decoded JSON: arguments are never changed, results may share parts with them. Tests compare them with
+the real libraries.
 
 Sources: RFC 6902; RFC 7386; Kubernetes' "strategic merge patch" (apimachinery's util/strategicpatch), whose directives are
 `$patch`, `$retainKeys`, `$setElementOrder/<list>` and `$deleteFromPrimitiveList/<list>`.
@@ -21,7 +21,7 @@ MAX_JSON_PATCH_OPERATIONS = 10_000
 
 
 class PatchError(Exception):
-    """The patch cannot be applied to this document. `message` is worded as the real libraries word it."""
+    """The patch does not apply to this document. `message`: the real library's."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class PatchError(Exception):
 
 
 def json_patch(doc: Any, ops: Sequence[Mapping[str, Any]]) -> Any:
-    """`doc` after the operations `ops`, all of them or none. Raises PatchError at the first that does not apply."""
+    """Return `doc` after all operations `ops`. Raises PatchError at the first that does not apply."""
     if not isinstance(ops, list):
         raise PatchError("a JSON patch is a list of operations")
     if len(ops) > MAX_JSON_PATCH_OPERATIONS:
@@ -99,7 +99,7 @@ def _get(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) -> 
 
 
 def _seen(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) -> Any:
-    """The value at `parts`; null for a map's missing member, as the API server's library sees it."""
+    """Return the value at `parts`; like the API server's library, `None` for a missing member of a map."""
     if not parts:
         return doc
     parent = _get(doc, parts[:-1], op, member)
@@ -120,7 +120,7 @@ def _insert(doc: Any, parts: Sequence[str], value: Any, op: Mapping[str, Any]) -
 
 
 def _take(doc: Any, parts: Sequence[str], op: Mapping[str, Any], member: str) -> Any:
-    """Removes and returns the value at `parts`."""
+    """Remove and return the value at `parts`."""
     if not parts:
         raise PatchError(f"{op['op']} operation does not apply: the whole document cannot be removed")
     parent = _get(doc, parts[:-1], op, member)
@@ -183,7 +183,7 @@ _OPERATIONS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal as JSON: 1 equals 1.0, true does not equal 1."""
+    """Return whether two values are equal as JSON: 1 equals 1.0, true does not equal 1."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
@@ -195,9 +195,9 @@ def same(left: Any, right: Any) -> bool:
 
 
 def merge_patch(doc: Any, patch: Any) -> Any:
-    """`doc` with the members of `patch` laid over it; null removes a member, a list replaces a list.
+    """Return `doc` with the members of `patch`; null removes a member, a list replaces a list.
 
-    As the API server's library does, and beyond the RFC, maps within lists lose their nulls, unless they replace a map.
+    Like the API server's library, and beyond the RFC, maps within lists lose their nulls, unless they replace a map.
     """
     if not isinstance(patch, dict):
         return patch if isinstance(doc, dict) else _pruned(patch)
@@ -225,7 +225,7 @@ _REMOVE = "$deleteFromPrimitiveList/"
 
 
 def strategic_merge_patch(doc: dict[str, Any], patch: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """`doc` after a strategic merge patch; `schema` says which lists merge, and by which key.
+    """Return `doc` after a strategic merge patch; `schema` says which lists merge, and by which key.
 
     Raises PatchError for a malformed directive, an item without its merge key, or lists of mixed types.
     """
@@ -269,7 +269,7 @@ def _merge_map(original: dict[str, Any], patch: dict[str, Any], node: Node | Non
 
 
 def _set_plain(original: dict[str, Any], key: str, value: Any) -> None:
-    """A value without a counterpart: taken as it is, without nulls and directives."""
+    """Set a value that has no counterpart, without its nulls and directives."""
     kept, value = _without_directives(_without_nulls(value))
     if kept:
         original[key] = value
@@ -308,7 +308,7 @@ def _retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:
 
 
 def _merge_ordered_lists(original: dict[str, Any], patch: dict[str, Any], node: Node | None) -> None:
-    """Merges each list that comes with a `$setElementOrder`, and puts its items in that order."""
+    """Merge each list that has a `$setElementOrder`, and put its items in that order."""
     for directive in [key for key in patch if key.startswith(_ORDER)]:
         order, key = patch.pop(directive), directive[len(_ORDER) :]
         live, wanted, child = original.get(key), patch.pop(key, None), _child(node, key)
@@ -394,7 +394,7 @@ def _apply_item_directives(original: list[Any], patch: list[Any], merge_key: str
 
 
 def _ordered(merged: list[Any], patch_order: list[Any], live_order: list[Any], merge_key: str) -> list[Any]:
-    """Items named by the patch in the patch's order, the others where the live order puts them between those."""
+    """Return the items of the patch in its order, the others where the live order puts them between those."""
     wanted = [_identity(item, merge_key) for item in patch_order]
     live = [_identity(item, merge_key) for item in live_order]
     named = [item for item in merged if _identity(item, merge_key) in wanted]
@@ -424,19 +424,19 @@ def _identity(item: Any, merge_key: str) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """A hashable stand-in under which true differs from 1."""
+    """Return a hashable key of a value under which true differs from 1."""
     return (type(value) is bool, value) if not isinstance(value, dict | list) else (False, _go(value))
 
 
 def _kind(value: Any) -> str:
-    """The type that Go's JSON decoder would give the value: patches compare types, not only values."""
+    """Return the name of the value's type; patches compare types, not only values."""
     if isinstance(value, dict):
         return "map"
     return type(value).__name__ if value is not None else "nil"
 
 
 def _go(value: Any) -> str:
-    """The value as Go's %v prints it, for messages."""
+    """Return the value as Go's %v prints it."""
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{_go(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):

@@ -15,7 +15,7 @@ Cells = Callable[[Object, datetime], list[Any]]
 
 
 def age(timestamp: str | None, now: datetime) -> str:
-    """`42s`, `3m`, `2d4h`: as `duration.HumanDuration` says it; <unknown> if there is no timestamp."""
+    """Return the time since a timestamp: `42s`, `3m`, `2d4h`; `<unknown>` if there is no timestamp."""
     if not timestamp:
         return "<unknown>"
     then = datetime.fromisoformat(timestamp.replace("Z", "+00:00")).astimezone(UTC)
@@ -23,6 +23,7 @@ def age(timestamp: str | None, now: datetime) -> str:
 
 
 def human(seconds: int) -> str:
+    """Return a duration as apimachinery's `duration.HumanDuration` prints it."""
     if seconds < -1:
         return "<invalid>"
     if seconds < 0:
@@ -101,7 +102,7 @@ def pod(obj: Object, now: datetime) -> list[Any]:
 
 
 def pod_status(obj: Object) -> str:
-    """The STATUS column: phase, or the reason that says more."""
+    """Return the STATUS column: the phase, or a more precise reason."""
     status, metadata = obj.get("status") or {}, obj["metadata"]
     reason = status.get("reason") or status.get("phase") or "Unknown"
     waiting_init = _init_reason(obj)

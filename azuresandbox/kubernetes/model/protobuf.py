@@ -1,8 +1,8 @@
-"""Request bodies in Kubernetes' protobuf form, which kubectl's typed clients send, as the JSON objects they stand for.
+"""Request bodies in Kubernetes' protobuf encoding, which kubectl's typed clients send, decoded to JSON objects.
 
-Only reading: answers are always JSON, which the same clients accept. `protobuf_fields.json.gz` holds the field numbers of the
-`generated.proto` files of k8s.io/api and k8s.io/apimachinery: {message: {number: [name, type, one|list|map]}}, with `m:` for
-`k8s.io.apimachinery.pkg.` and `k8s.io.api.` left out. Pure.
+Answers are always JSON, which these clients accept too. `protobuf_fields.json.gz` has the field numbers of the
+`generated.proto` files of k8s.io/api and k8s.io/apimachinery: {message: {number: [name, type, one|list|map]}}, with `m:`
+for `k8s.io.apimachinery.pkg.`, and without `k8s.io.api.`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INLINE = frozenset(
         "ingressRuleValue",
     )
 )
-"""Message members whose own members stand in their holder's place in JSON (Go's `json:",inline"`)."""
+"""Message members whose members belong to the holder in JSON (Go's `json:",inline"`)."""
 
 _POINTERS = frozenset(
     (
@@ -80,14 +80,14 @@ _POINTERS = frozenset(
         "ttlSecondsAfterFinished",
     )
 )
-"""Members that are pointers in Go: their zero was said, and is not the absence of a value."""
+"""Members that are pointers in Go: their zero was sent, and does not mean that there is no value."""
 
 _EMPTY = frozenset(("metadata", "resources", "status", "strategy", "updateStrategy", "spec", "source"))
-"""Structs by value, which are sent even when nothing is in them."""
+"""Structs by value, which are sent even when they are empty."""
 
 
 class ProtobufError(ValueError):
-    """The bytes are not what they claim to be, or of a kind whose field numbers are not known."""
+    """The bytes are not Kubernetes protobuf, or of a kind whose field numbers are not known."""
 
 
 @cache
@@ -97,7 +97,7 @@ def _messages() -> dict[str, dict[str, list[str]]]:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """The object in an encoded `runtime.Unknown`, with its apiVersion and kind. Raises `ProtobufError`."""
+    """Return the object in an encoded `runtime.Unknown`, with its apiVersion and kind. Raises `ProtobufError`."""
     if not data.startswith(_MAGIC):
         raise ProtobufError("the body does not start as Kubernetes protobuf does")
     try:
@@ -118,7 +118,7 @@ def _name(api_version: str, kind: str) -> str:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
-    """(number, value) of every field: bytes for strings and messages, int for varints, float for doubles."""
+    """Yield (number, value) of every field: bytes for strings and messages, int for varints, float for doubles."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
@@ -172,7 +172,7 @@ def _message(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _absent(member: str, value: Any) -> bool:
-    """Whether this is how Go's protobuf says that there is nothing."""
+    """Return whether Go's protobuf means by this value that the member is not set."""
     if value is None or value == "":
         return True
     if value == {}:

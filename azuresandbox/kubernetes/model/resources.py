@@ -1,7 +1,4 @@
-"""Which resources an API server serves: the built-in ones as a table, custom ones from their definitions.
-
-May import nothing of the project.
-"""
+"""The resources of an API server: the built-in ones as a table, custom ones from their definitions."""
 
 from __future__ import annotations
 
@@ -10,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-"""In the order in which discovery shows them."""
+"""The verbs of built-in resources, in the order in which discovery shows them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One resource in one version of its group.
 
-    `verbs` empty: a virtual resource that only takes POST (reviews). `custom`: the version's entry of its CRD.
-    `storage_version`: the apiVersion that objects are kept in; `generation`: whether metadata.generation is counted.
+    `custom`: the version's entry in its CustomResourceDefinition, `None` for a built-in resource. `storage_version`: the
+    version that objects are stored in; `generation`: whether metadata.generation is counted.
     """
 
     group: str
@@ -166,7 +163,7 @@ _REVIEWS: tuple[tuple[str, str, str, str], ...] = (
 
 
 def _verbs(group: str, plural: str) -> tuple[str, ...]:
-    """Namespaces go one by one."""
+    """Namespaces have no deletecollection."""
     return (
         tuple(verb for verb in STANDARD_VERBS if verb != "deletecollection")
         if (group, plural) == ("", "namespaces")
@@ -226,19 +223,15 @@ class Registry:
         return list(self._served.values())
 
     def stored(self) -> list[Resource]:
-        """One resource for each kind of object that can be stored, whatever the number of its versions."""
+        """Return one resource for each kind of object that can be stored, in its storage version."""
         chosen: dict[tuple[str, str], Resource] = {}
         for item in self._served.values():
             if "list" in item.verbs and ((item.group, item.plural) not in chosen or item.version == item.storage_version):
                 chosen[item.group, item.plural] = item
         return list(chosen.values())
 
-    def by_kind(self, group: str, kind: str) -> Resource | None:
-        """The stored resource of a kind, in any version."""
-        return next((item for item in self.stored() if item.group == group and item.kind == kind), None)
-
     def groups(self) -> dict[str, list[str]]:
-        """Group -> its versions, the preferred one first; built-in groups in their order, then custom ones by name."""
+        """Return group -> its versions, the preferred one first; built-in groups in their order, then custom ones by name."""
         found: dict[str, set[str]] = {}
         for group, version, _ in self._served:
             found.setdefault(group, set()).add(version)
@@ -251,7 +244,7 @@ class Registry:
 
 
 def version_priority(version: str) -> tuple[int, int, int, str]:
-    """Kubernetes' order of versions: v2 > v1 > v1beta2 > v1beta1 > v1alpha1 > anything else, later first when sorted down."""
+    """Return a sort key for Kubernetes' order of versions: v2 > v1 > v1beta2 > v1beta1 > v1alpha1 > any other."""
     head, tail = version[:1], version[1:]
     major = ""
     while tail and tail[0].isdigit():

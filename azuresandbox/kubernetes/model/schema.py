@@ -35,32 +35,35 @@ class Schema:
             self.root = known.node(document)
 
     def prune(self, obj: dict[str, Any]) -> list[str]:
-        """Removes, in place, every field the schema does not know. Returns their paths, like `spec.foo[0].bar`.
+        """Remove, in place, every field that the schema does not know. Returns their paths, like `spec.foo[0].bar`.
 
-        Those of a custom resource are sorted, those of a built-in kind in the order in which they stand.
+        Paths of a custom resource are sorted; those of a built-in kind are in the order of the object.
         """
         gone: list[str] = []
         _prune(obj, self.root, "", gone)
         return sorted(gone) if self.custom else gone
 
     def default(self, obj: dict[str, Any]) -> None:
-        """Sets, in place, what the schema has defaults for, and drops nulls where null is not a value."""
+        """Set the defaults of the schema, in place, and remove nulls from members that are not nullable."""
         _default(obj, self.root)
 
     def validate(self, obj: Any, old: Any = None) -> list[Cause]:
-        """Why `obj` is not valid, as the API words it; `old` is the object it replaces: what did not change
-        is not validated again (the API server's validation ratcheting)."""
+        """Return why `obj` is not valid, with the API's messages; empty if it is.
+
+        `old`: the object that it replaces. Unchanged parts are not validated again (validation ratcheting).
+        """
         return [] if holds(obj, self.root, old) else list(problems(obj, self.root, "", old))
 
     def problems(self) -> list[Cause]:
-        """Why this schema itself cannot be served: it is not structural, or has CEL rules, which are refused by name."""
-        text = "Forbidden: the sandbox does not emulate CEL validation rules (docs/sandbox.md): leave them out of the definition here"
+        """Return why this schema cannot be served: it is not structural, or it has CEL rules, which are not emulated."""
+        text = "Forbidden: the sandbox does not emulate CEL validation rules (docs/sandbox.md): "
+        text += "leave them out of the definition here"
         rules = [Cause("FieldValueForbidden", text, path.lstrip(".")) for path in cel.rules(self.document)]
         return [*_structural(self.document, "", ""), *rules]
 
 
 def _structural(raw: Any, path: str, place: str) -> Iterator[Cause]:
-    """What keeps a schema from being structural. `place`: what the value is to its parent; "" for the root.
+    """Yield why a schema is not structural. `place`: the role of the value in its parent, as messages name it; "" for the root.
 
     Source: apiextensions-apiserver, `schema/validation.go`, and `validateCustomResourceDefinitionOpenAPISchema`.
     """
@@ -86,7 +89,7 @@ def _structural(raw: Any, path: str, place: str) -> Iterator[Cause]:
 
 
 def _prune(value: Any, node: Node | None, path: str, gone: list[str]) -> None:
-    """Without a node, nothing is known: the members of all maps go."""
+    """Remove unknown members, in place. Without a node, no member is known."""
     if isinstance(value, dict):
         for name in list(value):
             child = node.fields[name] if node is not None else None

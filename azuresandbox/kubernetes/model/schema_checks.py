@@ -15,7 +15,7 @@ from azuresandbox.kubernetes.model.schema_nodes import Definitions, Node
 
 
 class Cause(NamedTuple):
-    """One reason why an object is invalid: an entry of `status.details.causes`."""
+    """One reason why an object is not valid: an entry of `status.details.causes`."""
 
     reason: str
     message: str
@@ -27,7 +27,7 @@ def join(path: str, name: str) -> str:
 
 
 def quoted(value: Any) -> str:
-    """A value as the API prints it in a message: JSON for strings, lists and maps, bare numbers and booleans."""
+    """Return a value as the API's messages print it, which is compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
 
 
@@ -50,7 +50,7 @@ def _type_of(value: Any) -> str:
 
 
 def holds(value: Any, node: Node, old: Any) -> bool:
-    """Whether the value is valid, at a third of the cost of saying why not."""
+    """Return whether the value is valid, at a third of the cost of `problems`."""
     found: type = type(value)
     if node.plain is not found:
         return next(problems(value, node, "", old), None) is None
@@ -70,7 +70,7 @@ def holds(value: Any, node: Node, old: Any) -> bool:
 
 
 def problems(value: Any, node: Node, path: str, old: Any = None) -> Iterator[Cause]:
-    """`old`: what was there before, or None."""
+    """Yield why the value is not valid. `old`: the value that it replaces, or `None`."""
     if old is not None and trees.same(value, old):
         return
     if value is not None or not node.nullable:
@@ -113,7 +113,7 @@ _NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 
 
 def _checked_format(node: Node) -> str:
-    """The format that a value of this type is checked for, or "". A mismatched type is told by it."""
+    """Return the format that values of this type are checked for, or "". Messages about a wrong type name it."""
     form: str = node.raw.get("format", "")
     known = form in FORMATS if node.type in ("", "string") else form in _NUMBER_FORMATS.get(node.type, ())
     return form if known else ""
@@ -171,12 +171,12 @@ def _check_duplicates(value: list[Any], node: Node, path: str) -> Iterator[Cause
             item = {key: item[key] for key in node.map_keys if key in item}
         text = quoted(item)
         seen[text] = seen.get(text, 0) + 1
-        if seen[text] == 2:  # a third one is not told
+        if seen[text] == 2:  # further duplicates of the same item are not reported
             yield Cause("FieldValueDuplicate", f"Duplicate value: {text}", f"{path}[{at}]")
 
 
 def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """The first of length and pattern that is wrong, and the format."""
+    """Yield the first problem of length and pattern, and that of the format."""
     if "maxLength" in raw and len(value) > raw["maxLength"]:
         yield Cause("FieldValueTooLong", f"Too long: may not be more than {raw['maxLength']} bytes", path)
     elif "minLength" in raw and len(value) < raw["minLength"]:
@@ -191,7 +191,7 @@ def _check_string(value: str, raw: Mapping[str, Any], path: str) -> Iterator[Cau
 
 @lru_cache(maxsize=1000)
 def pattern(text: str) -> re.Pattern[str]:
-    """A Go regular expression as Python's: \\z, and $ that does not match before a final newline."""
+    """Return a Go regular expression as Python's: with \\z, and $ that does not match before a final newline."""
     return re.compile(_to_python(text))
 
 
@@ -213,7 +213,7 @@ def _to_python(text: str) -> str:
 
 
 def _check_range(value: float, node: Node, path: str) -> Iterator[Cause]:
-    """Whether an integer fits the bits that its format names."""
+    """Yield a problem if an integer does not fit the bits of its format."""
     kind, bits = node.raw.get("format", ""), 31 if node.raw.get("format") == "int32" else 63
     if node.type == "integer" and not (float(value).is_integer() and -(1 << bits) <= value < 1 << bits):
         named = f"with format {kind}" if kind in ("int32", "int64") else "(default format)"
@@ -222,7 +222,7 @@ def _check_range(value: float, node: Node, path: str) -> Iterator[Cause]:
 
 def _check_number(value: float, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
     least, most, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
-    if step and value == 0:  # the real library takes the value for the step
+    if step and value == 0:  # the real library reports the value as the step
         yield invalid(path, value, f"factor MultipleOf declared for {path} must be positive: 0")
     elif step and not math.isclose(value / step, round(value / step), abs_tol=1e-9):
         yield invalid(path, value, f"{path} in body should be a multiple of {_number(step)}")
@@ -239,12 +239,12 @@ def _number(value: float) -> str:
 
 
 def _whole(detail: str) -> Cause:
-    """A cause that the real server gives without a field, and prints so."""
+    """Return a cause without a field, as the real server gives it."""
     return Cause("FieldValueInvalid", f'Invalid value: "": {detail}', "<nil>")
 
 
 def _check_combinations(value: Any, raw: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """allOf, anyOf, oneOf and not. Of alternatives that all fail, the first one's causes are given too."""
+    """Check allOf, anyOf, oneOf and not. If all alternatives fail, the causes of the first one follow."""
     if "anyOf" in raw:
         any_of = _alternatives(value, raw["anyOf"], path)
         if all(any_of):
@@ -272,5 +272,5 @@ _NO_DEFINITIONS = Definitions()
 
 
 def _alternatives(value: Any, schemas: Sequence[Mapping[str, Any]], path: str) -> list[list[Cause]]:
-    """What is wrong with a value by each of some schemas."""
+    """Return the problems of a value by each of some schemas."""
     return [list(problems(value, Node(one, _NO_DEFINITIONS), path)) for one in schemas]

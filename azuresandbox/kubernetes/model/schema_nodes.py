@@ -60,14 +60,14 @@ OBJECT_META: dict[str, Any] = {
         },
     },
 }
-"""The metadata of every object, as far as the server reads it; custom resources get it whatever their schema says."""
+"""The metadata that the server reads; custom resources have it whatever their schema says."""
 
 
 TYPE_META = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": OBJECT_META}
 
 
 class Fields(dict[str, "Node | None"]):
-    """The members of an object by name; unknown names give the schema of additional members, or None."""
+    """The members of an object by name; an unknown name returns the schema of additional members, or `None`."""
 
     __slots__ = ("_declared", "_definitions", "additional")
 
@@ -89,7 +89,7 @@ class Fields(dict[str, "Node | None"]):
 
 
 class Definitions:
-    """Named schemas that `$ref`s point to, and the nodes made of them so far."""
+    """Named schemas that `$ref`s refer to, and their nodes built so far."""
 
     __slots__ = ("_nodes", "schemas")
 
@@ -98,7 +98,7 @@ class Definitions:
         self._nodes: dict[str, Node] = {}
 
     def node(self, raw: Mapping[str, Any]) -> Node:
-        """The node of a schema, sharing the members of the definition it refers to."""
+        """Return the node of a schema; it shares the members of the definition that the schema refers to."""
         reference = _reference(raw)
         if reference is None:
             return Node(raw, self)
@@ -115,7 +115,7 @@ class Definitions:
 
 
 _BESIDE = ("$ref", "allOf", "description", "x-zero", "x-omits")
-"""What is said of a member and not of its type."""
+"""Keys of a schema that describe a member, not its type."""
 
 
 def _reference(raw: Mapping[str, Any]) -> str | None:
@@ -148,11 +148,14 @@ _NOT_PLAIN = {
     "x-kubernetes-embedded-resource",
     "x-kubernetes-int-or-string",
 }
-"""What a schema may say besides the type, the members and which are required: with any of it, it is not plain."""
+"""Keys that make a schema more than its type, its members and the required ones."""
 
 
 class Node:
-    """A schema, its members as attributes: `None`, `""` or `False` where the schema says nothing."""
+    """A schema with its keys as attributes: `None`, `""` or `False` where the schema does not have the key.
+
+    `plain`: the Python type of valid values, if the schema has only a type, members and required members; else `None`.
+    """
 
     __slots__ = (
         "additional",

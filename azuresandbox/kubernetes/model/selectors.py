@@ -1,7 +1,6 @@
 """Label and field selectors, as text in a query string and as objects in a spec.
 
-Pure: imports nothing of the project. Grammar and messages are those of apimachinery's `labels` and `fields` packages and
-of `metav1.LabelSelectorAsSelector`.
+Source of grammar and messages: apimachinery's `labels` and `fields` packages, and `metav1.LabelSelectorAsSelector`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 
 class SelectorError(ValueError):
-    """The selector cannot be parsed; the text is what the API answers with 400 BadRequest."""
+    """The selector cannot be parsed; the message is that of the API's 400 BadRequest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Conditions that must all hold. No condition matches everything; `nothing` matches nothing."""
+    """Conditions that must all hold; without one, all labels match. `nothing`: no labels match."""
 
     requirements: tuple[Requirement, ...] = ()
     nothing: bool = False
@@ -69,12 +68,12 @@ class FieldRequirement:
 
 @dataclass(frozen=True, slots=True)
 class FieldSelector:
-    """Conditions on fields that must all hold; which fields a kind supports is up to the caller."""
+    """Conditions on fields that must all hold; the caller checks which fields a kind supports."""
 
     requirements: tuple[FieldRequirement, ...] = ()
 
     def matches(self, fields: Mapping[str, str]) -> bool:
-        """Whether the conditions hold; a field that is not there counts as ""."""
+        """Return whether the conditions hold; a missing field counts as ""."""
         return all((fields.get(r.field, "") == r.value) == (r.operator == "=") for r in self.requirements)
 
 
@@ -87,12 +86,12 @@ _BINARY = {"in": "in", "notin": "notin", "=": "=", "==": "==", "!=": "!=", ">": 
 
 
 def parse_label_selector(text: str) -> Selector:
-    """The selector written as in `?labelSelector=`. Raises SelectorError."""
+    """Return the selector of `?labelSelector=`. Raises SelectorError."""
     return Selector(tuple(sorted(_Parser(text).requirements(), key=lambda requirement: requirement.key)))
 
 
 class _Parser:
-    """Reads comma-separated requirements from tokens; "" is the end, and stays."""
+    """Reads comma-separated requirements from tokens; after the last one, the next token is always ""."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _TOKEN.findall(text)
@@ -179,7 +178,7 @@ def _invalid(path: str, value: str | list[str] | None, detail: str) -> str:
 
 
 def _requirement(key: str, operator: str, values: list[str]) -> Requirement:
-    """A checked requirement; raises SelectorError with everything that is wrong."""
+    """Return a requirement; raise SelectorError with all its problems."""
     problems = []
     if found := qualified_name_problem(key):
         problems.append(_invalid("key", key, found))
@@ -214,7 +213,7 @@ _VALUE_RULE = (
 
 
 def qualified_name_problem(key: str) -> str:
-    """Why `key` cannot be a label key or an annotation key ("" if it can), as IsQualifiedName words it."""
+    """Return why `key` is not valid for a label or an annotation, with IsQualifiedName's message, or "" if it is."""
     prefix, slash, name = key.rpartition("/")
     if "/" in prefix:
         return f"a valid label key {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
@@ -234,7 +233,7 @@ def qualified_name_problem(key: str) -> str:
 
 
 def label_value_problem(value: str) -> str:
-    """Why `value` cannot be a label's value ("" if it can), as IsValidLabelValue words it."""
+    """Return why `value` is not valid for a label, with IsValidLabelValue's message, or "" if it is."""
     found = ["must be no more than 63 bytes"] if len(value.encode()) > 63 else []
     return "; ".join(found if value == "" or _NAME.fullmatch(value) else [*found, _VALUE_RULE])
 
@@ -243,9 +242,9 @@ _EXPRESSIONS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist"
 
 
 def label_selector(obj: Mapping[str, Any] | None) -> Selector:
-    """The selector of a spec: `{matchLabels: {..}, matchExpressions: [{key, operator, values}]}`.
+    """Return the selector of a spec: `{matchLabels: {..}, matchExpressions: [{key, operator, values}]}`.
 
-    None selects nothing, an empty object everything. Raises SelectorError.
+    `None` matches no labels, an empty object matches all. Raises SelectorError.
     """
     if obj is None:
         return Selector(nothing=True)
@@ -263,7 +262,7 @@ _OPERATOR = re.compile("!=|==|=")
 
 
 def parse_field_selector(text: str) -> FieldSelector:
-    """The selector written as in `?fieldSelector=`: terms `field=value`, `==` or `!=`; `\\` escapes , = and itself in values."""
+    """Return the selector of `?fieldSelector=`: terms with `=`, `==` or `!=`; in values, `\\` escapes `,`, `=` and itself."""
     found = []
     for term in sorted(_TERM.findall(text)):
         operator = _OPERATOR.search(term)
@@ -271,7 +270,7 @@ def parse_field_selector(text: str) -> FieldSelector:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
         value = _unescaped(term[operator.end() :])
         field = term[: operator.start()]
-        if field or value:  # "=" alone asks for nothing
+        if field or value:  # a term "=" is no condition
             found.append(FieldRequirement(field, "!=" if operator.group() == "!=" else "=", value))
     return FieldSelector(tuple(found))
 

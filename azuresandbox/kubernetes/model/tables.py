@@ -15,7 +15,7 @@ from azuresandbox.kubernetes.model.types import Object
 def table(
     resource: Resource, objects: list[Object], metadata: Object, include: str, now: datetime, version: str = "v1"
 ) -> Object:
-    """A meta.k8s.io Table."""
+    """Return a meta.k8s.io Table. `include`: Metadata, Object or None, for the object of each row."""
     columns, cells = _columns(resource)
     rows = []
     for obj in objects:
@@ -37,21 +37,21 @@ def table(
 
 
 def blank(resource: Resource, now: datetime) -> list[Any]:
-    """The cells of an object that has nothing, which a bookmark has for an object."""
+    """Return the cells of an empty object, which a bookmark shows."""
     columns, cells = _columns(resource)
     try:
         return cells({"metadata": {"name": ""}, "spec": {}, "status": {}}, now)
-    except (KeyError, IndexError):  # kinds whose cells are made of what every object has
+    except (KeyError, IndexError):  # the kind's cells need a member that every object has
         return ["" for _ in columns]
 
 
 def partial(obj: Object, version: str) -> Object:
-    """Only the metadata."""
+    """Return a PartialObjectMetadata."""
     return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": obj["metadata"]}
 
 
 def _column(text: str) -> Object:
-    """`Name`, `Node:wide` (only with -o wide), `Ready:integer` or another type."""
+    """Return a column: `Name`, `Node:wide` (shown with -o wide only), `Ready:integer` or another type."""
     name, _, hint = text.partition(":")
     return {
         "name": name,

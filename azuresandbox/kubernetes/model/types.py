@@ -1,4 +1,4 @@
-"""The names that the whole Kubernetes API uses for its documents, and how they become bytes."""
+"""Kubernetes objects as decoded JSON, and as bytes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Object = dict[str, Any]
 
 
 def dump(obj: Object) -> bytes:
-    """Compact JSON, `apiVersion` and `kind` first."""
+    """Return compact JSON, `apiVersion` and `kind` first."""
     head: Object = {"apiVersion": obj["apiVersion"], "kind": obj["kind"]}
     return trees.dump(head | obj)
 
 
 def head(api_version: str) -> bytes:
-    """How the bytes of every object of an apiVersion begin."""
+    """Return the first bytes of every object of an apiVersion."""
     return b'{"apiVersion":' + trees.dump(api_version) + b","

@@ -1,4 +1,1 @@
-"""What one cluster remembers: its objects in the store, its rights, its tokens, its addresses.
-
-May import `model` and the sandbox's shared modules.
-"""
+"""The state of one cluster: its objects in the store, its roles and bindings, its tokens, its Services' addresses."""

@@ -1,6 +1,6 @@
 """Addresses of Services: cluster IPs from AKS' default service range, node ports; each used once in a cluster.
 
-Kept in partition `apiserver:<id>`: `ip/<address>` and `port/<number>` -> the Service's key. May import the store.
+Kept in partition `apiserver:<id>`: `ip/<address>` and `port/<number>` -> the Service's key.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from azuresandbox.kubernetes.state.tokens import private
 
 SERVICE_RANGE = ipaddress.ip_network("10.0.0.0/16")
 API_ADDRESS = "10.0.0.1"
-DNS_ADDRESS = "10.0.0.10"
 NODE_PORTS = range(30000, 32768)
 DRY_PORT = NODE_PORTS.stop + 1
-"""What kube-apiserver shows for a node port that a dry run does not take."""
+"""The node port in a dry run's answer, where kube-apiserver allocates none."""
 
 
 def assign(cluster: Cluster, key: str, service: Object, old: Object | None, *, dry: bool = False) -> None:
-    """Give the Service what its type needs, in place, and keep what it had. `dry`: only say what it could get."""
+    """Set the addresses and ports of the Service's type, in place; keep those of `old`. `dry`: allocate nothing."""
     spec = service["spec"]
     before = (old or {}).get("spec") or {}
     if spec["type"] == "ExternalName":
@@ -48,7 +47,7 @@ def assign(cluster: Cluster, key: str, service: Object, old: Object | None, *, d
 
 
 def release(cluster: Cluster, service: Object) -> None:
-    """Take back what a deleted Service had."""
+    """Release the addresses and ports of a deleted Service."""
     store, partition, spec = cluster.sandbox.store, private(cluster.id), service["spec"]
     if spec.get("clusterIP"):
         store.delete(partition, f"ip/{spec['clusterIP']}")
@@ -57,13 +56,14 @@ def release(cluster: Cluster, service: Object) -> None:
             store.delete(partition, f"port/{port['nodePort']}")
 
 
-def _take(cluster: Cluster, what: str, key: str, service: Object, field: str) -> None:
+def _take(cluster: Cluster, entry: str, key: str, service: Object, field: str) -> None:
+    """Allocate `ip/<address>` or `port/<number>` to a Service; raise 422 if another Service has it."""
     store, partition = cluster.sandbox.store, private(cluster.id)
-    held = store.get(partition, what)
+    held = store.get(partition, entry)
     if held is None:
-        store.put(partition, what, key.encode())
+        store.put(partition, entry, key.encode())
     elif held.value.decode() != key:
-        number = what.partition("/")[2]
+        number = entry.partition("/")[2]
         text = f'Invalid value: "{number}": provided value is already allocated'
         raise invalid("", "Service", service["metadata"]["name"], [cause("FieldValueInvalid", text, field)])
 

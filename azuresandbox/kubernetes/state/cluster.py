@@ -1,7 +1,6 @@
-"""One cluster's API server: its objects, what it serves, who may do what, its keys.
+"""The state of one cluster's API server: its objects, resources, roles and keys.
 
-`clusters(sandbox)` is the table of those that exist, filled by `provision.py` from ARM's goals. May import the modules
-below the request handlers.
+`clusters(sandbox)` is the table of the existing clusters, filled by `life/provision.py` from ARM's goals.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from azuresandbox.store import Watch
 
 
 class Cluster:
-    """See the module. `goal` is the latest; `work` feeds the background controllers with changed keys."""
+    """One cluster. `goal` is ARM's latest; `work` queues (key, old, new) for the controllers, and `wake` wakes them."""
 
     def __init__(self, sandbox: Sandbox, goal: ClusterGoal, key: tokens.SigningKey) -> None:
         self.sandbox = sandbox
@@ -40,7 +39,7 @@ class Cluster:
         self.wake = asyncio.Event()
         self.watches: set[Watch] = set()
         self.definitions: dict[str, Object] = {}
-        """key -> CustomResourceDefinition, as stored"""
+        """Key -> CustomResourceDefinition, as stored."""
         self._schemas: dict[tuple[str, str], Schema] = {}
         self._tokens: dict[str, tuple[User, float, tuple[str, ...]]] = {}
         self.objects.on_change = self._changed
@@ -51,7 +50,7 @@ class Cluster:
 
     @property
     def issuer(self) -> str:
-        """The issuer of the service-account tokens handed out now."""
+        """The issuer of new service-account tokens."""
         return self.goal.oidc_issuer or tokens.IN_CLUSTER_ISSUER
 
     def now(self) -> str:
@@ -61,29 +60,30 @@ class Cluster:
         return rfc3339(self.sandbox.clock.now() + timedelta(seconds=seconds))
 
     def load(self) -> None:
-        """Take up what is stored."""
+        """Load what an earlier run has stored."""
         self.objects.load()
         for record in self.objects.store.list(self.objects.partition, crds.PREFIX).records:
             self.definitions[record.key] = crds.stored(record.value)
         self._serve_definitions()
 
     def set_goal(self, goal: ClusterGoal) -> None:
-        """Follow ARM. A cluster that stops hangs up on its watchers."""
+        """Take over ARM's goal; a cluster that stops closes its watches."""
         self.goal = goal
         self._tokens.clear()
         if self.stopped:
             self.hang_up()
 
     def hang_up(self) -> None:
+        """Close all watches."""
         for watch in list(self.watches):
             watch.close()
 
     def _serve_definitions(self) -> None:
-        """Serve what the stored definitions define."""
+        """Serve the custom resources of the stored definitions."""
         self.registry.set_custom(crds.served(self.definitions.values()))
 
     def _define(self, key: str, old: Object | None, new: Object | None) -> None:
-        """Follow one definition's change."""
+        """Update schemas and resources after a change of one definition."""
         for definition in filter(None, (old, new)):
             for resource in crds.resources(definition):
                 self._schemas.pop((resource.api_version, resource.kind), None)
@@ -94,7 +94,7 @@ class Cluster:
         self._serve_definitions()
 
     def schema(self, resource: Resource) -> Schema:
-        """The schema of a resource's objects."""
+        """Return the schema of a resource's objects."""
         found = self._schemas.get((resource.api_version, resource.kind))
         if found is None:
             made = crds.schema(resource) if resource.custom is not None else _builtin_schema(resource)
@@ -102,7 +102,7 @@ class Cluster:
         return found
 
     def authenticate(self, token: str) -> User | None:
-        """Who a bearer token stands for, at this API server."""
+        """Return the user of a bearer token, or `None` if this API server does not accept it."""
         now = self.sandbox.clock.now().timestamp()
         known = self._tokens.get(token)
         if known is None:
@@ -118,6 +118,7 @@ class Cluster:
         return user
 
     def _check(self, token: str) -> tuple[User, float, tuple[str, ...]] | None:
+        """Return the user, the time of expiry (seconds since 1970), and the uids of the objects the token is bound to."""
         if token.count(".") != 2:
             fixed = tokens.fixed_user(self.sandbox.store, self.id, token)
             return (fixed, float("inf"), ()) if fixed else None
@@ -128,11 +129,11 @@ class Cluster:
 
     @property
     def issuers(self) -> set[str]:
-        """The issuers whose tokens are accepted; also the audiences that mean this API server."""
+        """The issuers whose tokens are accepted, which are also the audiences of this API server."""
         return {tokens.IN_CLUSTER_ISSUER, self.goal.oidc_issuer} - {""}
 
     def claims_problem(self, claims: dict[str, Any]) -> str:
-        """Why a token that this cluster has signed no longer holds ("" if it does), whatever its audience."""
+        """Return why a token that this cluster has signed is no longer valid, or "" if it is. The audience is not checked."""
         if claims["iss"] not in self.issuers:
             return "issuer is not known"
         if self.sandbox.clock.now().timestamp() >= claims["exp"]:
@@ -142,7 +143,10 @@ class Cluster:
         return ""
 
     def user_of_certificate(self, names: list[tuple[str, str]]) -> User | None:
-        """Who a client certificate stands for: one made for this cluster carries its id as an organization."""
+        """Return the user of a client certificate, or `None` if it was not issued for this cluster.
+
+        `names`: the (name, value) pairs of its subject.
+        """
         organizations = [value for name, value in names if name == "organizationName"]
         common = next((value for name, value in names if name == "commonName"), "")
         mark = certificate_mark(self.id)
@@ -161,7 +165,7 @@ class Cluster:
 
 
 def bound_uids(claims: dict[str, object]) -> tuple[str, ...]:
-    """The uids of the objects a service-account token is bound to: it ends with any of them."""
+    """Return the uids of the objects that a service-account token is bound to; it expires with any of them."""
     private = claims["kubernetes.io"]
     assert isinstance(private, dict)
     kinds = ("serviceaccount", "pod", "secret") if "pod" in private else ("serviceaccount", "secret", "node")
@@ -169,7 +173,7 @@ def bound_uids(claims: dict[str, object]) -> tuple[str, ...]:
 
 
 def certificate_mark(cluster_id: str) -> str:
-    """One CA signs for all clusters of the sandbox; this organization ties a certificate to one of them."""
+    """Return the organization that binds a client certificate to one cluster; one CA signs for all clusters of the sandbox."""
     return "cluster:" + hashlib.sha256(cluster_id.encode()).hexdigest()[:32]
 
 
@@ -177,7 +181,7 @@ _CLUSTERS = Memory[dict[str, Cluster]](lambda sandbox: {})
 
 
 def clusters(sandbox: Sandbox) -> dict[str, Cluster]:
-    """The clusters that exist, by id."""
+    """Return the existing clusters, by id."""
     return _CLUSTERS.of(sandbox)
 
 

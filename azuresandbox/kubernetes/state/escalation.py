@@ -1,7 +1,7 @@
-"""Nobody grants what they do not hold: the checks on writing roles and bindings, and on acting as somebody else.
+"""Privilege escalation prevention: writes of roles and bindings, and impersonation.
 
-After `pkg/registry/rbac/{clusterrole,role,clusterrolebinding,rolebinding}/policybased`, `component-helpers/auth/rbac/validation`
-and `apiserver/pkg/endpoints/filters/impersonation.go` of Kubernetes, with their words. May import errors, rbac, tokens.
+Source, with its messages: `pkg/registry/rbac/{clusterrole,role,clusterrolebinding,rolebinding}/policybased`,
+`component-helpers/auth/rbac/validation` and `apiserver/pkg/endpoints/filters/impersonation.go` of Kubernetes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _AUTHENTICATED, _UNAUTHENTICATED = "system:authenticated", "system:unauthenticat
 
 
 def check(policy: Policy, user: User, resource: Resource, obj: Object, old: Object | None) -> None:
-    """Refuse a role or binding that grants what the user does not hold. `old` is None when it is created."""
-    if resource.group != GROUP or MASTERS in user.groups or (old is not None and _only_for_the_collector(obj, old)):
+    """Refuse a role or binding that grants rights the user does not have. `old` is `None` when it is created."""
+    if resource.group != GROUP or MASTERS in user.groups or (old is not None and _only_owners_or_finalizers(obj, old)):
         return
     metadata = obj["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata.get("name", "")
@@ -56,8 +56,8 @@ def check(policy: Policy, user: User, resource: Resource, obj: Object, old: Obje
         _confirm(policy, user, resource, namespace, name, rules)
 
 
-def _only_for_the_collector(obj: Object, old: Object) -> bool:
-    """Whether nothing changes but what the garbage collector needs to let an object go."""
+def _only_owners_or_finalizers(obj: Object, old: Object) -> bool:
+    """Return whether only owner references or finalizers change, which the garbage collector does."""
 
     def rest(side: Object) -> Object:
         kept = {"ownerReferences", "finalizers", "managedFields", "resourceVersion", "generation"}
@@ -77,19 +77,19 @@ def _confirm(policy: Policy, user: User, resource: Resource, namespace: str, nam
 
 
 def _confirm_aggregation(policy: Policy, user: User, resource: Resource, name: str, obj: Object, old: Object) -> None:
-    """An aggregated role can gather anything, so it takes all rights to make one."""
+    """Refuse an aggregated role unless the user has all rights, because it can gather any rule."""
     aggregated = any((side.get("aggregationRule") or {}).get("clusterRoleSelectors") for side in (obj, old))
     if aggregated and missing_rights(policy.rules(user, ""), _EVERYTHING):
         raise errors.forbidden(GROUP, resource.plural, name, "must have cluster-admin privileges to use the aggregationRule")
 
 
 def missing_rights(held: list[Rule], wanted: list[Rule]) -> list[Rule]:
-    """The single rights of `wanted` that no rule of `held` covers."""
+    """Return the single rights of `wanted` that no rule of `held` covers."""
     return [single for rule in wanted for single in _singles(rule) if not any(_covers(own, single) for own in held)]
 
 
 def _singles(rule: Rule) -> Iterator[Rule]:
-    """One rule for each combination of group, resource, verb and name."""
+    """Yield a rule for each combination of group, resource, verb and name."""
     for group in rule.get("apiGroups") or ():
         for resource in rule.get("resources") or ():
             for verb in rule.get("verbs") or ():
@@ -126,7 +126,7 @@ def _has_url(own: Iterable[str], url: str) -> bool:
 
 
 def _compact(rules: list[Rule]) -> list[Rule]:
-    """Single rights that differ in the verb only, as one rule."""
+    """Join single rights that differ in the verb only."""
     found: dict[str, Rule] = {}
     for rule in rules:
         if "nonResourceURLs" in rule:
@@ -139,16 +139,16 @@ def _compact(rules: list[Rule]) -> list[Rule]:
 
 
 def _described(rule: Rule) -> str:
-    """A rule as `rbacv1helpers.CompactString` prints it."""
+    """Return a rule as `rbacv1helpers.CompactString` prints it."""
     parts = (f"{title}:[{' '.join(json.dumps(item) for item in rule[field])}]" for field, title in _FIELDS if rule.get(field))
     return "{" + ", ".join(parts) + "}"
 
 
-# --- acting as somebody else -----------------------------------------------------------------------------------------
+# --- impersonation ---------------------------------------------------------------------------------------------------
 
 
 def impersonated(policy: Policy, user: User, headers: Iterable[tuple[bytes, bytes]]) -> User:
-    """Who the request acts as: the user itself, or whom its Impersonate-* headers name, if it may."""
+    """Return the user of the Impersonate-* headers, or `user` if there are none; raise 403 without the right to impersonate."""
     found = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in headers if key.startswith(b"impersonate-")]
     if not found:
         return user
@@ -169,7 +169,7 @@ def impersonated(policy: Policy, user: User, headers: Iterable[tuple[bytes, byte
 
 
 def _impersonations(name: str, uid: str, groups: list[str], extra: dict[str, list[str]]) -> Iterator[Attributes]:
-    """What the impersonator has to be allowed."""
+    """Yield the rights that the impersonator must have."""
     parts = name.removeprefix(_SERVICE_ACCOUNT).split(":")
     if name.startswith(_SERVICE_ACCOUNT) and len(parts) == 2:
         yield Attributes("impersonate", "", "serviceaccounts", "", parts[0], parts[1])
@@ -196,7 +196,7 @@ def _groups_of(name: str, groups: list[str]) -> tuple[str, ...]:
 
 
 def authorize(policy: Policy, user: User, asked: Attributes) -> None:
-    """Refuse with a 403 what the user may not."""
+    """Raise 403 if the user does not have the right."""
     decision = policy.decide(user, asked)
     if decision.allowed:
         return

@@ -1,7 +1,7 @@
-"""The API objects of one cluster in the store: ready-to-send JSON, and who owns whom.
+"""The API objects of one cluster in the store, as ready-to-send JSON, with an index of owners in memory.
 
-An object is stored as the bytes that clients get, `apiVersion` and `kind` first, its resourceVersion (the store's revision)
-inside. An index of uids and owner references, kept in memory, serves garbage collection. May import the store.
+An object is stored as the bytes that clients get: `apiVersion` and `kind` first, and its resourceVersion, which is the
+store's revision. The index of uids and owner references serves garbage collection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from azuresandbox.store import Conflict, Record, Store
 
 
 class Gone(Exception):
-    """The object changed or went away between reading and writing: read again."""
+    """The object was changed or deleted between reading and writing: read it again."""
 
 
 class Objects:
@@ -26,9 +26,9 @@ class Objects:
         self.partition = partition
         self.on_change: Callable[[str, Object | None, Object | None], None] = lambda key, old, new: None
         self.keys: dict[str, str] = {}
-        """uid -> key"""
+        """Uid -> key."""
         self.dependents: dict[str, set[str]] = {}
-        """uid of an owner -> keys of the objects that name it"""
+        """Uid of an owner -> keys of the objects that name it."""
 
     def load(self) -> None:
         """Build the index from what is stored."""
@@ -39,7 +39,7 @@ class Objects:
         return self.store.get(self.partition, key)
 
     def read(self, key: str) -> Object | None:
-        """The decoded object, for the API server's own use."""
+        """Return the decoded object, or `None` if it does not exist."""
         record = self.store.get(self.partition, key)
         return None if record is None else trees.parse(record.value)
 
@@ -47,7 +47,7 @@ class Objects:
         return [trees.parse(record.value) for record in self.store.list(self.partition, prefix).records]
 
     def put(self, resource: Resource, key: str, obj: Object, old: Object | None, expected: int) -> Record:
-        """Write the object, whose resourceVersion is set here. `expected`: see the store. Raises `Gone`."""
+        """Write the object and set its resourceVersion. `expected`: see the store. Raises `Gone`."""
         obj["apiVersion"] = resource.stored_as
         try:
             record = self.store.put(self.partition, key, lambda revision: _stamped(obj, revision), expected=expected)
@@ -60,7 +60,7 @@ class Objects:
         return record
 
     def remove(self, key: str, old: Object, expected: int) -> Record:
-        """Delete it; watchers see `old` at the deletion's resourceVersion. Raises `Gone`."""
+        """Delete the object; watchers see `old` at the deletion's resourceVersion. Raises `Gone`."""
         try:
             record = self.store.delete(self.partition, key, expected=expected, value=lambda revision: _stamped(old, revision))
         except Conflict as error:

@@ -1,7 +1,6 @@
-"""Who may do what: role-based access control over the cluster's own roles and bindings.
+"""Role-based access control over the cluster's roles and bindings.
 
-Rules are evaluated as kube-apiserver's RBAC authorizer does; `system:masters` may do everything. May import objects and
-resources.
+Rules are evaluated like in kube-apiserver's RBAC authorizer; `system:masters` may do everything.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the authorizer says. `reason`: what grants it, or which bindings name a role that does not exist."""
+    """The answer of the authorizer. `reason`: the binding that allows it, or the bindings whose role does not exist."""
 
     allowed: bool
     reason: str = ""
@@ -43,7 +42,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A binding with the rules of its role; `missing` says that the role does not exist."""
+    """A binding with the rules of its role. `missing`: the message that the role does not exist, or ""."""
 
     described: str
     namespace: str
@@ -53,7 +52,7 @@ class Grant:
 
 
 class Policy:
-    """The roles and bindings of one cluster, read when first needed after a change."""
+    """The roles and bindings of one cluster, read again at the first question after a change."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -70,7 +69,7 @@ class Policy:
         return self.decide(user, asked).allowed
 
     def decide(self, user: User, asked: Attributes) -> Decision:
-        """Whether the user may, and why, in the words of kube-apiserver's authorizer."""
+        """Return whether the user has the right, and why, with the message of kube-apiserver's authorizer."""
         if MASTERS in user.groups:
             return Decision(True)
         matches = _rule_allows_path if asked.path else _rule_allows
@@ -83,16 +82,16 @@ class Policy:
         return Decision(False, f"RBAC: {_aggregate(problems)}" if problems else "")
 
     def rules(self, user: User, namespace: str) -> list[Rule]:
-        """All rules that hold for the user in the namespace ("": those of the whole cluster only)."""
+        """Return the rules that hold for the user in a namespace; for "", those of cluster role bindings only."""
         return [rule for grant, _ in self._grants_of(user, namespace) for rule in grant.rules]
 
     def role_rules(self, kind: str, namespace: str, name: str) -> list[Rule] | None:
-        """The rules of a role, or None if it does not exist. `namespace` is that of the binding."""
+        """Return the rules of a role, or `None` if it does not exist. `namespace`: that of the binding."""
         self._load()
         return self._roles.get((kind, namespace if kind == "Role" else "", name))
 
     def _grants_of(self, user: User, namespace: str) -> list[tuple[Grant, Object]]:
-        """The bindings that name the user, each with the first subject that does."""
+        """Return the bindings that name the user, each with the first subject that does."""
         self._load()
         key = (user.name, user.groups, namespace)
         found = self._held.get(key)
@@ -150,7 +149,7 @@ def _described_subject(subject: Object, namespace: str) -> str:
 
 
 def _aggregate(problems: list[str]) -> str:
-    """Several errors as apimachinery's Aggregate prints them."""
+    """Return several errors as apimachinery's Aggregate prints them."""
     different = list(dict.fromkeys(problems))
     return different[0] if len(different) == 1 else f"[{', '.join(different)}]"
 
@@ -183,7 +182,7 @@ def _rule_allows_path(rule: Rule, asked: Attributes) -> bool:
 
 
 def aggregated_rules(role: Object, all_roles: list[Object]) -> list[Rule] | None:
-    """The rules an aggregated ClusterRole should have, or None if it is not aggregated."""
+    """Return the rules that an aggregated ClusterRole gathers, or `None` if the role is not aggregated."""
     rule = role.get("aggregationRule")
     if not rule:
         return None

@@ -1,7 +1,7 @@
 """Credentials of one cluster: service-account tokens (RS256), and fixed tokens of its administrators and components.
 
-Partition `apiserver:<id>`: `signing-key` (PEM), `token/<sha256>` -> who a fixed token is, `issued/<name>` -> the fixed token
-itself, so that it outlives a restart. May import the sandbox's context.
+Partition `apiserver:<id>`: `signing-key` (PEM), `token/<sha256>` -> the user of a fixed token, `issued/<name>` -> the fixed
+token itself, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIGNING_KEY = "signing-key"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who sends a request. `groups` include `system:authenticated`."""
+    """The sender of a request. `groups` include `system:authenticated`."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -37,16 +37,17 @@ class User:
 
 
 def private(cluster_id: str) -> str:
-    """The partition of what the API server keeps for itself."""
+    """Return the partition of the API server's own data."""
     return f"apiserver:{cluster_id}"
 
 
 def component_token(sandbox: Sandbox, cluster_id: str, user: str, groups: tuple[str, ...] = ()) -> str:
-    """A fixed token for one of the cluster's own components; the same one each time it is asked for."""
+    """Return the fixed token of one of the cluster's components; the same one every time."""
     return fixed_token(sandbox.store, cluster_id, f"component/{user}", user, groups)
 
 
 def fixed_token(store: Store, cluster_id: str, purpose: str, user: str, groups: tuple[str, ...]) -> str:
+    """Return the fixed token of a purpose, created at the first call for this user and these groups."""
     partition = private(cluster_id)
     found = store.get(partition, f"issued/{purpose}")
     if found is not None:
@@ -59,7 +60,7 @@ def fixed_token(store: Store, cluster_id: str, purpose: str, user: str, groups: 
 
 
 def fixed_user(store: Store, cluster_id: str, token: str) -> User | None:
-    """Who a fixed token stands for."""
+    """Return the user of a fixed token, or `None` if it is not known."""
     record = store.get(private(cluster_id), _token_key(token))
     if record is None:
         return None
@@ -84,13 +85,13 @@ class SigningKey:
         self._modulus, self._exponent = numbers.n, numbers.e
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """A JWT as kube-apiserver signs it (`kid`: the SHA-256 of the public key)."""
+        """Return a JWT as kube-apiserver signs it; `kid` is the SHA-256 of the public key."""
         header = _base64(json.dumps({"alg": "RS256", "kid": self.key_id}).encode())
         text = f"{header}.{_base64(json.dumps(claims).encode())}"
         return f"{text}.{_base64(self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
     def claims(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token that this key has signed; the caller checks what they say."""
+        """Return the claims of a token that this key has signed, else `None`. Audience and times are not checked."""
         checks = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
         try:
             return dict(jwt.decode(token, self._public, algorithms=["RS256"], options=checks))  # type: ignore[arg-type]
@@ -98,22 +99,25 @@ class SigningKey:
             return None
 
     def jwks(self) -> dict[str, Any]:
-        """The issuer's published key set."""
+        """Return the issuer's published key set."""
         numbers = {"n": _number(self._modulus), "e": _number(self._exponent)}
         return {"keys": [{"use": "sig", "kty": "RSA", "kid": self.key_id, "alg": "RS256", **numbers}]}
 
 
 def new_signing_key_pem() -> bytes:
-    """A new key; takes a moment of pure computation, so run it in a thread."""
+    """Return a new RSA key (PEM). The computation takes a moment: run it in a thread."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def stored_signing_key(store: Store, cluster_id: str) -> SigningKey | None:
+    """Return the cluster's key, or `None` if it has none yet."""
     record = store.get(private(cluster_id), _SIGNING_KEY)
     if record is None:
         return None
-    key = serialization.load_pem_private_key(record.value, None, unsafe_skip_rsa_key_validation=True)  # made here
+    key = serialization.load_pem_private_key(
+        record.value, None, unsafe_skip_rsa_key_validation=True
+    )  # made by new_signing_key_pem
     assert isinstance(key, rsa.RSAPrivateKey)
     return SigningKey(key)
 
@@ -126,7 +130,7 @@ def store_signing_key(store: Store, cluster_id: str, pem: bytes) -> SigningKey:
 
 
 def discovery_document(issuer: str) -> dict[str, Any]:
-    """The issuer's OpenID configuration, as AKS publishes it."""
+    """Return the issuer's OpenID configuration, as AKS publishes it."""
     return {
         "issuer": issuer,
         "jwks_uri": f"{issuer.rstrip('/')}/openid/v1/jwks",
@@ -145,7 +149,7 @@ def service_account_claims(
     account: tuple[str, str],
     bound: dict[str, dict[str, str]],
 ) -> dict[str, Any]:
-    """The claims of a service-account token. `account`: (name, uid); `bound`: {pod|secret|node: {name, uid}}."""
+    """Return the claims of a service-account token. `account`: (name, uid); `bound`: {pod|secret|node: {name, uid}}."""
     name, uid = account
     start = int(now.timestamp())
     return {
@@ -165,7 +169,7 @@ def expiry(now: datetime, seconds: int) -> str:
 
 
 def service_account_user(claims: dict[str, Any]) -> User:
-    """The user that a service-account token stands for."""
+    """Return the user of a service-account token."""
     private_claims = claims["kubernetes.io"]
     namespace, account = private_claims["namespace"], private_claims["serviceaccount"]
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
