@@ -1,4 +1,4 @@
-"""One cluster in a world of tests, with clients for its API."""
+"""One cluster in a test's world, with clients for its API, and objects for tests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def goal(**changes: Any) -> ClusterGoal:
 
 @dataclass
 class Api:
-    """Plain requests to the cluster as one identity."""
+    """A client of the cluster with one token."""
 
     world: World
     token: str
@@ -64,13 +64,13 @@ class Api:
         return await self.world.wire.request(method, self.url(path, **query), headers=headers, body=data)
 
     async def ok(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        """The decoded answer of a request that must succeed."""
+        """Return the decoded answer of a request that must succeed."""
         response = await self.send(method, path, body, **more)
         assert response.status < 300, response.text
         return response.json()
 
     async def fails(self, code: int, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        """The Status of a request that must fail with the code."""
+        """Return the Status of a request that must fail with the code."""
         response = await self.send(method, path, body, **more)
         assert response.status == code, response.text
         status = response.json()
@@ -78,6 +78,7 @@ class Api:
         return status
 
     def someone(self, token: str) -> Api:
+        """Return a client of the same cluster with another token."""
         return Api(self.world, token)
 
     async def settle(self) -> None:
@@ -88,7 +89,7 @@ class Api:
 async def cluster(
     state: Path, *, store: Store | None = None, parts: tuple[str, ...] = ("kubernetes",), **changes: Any
 ) -> AsyncIterator[Api]:
-    """The cluster, ready, as its administrator."""
+    """Open a ready cluster; yields its administrator's client. `changes`: members of the ClusterGoal."""
     async with World.open(state, parts, store=store) as world:
         wanted = goal(**changes)
         revision = fabric.put_goal(world.sandbox.store, wanted)
@@ -159,7 +160,7 @@ def widget(name: str, **spec: Any) -> dict[str, Any]:
 
 
 def owner(obj: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """An owner reference to the object."""
+    """Return an owner reference to the object."""
     return {
         "apiVersion": obj["apiVersion"],
         "kind": obj["kind"],

@@ -1,6 +1,7 @@
 """The Kubernetes API alone on a real TLS port, for tests with real clients: `python serve.py FOLDER`.
 
-A line `compact` on its input forgets the cluster's history up to now, as etcd's compactor does every five minutes; it answers `compacted`.
+A line `compact` on its input compacts the cluster's history up to now, as etcd's compactor does every five minutes; the
+answer is `compacted`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def listen(store: Store) -> None:
         store.compact("cluster:c1", store.revision("cluster:c1"))
         print("compacted", flush=True)
     else:
-        asyncio.get_running_loop().remove_reader(sys.stdin)  # its end, or nobody's word
+        asyncio.get_running_loop().remove_reader(sys.stdin)  # the end of the input, or an unknown line
 
 
 async def main(state: Path) -> None:

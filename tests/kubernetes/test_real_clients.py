@@ -47,7 +47,7 @@ class Hub:
         return path
 
     def kubectl(self, *arguments: str, text: str | None = None, user: dict[str, str] | None = None) -> str:
-        """What kubectl says; it must succeed."""
+        """Return the output of kubectl, which must succeed."""
         done = self.run(*arguments, text=text, user=user)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -73,7 +73,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[st
 
 
 @needs_kubectl
-def test_kubectl_get_shows_the_columns_people_know(hub: tuple[Hub, dict[str, str]]) -> None:
+def test_kubectl_get_shows_the_usual_columns(hub: tuple[Hub, dict[str, str]]) -> None:
     out = hub[0].kubectl("get", "services", "-A")
     assert out.splitlines()[0].split() == ["NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
     assert out.splitlines()[1].split()[:4] == ["default", "kubernetes", "ClusterIP", "10.0.0.1"]
@@ -182,7 +182,7 @@ def test_kubectl_create_sends_protobuf(hub: tuple[Hub, dict[str, str]]) -> None:
 
 
 @needs_kubectl
-def test_kubectl_asks_what_it_may_as_itself_and_as_others(hub: tuple[Hub, dict[str, str]]) -> None:
+def test_kubectl_auth_can_i_with_and_without_impersonation(hub: tuple[Hub, dict[str, str]]) -> None:
     where, kubectl = hub[0], hub[0].kubectl
     kubectl("create", "serviceaccount", "robot")
     kubectl("create", "role", "reader", "--verb=get", "--verb=list", "--resource=configmaps", "--resource-name=mine")
@@ -203,7 +203,7 @@ def test_kubectl_asks_what_it_may_as_itself_and_as_others(hub: tuple[Hub, dict[s
     assert done.returncode == 1 and 'cannot create resource "rolebindings"' in done.stderr
 
 
-def test_the_python_client_is_refused_what_its_account_may_not(hub: tuple[Hub, dict[str, str]]) -> None:
+def test_the_python_client_is_refused_without_rights(hub: tuple[Hub, dict[str, str]]) -> None:
     where, found = hub
 
     def client(token: str) -> Any:

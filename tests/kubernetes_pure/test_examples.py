@@ -32,7 +32,7 @@ def test_applying_twice_changes_nothing() -> None:
     assert apply(live, config_map({"a": "1"}), "one") is live
 
 
-def test_an_apply_removes_its_own_fields_and_no_other_managers() -> None:
+def test_an_apply_removes_only_its_own_fields() -> None:
     live = apply(apply(None, config_map({"a": "1", "b": "1"}), "one"), config_map({"c": "1"}), "two")
     assert apply(live, config_map({"a": "1"}), "one")["data"] == {"a": "1", "c": "1"}
 
@@ -49,7 +49,7 @@ def test_conflicts_name_the_manager_and_the_field_and_force_takes_it() -> None:
     assert owners["two"] == {"f:data": {"f:a": {}}} and "f:a" not in owners.get("one", {}).get("f:data", {})
 
 
-def test_what_nobody_managed_belongs_to_before_first_apply() -> None:
+def test_unmanaged_fields_belong_to_before_first_apply() -> None:
     entries = apply(config_map({"a": "1"}), config_map({"b": "1"}), "one")["metadata"]["managedFields"]
     assert {entry["manager"] for entry in entries} == {"one", "before-first-apply"}
 

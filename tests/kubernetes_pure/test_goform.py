@@ -30,7 +30,7 @@ def test_quantities(text: str, canonical: str) -> None:
     assert goform.quantity(text) == canonical
 
 
-def test_what_is_always_and_never_written() -> None:
+def test_members_that_go_always_writes_or_omits() -> None:
     schema = builtin.schema_for("apps", "v1", "Deployment")
     assert schema is not None
     obj = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"labels": {}}, "spec": {"replicas": 0, "paused": False}}
@@ -58,7 +58,7 @@ def test_broken_json(body: bytes, complaint: str) -> None:
     assert str(caught.value) == complaint
 
 
-def test_doubled_fields() -> None:
+def test_duplicate_fields() -> None:
     body = b'{"data":{"a":"1","a":"2"},"data":{"b":"3"}}'
     assert decoding.duplicates(body, decoding.parse(body), as_yaml=False) == ["data.a", "data"]
     assert decoding.merged(body) == {"data": {"a": "2", "b": "3"}}

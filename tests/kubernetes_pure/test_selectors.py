@@ -54,7 +54,7 @@ def test_label_selectors_are_refused(text: str, message: str) -> None:
     assert str(refused.value) == message
 
 
-def test_none_selects_nothing_and_an_empty_object_everything() -> None:
+def test_a_missing_selector_matches_no_labels_and_an_empty_one_all() -> None:
     assert not selectors.label_selector(None).matches({"a": "b"})
     assert selectors.label_selector({}).matches({"a": "b"})
 
