@@ -1,7 +1,7 @@
-"""The sandbox's Kubernetes API against kube-apiserver with etcd, in one run: the same requests, by the same client, over TLS.
+"""The sandbox's Kubernetes API against kube-apiserver with etcd: the same requests by the same client over TLS.
 
-Needs the binaries of `make test-conformance` (or KUBEBUILDER_ASSETS), and is left out without them. Client and server share the
-machine's cores: with 16 clients, two processes of eight threads each, what is measured is how they share them, too.
+Needs the binaries of `make test-conformance` (or KUBEBUILDER_ASSETS), and is skipped without them. Client and server share
+the machine's cores, so the figures of 16 clients (two processes of eight threads) also measure how they share them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azuresandbox.machine.images.aso import crds, kinds
 from benchmarks.board import Board
 from tests.conformance import servers
 
@@ -27,7 +29,7 @@ GROUP = "/apis/containerservice.azure.com/v1api20240901"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is: what a process of its own needs to reach it."""
+    """The address and credentials of a server, which other processes can receive."""
 
     port: int
     prefix: str
@@ -41,7 +43,7 @@ class Address:
     def call(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: Any = None, kind: str = "application/json"
     ) -> bytes:
-        """One request, which must succeed."""
+        """Send one request, which must succeed, and return the answer's body."""
         headers = {"authorization": f"Bearer {self.token}", "content-type": kind, "accept": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         connection.request(method, self.prefix + path, body=data, headers=headers)
@@ -52,7 +54,7 @@ class Address:
 
 
 def managed_cluster(name: str) -> dict[str, Any]:
-    """What the chart makes of one cluster."""
+    """Return a ManagedCluster as the chart renders it."""
     pool = {
         "name": "system",
         "mode": "System",
@@ -85,7 +87,7 @@ def path(namespace: str, name: str = "") -> str:
 
 
 def _client(address: Address, verb: str, first: int, count: int, until: float) -> int:
-    """One client: `count` creations from number `first` on, or gets or patches until the time is over. How many it did."""
+    """Run one client: `count` creations from number `first` on, or gets or patches until `until`. Returns their number."""
     connection, done = address.connect(), 0
     try:
         while done < count if verb == "create" else time.monotonic() < until:
@@ -110,7 +112,7 @@ def _process(address: Address, verb: str, starts: list[int], count: int, seconds
 
 
 def rate(address: Address, verb: str, clients: int, *, first: int = 0, count: int = 0) -> float:
-    """Requests a second. `count`: how many creations in all; gets and patches go on for a time."""
+    """Return requests per second. `count`: the number of creations; gets and patches run for `SECONDS`."""
     share = count // clients
     starts = [first + client * (share or FEW // clients) for client in range(clients)]
     began = time.perf_counter()
@@ -124,7 +126,7 @@ def rate(address: Address, verb: str, clients: int, *, first: int = 0, count: in
 
 
 def listing(address: Address, where: str, count: int) -> float:
-    """Milliseconds of a list, the median of five."""
+    """Return the milliseconds of a list, the median of five."""
     connection, taken = address.connect(), []
     for _ in range(5):
         began = time.perf_counter()
@@ -136,7 +138,7 @@ def listing(address: Address, where: str, count: int) -> float:
 
 
 def fan_out(address: Address) -> float:
-    """Events a second that arrive at all the watchers together."""
+    """Return the events per second that arrive at all watchers together."""
     connection = address.connect()
     version = json.loads(address.call(connection, "GET", path("small") + "?limit=1"))["metadata"]["resourceVersion"]
     ready, failed = threading.Barrier(WATCHERS + 1), []
@@ -170,7 +172,7 @@ def fan_out(address: Address) -> float:
 
 
 def memory(pids: tuple[int, ...]) -> float:
-    """MB that processes have resident, by what Linux says of them."""
+    """Return the resident memory of processes in MB, from /proc."""
     kilobytes = 0
     for pid in pids:
         text = Path(f"/proc/{pid}/status").read_text()
@@ -181,18 +183,15 @@ def memory(pids: tuple[int, ...]) -> float:
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-def measure(start: Callable[[Path], Any], folder: Path) -> dict[str, float]:
-    """All figures of one server."""
-    from azuresandbox.machine.images.aso import crds as aso_crds
-    from azuresandbox.machine.images.aso import kinds as aso_kinds
-
+def measure(start: Callable[[Path], AbstractContextManager[servers.Server]], folder: Path) -> dict[str, float]:
+    """Start a server and return all its figures."""
     began = time.perf_counter()
     with start(folder) as server:
         found = {"cold start": time.perf_counter() - began, "memory at start": memory(server.pids)}
         address = Address(server.port, server.prefix, server.token, str(folder / "ca.pem"))
         connection = address.connect()
-        kind = aso_kinds.BY_CRD["managedclusters.containerservice.azure.com"]
-        definition = aso_crds.definition(kind, "2.13.0")
+        kind = kinds.BY_CRD["managedclusters.containerservice.azure.com"]
+        definition = crds.definition(kind, "2.13.0")
         address.call(connection, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         for namespace in ("small", "large"):
             address.call(connection, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -224,11 +223,11 @@ def _await(ask: Callable[[], object]) -> None:
 
 
 UNITS = {"cold": "s", "list": "ms", "memory": "MB"}
-"""First word of a figure -> its unit, if less is better; all others are so many a second."""
+"""First word of a figure -> its unit, if less is better; the other figures are per second."""
 
 
 def compare(board: Board, folder: Path) -> None:
-    """Both, one after the other. One client is promised to be served no slower than by kube-apiserver; the rest is told."""
+    """Measure both servers. One client must be served no slower than by kube-apiserver; other figures are only reported."""
     if not servers.BUILT:
         board.note(f"the Kubernetes API against kube-apiserver is left out: {servers.NOT_BUILT}")
         return

@@ -1,8 +1,8 @@
-"""Writes azuresandbox/kubernetes/model/builtin_schemas.json.gz: the schemas of the built-in kinds.
+"""Write azuresandbox/kubernetes/model/builtin_schemas.json.gz, the schemas of the built-in kinds.
 
-Which fields there are, of which type, how lists merge and what is written of empty values (`x-zero`, `x-omits`) comes from the Go types of Kubernetes (`make -C tools/conformance`, then
-`tools/conformance/bin/conformance facts > facts.json`); which are required, and their descriptions, from the models of the
-`kubernetes` package. Usage: python tools/generate_builtin_schemas.py facts.json
+Fields, types, list merging and the form of empty values (`x-zero`, `x-omits`) come from the Go types of Kubernetes
+(`make -C tools/conformance`, then `tools/conformance/bin/conformance facts > facts.json`); required fields and descriptions
+from the models of the `kubernetes` package. Usage: python tools/generate_builtin_schemas.py facts.json
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SCALARS: dict[str, dict[str, Any]] = {
 
 
 def schema(go_type: str, known: set[str]) -> dict[str, Any]:
-    """The schema of a Go type as the facts write it: `[]x`, `{}x`, a scalar, or a type's name."""
+    """Return the schema of a Go type in the notation of the facts: `[]x`, `{}x`, a scalar, or a type's name."""
     if go_type == "[]uint8":
         return {"type": "string", "format": "byte"}
     if go_type.startswith("[]"):
@@ -60,6 +60,7 @@ def schema(go_type: str, known: set[str]) -> dict[str, Any]:
 
 
 def field(fact: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    """Return the schema of one field, with the extensions that its facts call for."""
     found = dict(schema(fact["goType"], known))
     if fact.get("list"):
         found["x-kubernetes-list-type"] = fact["list"]
@@ -81,7 +82,7 @@ def field(fact: dict[str, Any], known: set[str]) -> dict[str, Any]:
 
 
 def documented() -> dict[str, tuple[list[str], dict[str, str], str]]:
-    """Short type name with its group -> (required fields, descriptions, description), from the Python models."""
+    """Return model name -> (required fields, their descriptions, the type's description), from the Python models."""
     from kubernetes import client
 
     result = {}
@@ -97,6 +98,7 @@ def documented() -> dict[str, tuple[list[str], dict[str, str], str]]:
 
 
 def model_name(type_name: str, models: dict[str, Any]) -> str:
+    """Return the Python model's name of a Go type; models whose name is not unique have their group in it."""
     group, version, kind = type_name.rsplit(".", 3)[-3:]
     plain, prefixed = f"{version.capitalize()}{kind}", f"{group.capitalize()}{version.capitalize()}{kind}"
     return prefixed if prefixed in models else plain
@@ -110,7 +112,7 @@ def main() -> None:
         properties[fact["type"]][fact["field"]] = field(fact, known)
     definitions = {}
     for name, members in sorted(properties.items()):
-        whole = members.pop(".", {})  # what is said of the type itself
+        whole = members.pop(".", {})  # the facts of the type itself
         required, texts, text = models.get(model_name(name, models), ([], {}, ""))
         for member, value in members.items():
             if texts.get(member):

@@ -1,7 +1,7 @@
-"""Holding a conversation with both servers, and telling what differs.
+"""The same conversation with both servers, and the differences between their answers.
 
-A conversation is a function of a `Talk`; `@on_both` makes a test of it that runs it on both servers and compares every answer. What is
-known to differ is listed in `known.py`, and must go on to differ.
+A conversation is a function of a `Talk`. `@on_both` turns it into a test that runs it on both servers and compares every
+answer. Known differences are listed in `known.py`; a known difference that is no longer there fails the test too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.conformance.talk import Exchange, Names, Talk
 
 @dataclass(frozen=True)
 class Difference:
-    """`where`: the exchange's number and request, and the path in its answer."""
+    """One difference. `where`: the exchange's number and request, and the path in its answer."""
 
     where: str
     real: Any
@@ -43,13 +43,13 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both servers, ready."""
+    """Both servers, ready for requests."""
 
     real: Server
     sandbox: Server
 
     def hold(self, conversation: Callable[[Talk], None], namespace: str) -> list[Difference]:
-        """The conversation with both, and how the second's answers differ from the first's."""
+        """Run the conversation on both servers. Returns the differences between their answers."""
         heard = []
         for server in (self.real, self.sandbox):
             talk = Talk(server, namespace)
@@ -63,14 +63,14 @@ class Pair:
 
 
 def _prepare(talk: Talk) -> None:
-    """The namespace, with the account that a controller makes, which the real API server runs without here."""
+    """Create the namespace, and the account that a controller creates: the real API server runs without controllers here."""
     talk.quietly("POST", "/api/v1/namespaces", {"metadata": {"name": talk.namespace}})
     talk.quietly("POST", talk.at("serviceaccounts"), {"metadata": {"name": "default"}})
     talk.quietly("DELETE", talk.at("configmaps", "kube-root-ca.crt"))
 
 
 def compare(real: list[Exchange], ours: list[Exchange]) -> Iterator[Difference]:
-    """How two recordings differ, after naming what may."""
+    """Yield the differences of two recordings, after naming the values that may differ."""
     names = (Names(real), Names(ours))
     for number, (left, right) in enumerate(zip(real, ours, strict=True), 1):
         where = f"{number} {names[0].name(left.request, 'message')}"
@@ -93,7 +93,7 @@ def _differ(where: str, left: Any, right: Any) -> Iterator[Difference]:
 
 
 def judge(test: str, found: list[Difference]) -> None:
-    """Fail for a difference that is not known, and for a known one that is no longer there."""
+    """Fail the test for a difference that is not known, and for a known one that is no longer there."""
     expected = [pattern for name, pattern, _ in known.DIFFERENCES if name == test]
     seen: set[str] = set()
     unknown = []
@@ -109,12 +109,12 @@ def judge(test: str, found: list[Difference]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Brackets are characters to be matched, not sets of them."""
+    """Return text without fnmatch's special characters, except `*`."""
     return text.replace("[", "(").replace("]", ")").replace("?", "¿")
 
 
 def on_both(conversation: Callable[..., None]) -> Callable[..., None]:
-    """A test that holds the conversation with both servers and compares. Further parameters are pytest's."""
+    """Return a test that runs the conversation on both servers. Its parameters besides `talk` are pytest's."""
     signature = inspect.signature(conversation)
     more = [parameter for name, parameter in signature.parameters.items() if name != "talk"]
 
@@ -125,5 +125,5 @@ def on_both(conversation: Callable[..., None]) -> Callable[..., None]:
         judge(name, pair.hold(functools.partial(conversation, **arguments), namespace))
 
     fixed = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("pair", "request")]
-    test.__signature__ = inspect.Signature([*fixed, *more])  # type: ignore[attr-defined]
+    vars(test)["__signature__"] = inspect.Signature([*fixed, *more])
     return test

@@ -1,4 +1,4 @@
-"""Both servers, started once for the session; without the real one's binaries all of this is skipped."""
+"""Both servers, started once for the session; without the real server's binaries the tests are skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The custom resources of the suite, and objects that its conversations begin with."""
+"""The custom resources of the suite, and objects for its conversations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ WIDGET_SCHEMA: Object = {
 
 
 def definition(plural: str, kind: str, schema: Object, **more: Any) -> Object:
-    """A CustomResourceDefinition of one version; `more` goes into that version."""
+    """Return a CustomResourceDefinition with one version. `more`: further members of the version."""
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **more}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -1,4 +1,4 @@
-"""The differences that stay: each with its reason, which docs/sandbox.md gives too (`test_known.py` compares them)."""
+"""The known differences, each with its reason; `test_known.py` checks that docs/sandbox.md has the reasons too."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ REASONS = {
     "node-taint": "A new Node is not tainted `not-ready`: there is no controller that would take the taint away.",
     "status-numbers": "The counts in the status of a workload are not validated.",
     "columns": "Columns of Tables have no descriptions, except those of custom resources.",
-    "plain-tables": "Tables of EndpointSlices, PersistentVolumes and other kinds that are seldom listed have the name and the age only.",
+    "plain-tables": "Tables of EndpointSlices, PersistentVolumes and other kinds that are seldom listed have the name and the "
+    "age only.",
     "descriptions": "In OpenAPI documents, descriptions of fields are shortened.",
     "no-roles": "An empty Table of Roles has an empty list of rows, and not null.",
     "review-managers": "Reviews and tokens are answered without managedFields.",
     "groups": "Discovery shows the resources and subresources that the sandbox serves.",
-    "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, and not a moment later.",
+    "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, and not a "
+    "moment later.",
     "crd-versions": "A refused list of a definition's versions is shown by its names.",
     "applied-null": "A null that is applied to a custom resource is taken for no value, and not refused.",
     "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
 }
-"""A name for each reason -> the sentence that docs/sandbox.md has."""
+"""Name of a reason -> its sentence in docs/sandbox.md."""
 
 DIFFERENCES = [
     ("life[claim]", "*", "protection"),
@@ -42,4 +44,4 @@ DIFFERENCES = [
     ("scale", "7 PATCH *", "scale-patch"),
     ("scale", "19 PATCH *", "scale-patch"),
 ]
-"""(test, where in its conversation, name of the reason); `*` stands for anything."""
+"""(test, place in its conversation, name of the reason); `*` matches any text."""

@@ -1,6 +1,6 @@
-"""The two API servers that are compared: the real one with its etcd, and the sandbox's, each in processes of its own on loopback.
+"""The two API servers that are compared, the real one with its etcd and the sandbox's, as processes on loopback.
 
-The real binaries are those of `make -C tools/conformance real`, or of the folder that KUBEBUILDER_ASSETS names.
+The real binaries come from `make -C tools/conformance servers`, or from the folder in KUBEBUILDER_ASSETS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or ROOT / "tools" / "conforma
 ETCD, APISERVER = ASSETS / "etcd", ASSETS / "kube-apiserver"
 BUILT = ETCD.exists() and APISERVER.exists()
 NOWHERE = "192.0.2.1"
-"""An address for documentation: kube-apiserver must announce one that is not loopback, and nobody is to use it."""
+"""An address for documentation: kube-apiserver must announce one that is not loopback. It is never used."""
 
 NOT_BUILT = "kube-apiserver and etcd are not built: `make test-conformance` (needs Go), or KUBEBUILDER_ASSETS"
 
@@ -48,7 +48,7 @@ class Server:
     trust: ssl.SSLContext
     pids: tuple[int, ...]
     forget: Callable[[], None] = lambda: None
-    """Compact the store up to now, as kube-apiserver has etcd do every five minutes: what was before is history."""
+    """Compact the store up to now, as kube-apiserver lets etcd do every five minutes."""
 
     def connect(self, timeout: float = 30) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=timeout)
@@ -56,7 +56,7 @@ class Server:
 
 @contextmanager
 def real(folder: Path) -> Iterator[Server]:
-    """etcd and kube-apiserver over an empty state, ready."""
+    """Start etcd and kube-apiserver with an empty state; yields the ready server."""
     folder.mkdir(parents=True, exist_ok=True)
     client, peer, port = free_port(), free_port(), free_port()
     with (
@@ -73,7 +73,7 @@ def real(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def sandbox(folder: Path) -> Iterator[Server]:
-    """The sandbox's Kubernetes API alone, with one cluster, ready."""
+    """Start the sandbox's Kubernetes API alone, with one cluster; yields the ready server."""
     folder.mkdir(parents=True, exist_ok=True)
     script = ROOT / "tests" / "kubernetes" / "serve.py"
     with open(folder / "sandbox.log", "wb") as log:
@@ -89,7 +89,7 @@ def sandbox(folder: Path) -> Iterator[Server]:
 
 
 def _compact(etcd: str) -> None:
-    """Through etcd's JSON gateway."""
+    """Compact etcd through its JSON gateway."""
 
     def ask(path: str, question: dict[str, str]) -> dict[str, Any]:
         with urllib.request.urlopen(f"{etcd}/v3/kv/{path}", json.dumps(question).encode(), timeout=10) as answer:
@@ -132,7 +132,7 @@ def _etcd(folder: Path, client: int, peer: int) -> list[str]:
 
 
 def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
-    """kube-apiserver as AKS runs it, as far as can be told from outside: RBAC, no anonymous requests, default admission."""
+    """Return the command of kube-apiserver as AKS is known to run it: RBAC, no anonymous requests, default admission."""
     authority = pki.authority(folder)
     certificate, key = authority.issue("kube-apiserver", hosts=("127.0.0.1", "localhost"))
     pki.write_private(folder / "server.pem", certificate)
@@ -167,19 +167,19 @@ def _apiserver(folder: Path, etcd: int, port: int) -> list[str]:
         "--service-cluster-ip-range",
         "10.0.0.0/16",
         "--feature-gates",
-        "ListFromCacheSnapshot=false",  # with it, history is forgotten after minutes only, when nobody could say
+        "ListFromCacheSnapshot=false",  # with it, old revisions stay readable for minutes after a compaction
     ]
 
 
 def _rsa_key() -> str:
-    """A key in the one form that kube-apiserver reads for service accounts."""
+    """Return a key in PKCS#1, which kube-apiserver reads for service accounts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
     return key.private_bytes(*form).decode()
 
 
 def _await_ready(server: Server, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
-    """Until it says that it is ready. There is nothing to wait on but its own answer."""
+    """Wait until /readyz answers 200, which is the only sign that the server is ready."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         assert process.poll() is None, log.read_text()[-3000:]

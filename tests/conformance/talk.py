@@ -1,10 +1,11 @@
-"""One conversation with an API server, recorded so that it can be compared with the same conversation with another."""
+"""A recorded conversation with an API server, to compare with the same conversation with another one."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -23,7 +24,7 @@ PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io
 
 @dataclass
 class Exchange:
-    """One request and its answer. `body` is decoded if it is JSON; a watch's is the list of its events; `stem`: generateName."""
+    """One request and its answer. `body`: decoded JSON, or the list of a watch's events; `stem`: the sent generateName."""
 
     request: str
     status: int
@@ -34,7 +35,7 @@ class Exchange:
 
 @dataclass
 class Talk:
-    """Requests to one server, in one namespace of their own."""
+    """Requests to one server, in a namespace of the conversation's own."""
 
     server: Server
     namespace: str
@@ -45,7 +46,7 @@ class Talk:
         self._connection = self.server.connect()
 
     def at(self, resource: str, name: str = "", part: str = "", *, namespace: str | None = None) -> str:
-        """The path of a resource (`configmaps`, `apps/v1/deployments`), or of one object; `namespace=""`: not in one."""
+        """Return the path of a resource (`configmaps`, `apps/v1/deployments`) or of one object; "": cluster-wide."""
         version, _, plural = resource.rpartition("/")
         root = f"/apis/{version}" if version else "/api/v1"
         inside = self.namespace if namespace is None else namespace
@@ -69,10 +70,15 @@ class Talk:
         user: str = "",
         groups: tuple[str, ...] = (),
         headers: dict[str, str] | None = None,
-        **query: str,
+        query: Mapping[str, str] | None = None,
+        **options: str,
     ) -> Any:
-        """Send a request. `body`: a document, or text or bytes as they are. What is answered, decoded."""
-        connection = self._connection
+        """Send a request and return the decoded answer.
+
+        `body`: a document, or text or bytes that are sent unchanged. `options` and `query`: the query of the path;
+        options that are not Python names, such as `continue`, go into `query`.
+        """
+        connection, asked = self._connection, {**options, **(query or {})}
         data = (
             body.encode()
             if isinstance(body, str)
@@ -83,7 +89,7 @@ class Talk:
         sent = (
             self._headers(accept, user, groups) | ({"content-type": content_type} if data is not None else {}) | (headers or {})
         )
-        target = self._target(path, query)
+        target = self._target(path, asked)
         try:
             connection.request(method, target, body=data, headers=sent)
             response = connection.getresponse()
@@ -93,14 +99,23 @@ class Talk:
             response = connection.getresponse()
         found = _decoded(response.read(), response.headers.get("content-type") or "")
         stem = ((body.get("metadata") or {}).get("generateName") or "") if isinstance(body, dict) else ""
-        self._record(method, path, query, response, found, stem[:58])
+        self._record(method, path, asked, response, found, stem[:58])
         return found
 
-    def watch(self, path: str, events: int, *, accept: str = JSON, seconds: int = 10, **query: str) -> list[Any]:
-        """The first `events` events of a watch, or those until the server ends it; a refusal's Status instead."""
-        connection = self.server.connect(seconds + 10)
-        asked = {"watch": "1", "timeoutSeconds": str(seconds), **query}
-        connection.request("GET", self._target(path, asked), headers=self._headers(accept, "", ()))
+    def watch(
+        self,
+        path: str,
+        events: int,
+        *,
+        accept: str = JSON,
+        seconds: int = 10,
+        query: Mapping[str, str] | None = None,
+        **options: str,
+    ) -> Any:
+        """Return the first `events` events of a watch, fewer if the server ends it; or the Status of a refusal."""
+        connection, asked = self.server.connect(seconds + 10), {**options, **(query or {})}
+        target = self._target(path, {"watch": "1", "timeoutSeconds": str(seconds), **asked})
+        connection.request("GET", target, headers=self._headers(accept, "", ()))
         response = connection.getresponse()
         found: Any = []
         if response.status != 200:
@@ -110,11 +125,11 @@ class Talk:
                 found.append(json.loads(line))
         response.close()
         connection.close()
-        self._record("WATCH", path, query, response, found)
+        self._record("WATCH", path, asked, response, found)
         return found
 
     def quietly(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        """A request that is not compared: it only prepares."""
+        """Send a request that prepares the conversation and is not compared."""
         self.recording = False
         try:
             return self(method, path, body, **more)
@@ -154,7 +169,7 @@ def _decoded(data: bytes, media: str = "") -> Any:
         return data.decode("utf-8", "replace")
 
 
-# --- naming what may differ ------------------------------------------------------------------------------------------
+# --- names for values that may differ --------------------------------------------------------------------------------
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -163,10 +178,12 @@ _SUFFIX = re.compile(r"(kube-api-access-)[a-z0-9]{5}\b")
 
 
 def _ordered(value: dict[str, Any]) -> dict[str, Any]:
-    """A Status whose causes come in the order of a Go map: sorted, and told by the causes alone."""
+    """Return a Status with sorted causes and without them in its message, if they come in the order of a Go map."""
     details = value.get("details")
-    causes = details.get("causes") if isinstance(details, dict) else None
-    if not causes or len(causes) < 2 or details.get("group") != "conformance.example.com":
+    if not isinstance(details, dict) or details.get("group") != "conformance.example.com":
+        return value
+    causes = details.get("causes")
+    if not causes or len(causes) < 2:
         return value
     message = value["message"].partition(" is invalid: [")[0]
     return {**value, "message": message, "details": {**details, "causes": sorted(causes, key=json.dumps)}}
@@ -176,10 +193,10 @@ _DOCUMENT = re.compile(r'Invalid value: ("\{(?:[^"\\]|\\.)*\}")')
 
 
 class Names:
-    """Gives what differs from server to server a name that says what it is: equal things get equal names.
+    """Replaces values that differ from server to server by names; equal values get equal names.
 
-    uids are numbered as they appear, resourceVersions of objects by their order; times, addresses, generated names and
-    places in lists are only said to be there.
+    Uids are numbered as they appear, resourceVersions of objects by their order. Times, addresses, generated names and
+    continue tokens have one name each.
     """
 
     def __init__(self, exchanges: list[Exchange]) -> None:
@@ -204,18 +221,18 @@ class Names:
 
     def name(self, value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            known = "uid" in value  # the version of a list or a bookmark moves on with anything that is written
+            known = "uid" in value  # the version of a list or a bookmark changes with every write
             return {
                 member: self.name(found, member) if known or member != "resourceVersion" or found in ("", "0") else "<version>"
                 for member, found in _ordered(value).items()
             }
         if isinstance(value, list):
             if key == "resources" and all(isinstance(item, dict) for item in value):
-                value = sorted(value, key=lambda item: str(item.get("name")))  # custom ones in the order of a Go map
+                value = sorted(value, key=lambda item: str(item.get("name")))  # custom resources come in the order of a Go map
             if key == "cells":
                 return [re.sub(r"^\d+s$", "<age>", self.name(cell)) if isinstance(cell, str) else cell for cell in value]
             if key == "causes" and all(item.get("reason") == "FieldManagerConflict" for item in value):
-                value = sorted(value, key=json.dumps)  # in the order of a Go map
+                value = sorted(value, key=json.dumps)  # they come in the order of a Go map
             return [self.name(item) for item in value]
         if isinstance(value, str):
             return self._text(value, key)
@@ -224,7 +241,7 @@ class Names:
         return value
 
     def _document(self, quoted: str) -> str:
-        """A JSON object inside a message: its members may come in any order."""
+        """Return a JSON object in a message with its members sorted: they may come in any order."""
         try:
             return f"Invalid value: {json.dumps(self.name(json.loads(json.loads(quoted))), sort_keys=True)}"
         except ValueError:
@@ -242,7 +259,7 @@ class Names:
             text = self._generated.sub(r"\1<5 letters>", text)
         if key == "message":
             head, errors, rest = text.partition("errors:\n")
-            text = head + errors + "\n".join(sorted(rest.split("\n")))  # in the order of a Go map
+            text = head + errors + "\n".join(sorted(rest.split("\n")))  # they come in the order of a Go map
             text = re.sub(r"current: \d+", "current: <version>", text)
             text = _DOCUMENT.sub(lambda match: self._document(match[1]), text)
             text = re.sub(r"\b\d{2,}\b", lambda match: "<version>" if match[0] in self._versions else match[0], text)

@@ -1,4 +1,4 @@
-"""What a schema does to custom resources, and what makes a definition of one invalid."""
+"""Custom resources under their schemas, and definitions that are not valid."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_versions(talk: Talk) -> None:
 
 @on_both
 def test_ratcheting(talk: Talk) -> None:
-    """What was valid once may stay; what changes must be valid."""
+    """Unchanged values may stay invalid; changed ones must be valid (validation ratcheting)."""
     talk("POST", talk.at(WIDGETS), widget("x", labels={"a": "b"}))
     talk("PATCH", talk.at(WIDGETS, "x"), {"metadata": {"labels": {"a": "b"}}}, content_type=MERGE)
     talk("GET", talk.at(WIDGETS, "x"))
@@ -91,7 +91,7 @@ _BASE = definition("things", "Thing", _PLAIN)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """The definition with members of its spec changed."""
+    """Return a definition with changed members of its spec."""
     document = copy.deepcopy(_BASE)
     document["spec"] |= changes
     return document
@@ -150,7 +150,7 @@ def test_definitions_refused(talk: Talk, name: str) -> None:
 
 @on_both
 def test_a_definition(talk: Talk) -> None:
-    """What the server makes of one, before any controller has looked at it."""
+    """A new definition, before a controller has handled it."""
     talk("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _BASE, dryRun="All")
     talk("GET", f"/apis/{GROUP}")
     talk("GET", f"/apis/{GROUP}/v1")

@@ -1,4 +1,4 @@
-"""Finalizers, preconditions, propagation, collections, the end of a namespace."""
+"""Finalizers, preconditions, propagation, collections, and the deletion of a namespace."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_collections(talk: Talk) -> None:
 
 @on_both
 def test_pods_with_grace(talk: Talk) -> None:
-    """A Pod on a node is given its time."""
+    """A Pod on a node is deleted after its grace period."""
     talk.quietly("POST", talk.at("pods"), pod("x"))
     binding = {
         "apiVersion": "v1",
@@ -97,7 +97,7 @@ def test_pods_with_grace(talk: Talk) -> None:
 
 @on_both
 def test_namespace_end(talk: Talk) -> None:
-    """Nothing new in a namespace that ends, and the finalize subresource."""
+    """No object can be created in a namespace that is being deleted; the finalize subresource."""
     talk("DELETE", "/api/v1/namespaces/default")
     talk("DELETE", "/api/v1/namespaces/kube-system")
     name = f"{talk.namespace}-other"

@@ -1,4 +1,4 @@
-"""Generated patches, merges, applies and selectors, the same ones for both servers. Hypothesis chooses them anew with each version of it."""
+"""Generated patches, applies and selectors, the same ones for both servers. A new version of Hypothesis chooses others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ scalars = st.one_of(words, st.integers(0, 3), st.booleans(), st.none())
 
 
 def some(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
-    """An object that holds some of these members."""
+    """Return a strategy for objects with some of these members."""
     return st.fixed_dictionaries({}, optional=members)
 
 
@@ -113,7 +113,7 @@ def agree(pair: Pair, conversation: Any) -> None:
 
 
 def fresh(talk: Talk, resource: str, document: Object | None) -> str:
-    """The path of an object `x` that is as new."""
+    """Create the object `x` again and return its path."""
     path = talk.at(resource, "x")
     talk.quietly("DELETE", path)
     if document is not None:
@@ -159,7 +159,7 @@ def applied(documents: st.SearchStrategy[Object]) -> st.SearchStrategy[list[tupl
 
 
 def whole(value: Any) -> Any:
-    """Without nulls, of which `test_applied_null` tells."""
+    """Applies without nulls; `test_applied_null` has those."""
     if isinstance(value, dict):
         return {name: whole(member) for name, member in value.items() if member is not None}
     return [whole(item) for item in value] if isinstance(value, list) else value
@@ -176,7 +176,7 @@ def test_applied_widgets(pair: Pair, steps: list[tuple[Object, str, bool]]) -> N
         for document, manager, force in steps:
             query = {"fieldManager": manager, **({"force": "true"} if force else {})}
             named = {**about, **document, "metadata": {**document.get("metadata", {}), "name": "x"}}
-            talk("PATCH", path, named, content_type=APPLY, **query)
+            talk("PATCH", path, named, content_type=APPLY, query=query)
 
     agree(pair, conversation)
 

@@ -1,4 +1,4 @@
-"""What is known to differ is told to the reader of the documentation, and to nobody in vain."""
+"""Known differences are documented, and each documented one is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists, pages, selectors, Tables; watches with what they begin and end with."""
+"""Lists, pages, selectors and Tables; watches, with their first and last events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.comparing import on_both
 from tests.conformance.definitions import WIDGETS, config_map, deployment, pod, service, widget
-from tests.conformance.talk import MERGE, PARTIAL, PARTIAL_LIST, TABLE, Talk
+from tests.conformance.talk import JSON, MERGE, PARTIAL, PARTIAL_LIST, TABLE, Talk
 
 _LABELLED = {"a": {"app": "web", "tier": "front"}, "b": {"app": "web"}, "c": {"app": "db", "tier": "back"}, "d": {}}
 
@@ -156,25 +156,25 @@ def test_pages(talk: Talk, resource: str) -> None:
     first = talk("GET", path, limit="2")
     token = first["metadata"]["continue"]
     talk.quietly("POST", path, {**(config_map("n0a") if resource == "configmaps" else widget("n0a"))})
-    second = talk("GET", path, **{"limit": "2", "continue": token})
-    talk("GET", path, **{"limit": "2", "continue": second["metadata"]["continue"]})
-    talk("GET", path, **{"continue": token})
-    talk("GET", path, **{"continue": token, "resourceVersion": "1"})
-    talk("GET", path, **{"continue": token, "resourceVersionMatch": "Exact"})
-    talk("GET", path, **{"continue": "nonsense"})
+    second = talk("GET", path, query={"limit": "2", "continue": token})
+    talk("GET", path, query={"limit": "2", "continue": second["metadata"]["continue"]})
+    talk("GET", path, query={"continue": token})
+    talk("GET", path, query={"continue": token, "resourceVersion": "1"})
+    talk("GET", path, query={"continue": token, "resourceVersionMatch": "Exact"})
+    talk("GET", path, query={"continue": "nonsense"})
     talk("GET", path, limit="0")
     talk("GET", path, limit="5")
     talk("GET", path, limit="100")
     talk("GET", path, limit="-1")
     talk("GET", path, limit="many")
     page = talk("GET", path, limit="1", labelSelector="odd=1")
-    talk("GET", path, **{"limit": "1", "labelSelector": "odd=1", "continue": page["metadata"]["continue"]})
+    talk("GET", path, query={"limit": "1", "labelSelector": "odd=1", "continue": page["metadata"]["continue"]})
 
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
 @on_both
 def test_pages_of_forgotten_history(talk: Talk, resource: str) -> None:
-    """A list that takes longer than history is kept: 410, with a token for those who can do with an inconsistent rest."""
+    """A page of a compacted revision gets 410, with a token for an inconsistent rest."""
     path = talk.at(resource)
     make = config_map if resource == "configmaps" else widget
     for name in "abcde":
@@ -183,29 +183,29 @@ def test_pages_of_forgotten_history(talk: Talk, resource: str) -> None:
     talk.quietly("DELETE", talk.at(resource, "c"))
     talk.quietly("POST", path, make("f"))
     talk.server.forget()
-    refused = talk("GET", path, limit="2", **{"continue": first["metadata"]["continue"]})
-    rest = talk("GET", path, limit="2", **{"continue": refused["metadata"]["continue"]})
-    talk("GET", path, **{"continue": rest["metadata"]["continue"]})
-    talk("GET", path, **{"continue": first["metadata"]["continue"]})
+    refused = talk("GET", path, limit="2", query={"continue": first["metadata"]["continue"]})
+    rest = talk("GET", path, limit="2", query={"continue": refused["metadata"]["continue"]})
+    talk("GET", path, query={"continue": rest["metadata"]["continue"]})
+    talk("GET", path, query={"continue": first["metadata"]["continue"]})
     version = first["metadata"]["resourceVersion"]
     for more in ({"resourceVersionMatch": "Exact"}, {"resourceVersionMatch": "Exact", "limit": "1"}, {}):
-        talk("GET", path, resourceVersion=version, **more)
+        talk("GET", path, resourceVersion=version, query=more)
         talk.exchanges[-1].request = f"GET old {','.join(more)}"
 
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
 @on_both
 def test_resource_versions(talk: Talk, resource: str) -> None:
-    """What a list is asked to be as new as."""
+    """The resourceVersion that a list is requested at."""
     path = talk.at(resource)
     make = config_map if resource == "configmaps" else widget
     first = talk.quietly("POST", path, make("a"))["metadata"]["resourceVersion"]
     second = talk.quietly("POST", path, make("b"))["metadata"]["resourceVersion"]
 
     def asked(**query: str) -> None:
-        """Versions differ between the servers; what was asked for is not compared, what is answered is."""
+        """Send a list request; its answer is compared, its resourceVersion is not, since it differs between the servers."""
         before = len(talk.exchanges)
-        talk("GET", path, **query)
+        talk("GET", path, query=query)
         talk.exchanges[before].request = "GET " + ",".join(name for name in query)
 
     asked(resourceVersion=first, resourceVersionMatch="Exact")
@@ -223,52 +223,57 @@ def test_resource_versions(talk: Talk, resource: str) -> None:
     talk("GET", talk.at(resource, "a"), resourceVersion="nonsense")
 
 
+NAMESPACED = (
+    "pods",
+    "services",
+    "apps/v1/deployments",
+    "configmaps",
+    WIDGETS,
+    "secrets",
+    "events",
+    "serviceaccounts",
+    "apps/v1/replicasets",
+    "apps/v1/statefulsets",
+    "apps/v1/daemonsets",
+    "batch/v1/jobs",
+    "batch/v1/cronjobs",
+    "networking.k8s.io/v1/ingresses",
+    "rbac.authorization.k8s.io/v1/roles",
+    "rbac.authorization.k8s.io/v1/rolebindings",
+    "persistentvolumeclaims",
+    "endpoints",
+    "autoscaling/v2/horizontalpodautoscalers",
+    "policy/v1/poddisruptionbudgets",
+    "networking.k8s.io/v1/networkpolicies",
+    "coordination.k8s.io/v1/leases",
+    "discovery.k8s.io/v1/endpointslices",
+    "podtemplates",
+    "apps/v1/controllerrevisions",
+    "replicationcontrollers",
+)
+CLUSTER_WIDE = (
+    "nodes",
+    "persistentvolumes",
+    "storage.k8s.io/v1/storageclasses",
+    "scheduling.k8s.io/v1/priorityclasses",
+    "networking.k8s.io/v1/ingressclasses",
+    "storage.k8s.io/v1/csidrivers",
+    "node.k8s.io/v1/runtimeclasses",
+)
+"""Resources whose Tables are compared, in the order of the exchanges that `known.py` numbers."""
+
+
 @on_both
 def test_tables(talk: Talk) -> None:
-    """The columns and cells that kubectl shows."""
+    """The columns and cells that kubectl shows, and metadata-only answers."""
     talk.quietly("POST", talk.at("pods"), pod("p"))
     talk.quietly("POST", talk.at("services"), service("s"))
     talk.quietly("POST", talk.at("apps/v1/deployments"), deployment("d"))
     talk.quietly("POST", talk.at("configmaps"), config_map("c"))
     talk.quietly("POST", talk.at(WIDGETS), widget("w"))
-    for resource in (
-        "pods",
-        "services",
-        "apps/v1/deployments",
-        "configmaps",
-        WIDGETS,
-        "secrets",
-        "events",
-        "serviceaccounts",
-        "apps/v1/replicasets",
-        "apps/v1/statefulsets",
-        "apps/v1/daemonsets",
-        "batch/v1/jobs",
-        "batch/v1/cronjobs",
-        "networking.k8s.io/v1/ingresses",
-        "rbac.authorization.k8s.io/v1/roles",
-        "rbac.authorization.k8s.io/v1/rolebindings",
-        "persistentvolumeclaims",
-        "endpoints",
-        "autoscaling/v2/horizontalpodautoscalers",
-        "policy/v1/poddisruptionbudgets",
-        "networking.k8s.io/v1/networkpolicies",
-        "coordination.k8s.io/v1/leases",
-        "discovery.k8s.io/v1/endpointslices",
-        "podtemplates",
-        "apps/v1/controllerrevisions",
-        "replicationcontrollers",
-    ):
+    for resource in NAMESPACED:
         talk("GET", talk.at(resource), accept=TABLE)
-    for resource in (
-        "nodes",
-        "persistentvolumes",
-        "storage.k8s.io/v1/storageclasses",
-        "scheduling.k8s.io/v1/priorityclasses",
-        "networking.k8s.io/v1/ingressclasses",
-        "storage.k8s.io/v1/csidrivers",
-        "node.k8s.io/v1/runtimeclasses",
-    ):
+    for resource in CLUSTER_WIDE:
         talk("GET", talk.at(resource, namespace=""), accept=TABLE, labelSelector="none=such")
     talk("GET", talk.at("configmaps", "c"), accept=TABLE)
     talk("GET", talk.at(WIDGETS, "w"), accept=TABLE)
@@ -285,13 +290,13 @@ def test_tables(talk: Talk) -> None:
     talk("PATCH", talk.at("configmaps", "e"), {"data": {"b": "c"}}, content_type=MERGE, accept=PARTIAL)
 
 
-# --- watches -----------------------------------------------------------------------------------------------------------
+# --- watches ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resource", ["configmaps", WIDGETS])
 @on_both
 def test_watch_sequence(talk: Talk, resource: str) -> None:
-    """Additions, changes, deletions, and what a selector makes of them."""
+    """Additions, changes and deletions, also under selectors."""
     path = talk.at(resource)
     make: Any = config_map if resource == "configmaps" else widget
     start = talk.quietly("GET", path)["metadata"]["resourceVersion"]
@@ -303,9 +308,9 @@ def test_watch_sequence(talk: Talk, resource: str) -> None:
     talk.quietly("DELETE", talk.at(resource, "a"))
     talk.quietly("DELETE", talk.at(resource, "b"))
 
-    def watch(events: int, **query: str) -> None:
+    def watch(events: int, *, accept: str = JSON, **query: str) -> None:
         before = len(talk.exchanges)
-        talk.watch(path, events, **query)
+        talk.watch(path, events, accept=accept, query=query)
         talk.exchanges[before].request = "WATCH " + ",".join(f"{n}={v}" for n, v in query.items() if n != "resourceVersion")
 
     watch(7, resourceVersion=start)
@@ -349,6 +354,6 @@ def test_watch_beginnings(talk: Talk, resource: str) -> None:
 
 @on_both
 def test_future_versions(talk: Talk) -> None:
-    """A version that is not there yet is waited for, and refused."""
+    """A list at a future version waits for it and is refused; so is a watch."""
     talk("GET", talk.at("configmaps"), resourceVersion="99999999")
     talk.watch(talk.at(WIDGETS), 1, resourceVersion="99999999", seconds=1)

@@ -189,13 +189,13 @@ KINDS: dict[str, tuple[str, Object]] = {
     ),
     "widget": (WIDGETS, widget("x", parts=[{"name": "a"}], port=80)),
 }
-"""What is created, read, replaced and deleted: resource, object."""
+"""(resource, object) to create, read, replace and delete."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @on_both
 def test_life(talk: Talk, kind: str) -> None:
-    """An object of each kind from its creation to its end."""
+    """Create, read, replace and delete an object of each kind."""
     resource, document = KINDS[kind]
     document = {**document, "metadata": {"name": "x", "labels": {"a": "b"}}}
     if kind == "event":
@@ -306,7 +306,7 @@ def test_create_refused(talk: Talk) -> None:
 
 @on_both
 def test_bodies(talk: Talk) -> None:
-    """What is not an object at all."""
+    """Bodies that are not objects."""
     maps = talk.at("configmaps")
     for body in ("", "{", "[]", "null", '"text"', "7", "{}", '{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":7}}'):
         talk("POST", maps, body)
@@ -341,7 +341,7 @@ def test_generate_name(talk: Talk) -> None:
 
 @on_both
 def test_update(talk: Talk) -> None:
-    """PUT: preconditions, what cannot be changed, and what is not there."""
+    """PUT: preconditions, immutable fields, and objects that do not exist."""
     path = talk.at("configmaps", "x")
     talk("PUT", path, config_map("x"))
     first = talk("POST", talk.at("configmaps"), config_map("x"))
@@ -399,7 +399,7 @@ def test_dry_run(talk: Talk) -> None:
 
 @on_both
 def test_field_validation(talk: Talk) -> None:
-    """Unknown and doubled fields: refused, warned of, or passed over."""
+    """Unknown and duplicate fields: refused, warned of, or ignored."""
     maps = talk.at("configmaps")
     unknown = {**config_map("u"), "extra": 1, "metadata": {"name": "u", "other": {"a": 1}}}
     for mode in ("Strict", "Warn", "Ignore", "Loose"):

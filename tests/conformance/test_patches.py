@@ -1,4 +1,4 @@
-"""The four kinds of patch, server-side apply with its field managers, subresources."""
+"""The four kinds of patch, field managers, and patches of subresources."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def test_broken_patch(talk: Talk, kind: str) -> None:
     for resource, document in (("configmaps", config_map("x")), (WIDGETS, widget("x"))):
         talk.quietly("POST", talk.at(resource), document)
         for body in ("", "{", "[]", "null", '"text"', "7", '{"a":1}{"b":2}', "{}"):
-            talk("PATCH", talk.at(resource, "x"), body, content_type=kind, **({"fieldManager": "m"} if kind == APPLY else {}))
+            query = {"fieldManager": "m"} if kind == APPLY else {}
+            talk("PATCH", talk.at(resource, "x"), body, content_type=kind, query=query)
 
 
 @on_both
@@ -258,11 +259,13 @@ def _map(data: dict[str, str] | None, **metadata: Any) -> Object:
 
 @on_both
 def test_apply(talk: Talk) -> None:
-    """Two managers on one object: shared, contested, forced and given up."""
+    """Two managers of one object: shared fields, conflicts, force, and fields that are no longer applied."""
     path = talk.at("configmaps", "x")
 
     def apply(manager: str, document: Any, **query: str) -> Any:
-        return talk("PATCH", path, document, content_type=APPLY, **({"fieldManager": manager} if manager else {}), **query)
+        return talk(
+            "PATCH", path, document, content_type=APPLY, query={**({"fieldManager": manager} if manager else {}), **query}
+        )
 
     apply("", _map({"a": "1"}))
     apply("one", _map({"a": "1"}), dryRun="All")
@@ -298,11 +301,11 @@ def test_apply(talk: Talk) -> None:
 
 @on_both
 def test_apply_lists(talk: Talk) -> None:
-    """Lists by key, sets, atomic values, defaults: in a built-in and in a custom resource."""
+    """Lists with keys, sets, atomic values and defaults, in a built-in and in a custom resource."""
     path = talk.at("apps/v1/deployments", "x")
 
     def one(document: Object, manager: str = "one", **query: str) -> None:
-        talk("PATCH", path, document, content_type=APPLY, fieldManager=manager, **query)
+        talk("PATCH", path, document, content_type=APPLY, fieldManager=manager, query=query)
 
     one(deployment("x"))
     more = deployment("x", replicas=2)
@@ -348,7 +351,7 @@ def test_applied_null(talk: Talk) -> None:
 
 @on_both
 def test_managed_fields(talk: Talk) -> None:
-    """What is recorded of writes that are not applies."""
+    """managedFields of writes other than applies."""
     talk("POST", talk.at("pods"), pod("p"))
     talk("PATCH", talk.at("pods", "p"), {"metadata": {"labels": {"a": "b"}}}, content_type=MERGE, fieldManager="labeller")
     talk(

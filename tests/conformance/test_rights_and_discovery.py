@@ -1,4 +1,4 @@
-"""Who may do what, as the reviews say it and as refusals say it; and what there is."""
+"""Rights in access reviews and in refusals, tokens, discovery and OpenAPI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _prepare(talk: Talk) -> None:
 
 
 def _await(talk: Talk, user: str, verb: str, group: str, resource: str) -> None:
-    """Until the authorizer has seen a binding: the real one follows it with a watch."""
+    """Wait until the authorizer knows a binding; the real one learns of it by a watch."""
     attributes = {"verb": verb, "group": group, "resource": resource, "namespace": talk.namespace}
     limit, allowed = time.monotonic() + 10, False
     while not allowed:
@@ -43,67 +43,45 @@ def _await(talk: Talk, user: str, verb: str, group: str, resource: str) -> None:
         time.sleep(0 if allowed else 0.02)
 
 
+ATTRIBUTES: tuple[dict[str, str], ...] = (
+    {"verb": "get", "resource": "configmaps", "namespace": "NS"},
+    {"verb": "delete", "resource": "configmaps", "namespace": "NS"},
+    {"verb": "get", "resource": "secrets", "name": "mine", "namespace": "NS"},
+    {"verb": "get", "resource": "secrets", "name": "other", "namespace": "NS"},
+    {"verb": "get", "resource": "configmaps"},
+    {"verb": "*", "resource": "*"},
+    {"verb": "get", "group": "apps", "resource": "deployments", "subresource": "scale", "namespace": "NS"},
+)
+"""Questions about rights; NS stands for the conversation's namespace."""
+
+
 @on_both
 def test_reviews(talk: Talk) -> None:
     _prepare(talk)
     path = "/apis/authorization.k8s.io/v1"
-    for attributes in (
-        {"verb": "get", "resource": "configmaps", "namespace": talk.namespace},
-        {"verb": "delete", "resource": "configmaps", "namespace": talk.namespace},
-        {"verb": "get", "resource": "secrets", "name": "mine", "namespace": talk.namespace},
-        {"verb": "get", "resource": "secrets", "name": "other", "namespace": talk.namespace},
-        {"verb": "get", "resource": "configmaps"},
-        {"verb": "*", "resource": "*"},
-        {"verb": "get", "group": "apps", "resource": "deployments", "subresource": "scale", "namespace": talk.namespace},
-    ):
-        talk("POST", f"{path}/subjectaccessreviews", _review("SubjectAccessReview", user="ann", resourceAttributes=attributes))
-        talk(
-            "POST",
-            f"{path}/selfsubjectaccessreviews",
-            _review("SelfSubjectAccessReview", resourceAttributes=attributes),
-            user="ann",
-        )
-        local = f"{path}/namespaces/{talk.namespace}/localsubjectaccessreviews"
-        talk(
-            "POST",
-            local,
-            _review("LocalSubjectAccessReview", user="ann", resourceAttributes={**attributes, "namespace": talk.namespace}),
-        )
-    talk(
-        "POST",
-        f"{path}/subjectaccessreviews",
-        _review("SubjectAccessReview", user="ann", nonResourceAttributes={"path": "/healthz", "verb": "get"}),
-    )
-    talk(
-        "POST",
-        f"{path}/subjectaccessreviews",
-        _review("SubjectAccessReview", user="ann", nonResourceAttributes={"path": "/metrics", "verb": "get"}),
-    )
-    talk("POST", f"{path}/subjectaccessreviews", _review("SubjectAccessReview", user="ann"))
-    talk(
-        "POST",
-        f"{path}/subjectaccessreviews",
-        _review("SubjectAccessReview", resourceAttributes={"verb": "get", "resource": "pods"}),
-    )
-    talk(
-        "POST",
-        f"{path}/subjectaccessreviews",
-        _review(
-            "SubjectAccessReview", groups=["system:masters"], user="x", resourceAttributes={"verb": "get", "resource": "pods"}
-        ),
-    )
-    talk("POST", f"{path}/selfsubjectrulesreviews", _review("SelfSubjectRulesReview"))
-    talk(
-        "POST",
-        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-        {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
-        user="ann",
-    )
-    talk(
-        "POST",
-        "/apis/authentication.k8s.io/v1/tokenreviews",
-        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {}},
-    )
+
+    def review(kind: str, *, sender: str = "", **spec: Any) -> None:
+        where = f"{path}/namespaces/{talk.namespace}" if kind.startswith("Local") else path
+        talk("POST", f"{where}/{kind.lower()}s", _review(kind, **spec), user=sender)
+
+    for asked in ATTRIBUTES:
+        attributes = {name: talk.namespace if value == "NS" else value for name, value in asked.items()}
+        review("SubjectAccessReview", user="ann", resourceAttributes=attributes)
+        review("SelfSubjectAccessReview", sender="ann", resourceAttributes=attributes)
+        inside = {**attributes, "namespace": talk.namespace}
+        review("LocalSubjectAccessReview", user="ann", resourceAttributes=inside)
+    review("SubjectAccessReview", user="ann", nonResourceAttributes={"path": "/healthz", "verb": "get"})
+    review("SubjectAccessReview", user="ann", nonResourceAttributes={"path": "/metrics", "verb": "get"})
+    review("SubjectAccessReview", user="ann")
+    pods = {"verb": "get", "resource": "pods"}
+    review("SubjectAccessReview", resourceAttributes=pods)
+    review("SubjectAccessReview", groups=["system:masters"], user="x", resourceAttributes=pods)
+    review("SelfSubjectRulesReview")
+    authentication = "authentication.k8s.io/v1"
+    myself = {"apiVersion": authentication, "kind": "SelfSubjectReview"}
+    talk("POST", f"/apis/{authentication}/selfsubjectreviews", myself, user="ann")
+    token = {"apiVersion": authentication, "kind": "TokenReview", "spec": {}}
+    talk("POST", f"/apis/{authentication}/tokenreviews", token)
 
 
 @on_both
@@ -136,7 +114,7 @@ def test_refusals(talk: Talk) -> None:
 
 @on_both
 def test_escalation(talk: Talk) -> None:
-    """Nobody grants what they do not hold."""
+    """Roles and bindings that grant rights the user does not have."""
     rules = [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["*"]}]
     talk.quietly("POST", talk.at(f"{_RBAC}/roles"), {"metadata": {"name": "giver"}, "rules": rules})
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "giver"}
@@ -162,7 +140,7 @@ def test_escalation(talk: Talk) -> None:
 
 @on_both
 def test_tokens(talk: Talk) -> None:
-    """TokenRequest: what is answered and refused, and every claim of the token."""
+    """TokenRequest: answers, refusals, and every claim of the token."""
     talk.quietly("POST", talk.at("serviceaccounts"), {"metadata": {"name": "robot"}})
     talk.quietly("POST", talk.at("secrets"), {"metadata": {"name": "s"}})
     talk.quietly("POST", talk.at("pods"), {**pod("p"), "spec": {**pod("p")["spec"], "serviceAccountName": "robot"}})
@@ -204,7 +182,7 @@ def test_tokens(talk: Talk) -> None:
 
 
 def _read_token(answer: dict[str, Any]) -> None:
-    """Put the claims in the token's place; times are told by what is between them, the issuer by what it is used for."""
+    """Replace the token by its claims, with times relative to `iat` and a name for the issuer."""
     if answer["kind"] == "TokenRequest":
         token = answer["status"]["token"]
         part = token.split(".")[1]
@@ -218,7 +196,7 @@ def _read_token(answer: dict[str, Any]) -> None:
 
 @on_both
 def test_aggregated_discovery(talk: Talk) -> None:
-    """What kubectl asks for: everything in two answers. Groups and resources that both serve are compared."""
+    """Aggregated discovery, as kubectl requests it. Only groups and resources that both servers have are compared."""
     for path in ("/api", "/apis"):
         for accept in (
             AGGREGATED,
@@ -245,7 +223,7 @@ SHARED_PARTS = ("status", "log", "binding", "eviction", "token", "finalize")
 
 
 def _keep_shared(answer: dict[str, Any]) -> None:
-    """Leave out of an answer what only one of the servers has, and the address that each has of its own."""
+    """Remove from an answer, in place, the groups and resources of one server only, and the server's address."""
     for entry in answer.get("serverAddressByClientCIDRs") or ():
         entry["serverAddress"] = "<address>"
     if "groups" in answer:
@@ -263,7 +241,7 @@ def _keep_shared(answer: dict[str, Any]) -> None:
 
 @on_both
 def test_discovery(talk: Talk) -> None:
-    """The resources that the sandbox serves are described as there; which groups there are is its own choice."""
+    """Discovery of group versions that both servers have."""
     for path in (
         "/apis/apps",
         "/apis/rbac.authorization.k8s.io",
@@ -285,7 +263,7 @@ def test_discovery(talk: Talk) -> None:
 
 @on_both
 def test_openapi(talk: Talk) -> None:
-    """What kubectl explain and validation read of custom resources: their schemas. The paths are the sandbox's own, shorter ones."""
+    """The schemas of custom resources, which kubectl explain and validation read; paths are not compared."""
     found = talk("GET", "/openapi/v3/apis/conformance.example.com/v1")
     schemas = found["components"]["schemas"]
     found.clear()

@@ -1,4 +1,4 @@
-"""The real Kubernetes libraries, asked line by line: the program that `make -C tools/conformance` builds."""
+"""The real Kubernetes libraries, in the program that `make -C tools/conformance` builds: a question and an answer a line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _process() -> subprocess.Popen[str]:
 
 
 def ask(op: str, **question: Any) -> dict[str, Any]:
-    """`{result}` or `{error, causes}` of the real library; the program ends with this process, when its input does."""
+    """Return `{result}` or `{error, causes}` of the real library. The program ends with this process, when its input ends."""
     process = _process()
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps({"op": op} | {key: value for key, value in question.items() if value is not None}) + "\n")

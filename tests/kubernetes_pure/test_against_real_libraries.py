@@ -1,13 +1,13 @@
-"""Patches and field managers give what the real libraries give, on generated objects of built-in kinds.
+"""Patches and field managers against the real libraries, on generated objects of built-in kinds.
 
-Known differences, which the cases leave out:
+Known differences, which the cases avoid:
 
 | Case | Real | Here |
 |---|---|---|
-| An apply of an empty map that another apply, or its own last one, had filled | a conflict, or null | no conflict |
-| An apply no longer speaks of a map that holds an empty list nobody owns | the map goes | the map stays, with the list |
-| A map whose members are all removed | null, which Go's types leave out | an empty map, or gone |
-| A built-in object is created or updated: `.` of a Go struct that is no pointer, such as `f:spec` | no `.` | `.`, as for custom resources |
+| An apply of an empty map that was filled by another apply or by its own last one | a conflict, or null | no conflict |
+| An apply drops a map with an empty list that has no manager | the map is removed | the map stays, with the list |
+| A map whose members are all removed | null, which Go's types omit | an empty map, or no map |
+| A built-in object is created or updated: `.` of a Go struct by value (`f:spec`) | no `.` | `.`, as in custom resources |
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ labels = st.dictionaries(words, words, max_size=3)
 
 
 def some(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
-    """An object that holds some of these members."""
+    """Return a strategy for objects with some of these members."""
     return st.fixed_dictionaries({}, optional=members)
 
 
@@ -95,7 +95,7 @@ def objects(kind: str) -> st.SearchStrategy[Object]:
 
 
 def bare(value: Any) -> Any:
-    """Without what is null or empty: emptied maps come out of the library as null, which Go's types leave out."""
+    """Return the value without nulls and empty maps: the library returns null for an emptied map, which Go's types omit."""
     if isinstance(value, dict):
         kept = {name: bare(member) for name, member in value.items()}
         return {name: member for name, member in kept.items() if member not in (None, {}, [])}
@@ -107,7 +107,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def timeless(obj: Object) -> Object:
-    """The object with each entry's time told only as old or new: the library reads its own clock."""
+    """Return the object with each entry's time replaced by old or new, since the library reads its own clock."""
     entries = copy.deepcopy(obj["metadata"].get("managedFields", []))
     for entry in entries:
         if "time" in entry:
@@ -163,7 +163,7 @@ def test_field_managers(data: st.DataObject) -> None:
 
 
 def _changes(live: Object, wanted: Object) -> st.SearchStrategy[Object]:
-    """A patch: another object of the kind, here and there null."""
+    """Return a strategy for patches: objects of the kind with some nulls."""
 
     def nulled(value: Any) -> st.SearchStrategy[Any]:
         if not isinstance(value, dict):
@@ -196,7 +196,7 @@ def test_strategic_merge_patch(data: st.DataObject) -> None:
 
 
 def _direct(value: Any, data: st.DataObject) -> None:
-    """Adds directives, in place, to some of the maps and keyed lists of a patch."""
+    """Add directives, in place, to some of the maps and keyed lists of a patch."""
     if isinstance(value, list):
         for item in value:
             _direct(item, data)

@@ -1,4 +1,4 @@
-"""What the real libraries were seen to do, for where they are not built."""
+"""Examples of the real libraries' behaviour, for machines where they are not built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Built-in objects in Go's form, and the complaints of Go's decoders; that they are the real ones is held in tests/conformance."""
+"""Built-in objects in the form of Go's types, and the messages of Go's decoders; tests/conformance compares the real ones."""
 
 from __future__ import annotations
 

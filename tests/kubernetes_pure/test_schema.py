@@ -1,4 +1,4 @@
-"""Structural schemas prune, default and validate as the real server does; messages below were given by it."""
+"""Structural schemas prune, default and validate like the real server, which gave the messages below."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ schemas = st.recursive(leaves, _larger, max_leaves=6)
 
 
 def fitting(schema: dict[str, Any], data: st.DataObject) -> Any:
-    """A value that mostly has the schema's types."""
+    """Return a strategy for values that mostly have the schema's types."""
     kind = schema.get("type")
     if data.draw(st.integers(0, 5)) == 0 or kind not in ("object", "array"):
         return data.draw(documents)

@@ -1,4 +1,4 @@
-"""Selectors select and refuse as the real parsers do; messages below were given by them."""
+"""Selectors match and refuse like the real parsers, which gave the messages below."""
 
 from __future__ import annotations
 
