@@ -71,7 +71,7 @@ def namespace_lifecycle(cluster: Cluster, resource: Resource, name: str, namespa
         raise errors.not_found("", "namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
-        causes = [
+        causes: errors.Causes = [
             {
                 "reason": "NamespaceTerminating",
                 "message": f"namespace {namespace} is being terminated",

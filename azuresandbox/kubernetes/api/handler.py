@@ -18,8 +18,9 @@ from azuresandbox.kubernetes.api.read.listing import listing, select, version_pr
 from azuresandbox.kubernetes.api.read.view import View
 from azuresandbox.kubernetes.api.read.watch import watch
 from azuresandbox.kubernetes.api.request import Request, Target, query, served, target
+from azuresandbox.kubernetes.api.stored import find
 from azuresandbox.kubernetes.api.write.body import accept, subresource_body
-from azuresandbox.kubernetes.api.write.common import Written, read
+from azuresandbox.kubernetes.api.write.common import Written
 from azuresandbox.kubernetes.api.write.create import create
 from azuresandbox.kubernetes.api.write.delete import delete, warn_of_orphans
 from azuresandbox.kubernetes.api.write.patch import patch
@@ -188,17 +189,17 @@ async def _one(request: Request, resource: Resource, wanted: Target) -> None:
         version = request.query.get("resourceVersion", "")
         if version and not version.isdigit():
             raise errors.plain(500, version_problem(version))
-        await _send(request, 200, view.one(read(request.cluster, resource, namespace, name).value))
+        await _send(request, 200, view.one(find(request.cluster, resource, namespace, name).value))
         return
     if method == "PATCH":
         written = patch(request, resource, namespace, name, "", await request.body())
     elif method == "PUT":
         obj = accept(request, resource, await _sent(request, resource), namespace, name)
-        written = update(request, resource, read(request.cluster, resource, namespace, name), obj)
+        written = update(request, resource, find(request.cluster, resource, namespace, name), obj)
     elif method == "DELETE":
         options = await _options(request)
         warn_of_orphans(request, resource, options)
-        code, data = delete(request, resource, read(request.cluster, resource, namespace, name), options)
+        code, data = delete(request, resource, find(request.cluster, resource, namespace, name), options)
         await _send(request, code, data)
         return
     elif method == "POST" and resource.custom is not None:
@@ -297,14 +298,14 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
 
 async def _status_part(request: Request, resource: Resource, namespace: str, name: str) -> None:
     if request.method == "GET":
-        record = read(request.cluster, resource, namespace, name)
+        record = find(request.cluster, resource, namespace, name)
         await _send(request, 200, View(request, resource).one(record.value))
         return
     if request.method == "PATCH":
         written = patch(request, resource, namespace, name, "status", await request.body())
     else:
         obj = accept(request, resource, await _sent(request, resource), namespace, name)
-        written = update(request, resource, read(request.cluster, resource, namespace, name), obj, "status")
+        written = update(request, resource, find(request.cluster, resource, namespace, name), obj, "status")
     await _send(request, 200, written.data)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from azuresandbox import trees
 from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.api.stored import find, load
 from azuresandbox.kubernetes.api.streaming import chunks, close_on_disconnect
-from azuresandbox.kubernetes.api.write.common import load, pending_finalizers, read
+from azuresandbox.kubernetes.api.write.common import pending_finalizers
 from azuresandbox.kubernetes.api.write.delete import delete
 from azuresandbox.kubernetes.api.write.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from azuresandbox.kubernetes.api.write.update import update
@@ -76,12 +77,12 @@ def scale_of(resource: Resource, obj: Object) -> Object:
 
 async def scale(request: Request, resource: Resource, namespace: str, name: str) -> bytes:
     """Get, replace or patch the scale. Returns the Scale's bytes."""
-    record = read(request.cluster, resource, namespace, name)
+    record = find(request.cluster, resource, namespace, name)
     if request.method == "GET":
-        return dump(scale_of(resource, load(record, resource)))
+        return dump(scale_of(resource, load(record.value, resource)))
     data = await request.body()
-    record = read(request.cluster, resource, namespace, name)
-    old = load(record, resource)
+    record = find(request.cluster, resource, namespace, name)
+    old = load(record.value, resource)
     wanted = _wanted_scale(request, resource, old, data)
     given = (wanted.get("metadata") or {}).get("name")
     if given != name:
@@ -195,8 +196,8 @@ def _bound(request: Request, namespace: str, account: str, reference: Object | N
 
 def bind(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
     """Assign a Pod to a node."""
-    record = read(request.cluster, resource, namespace, name)
-    old = load(record, resource)
+    record = find(request.cluster, resource, namespace, name)
+    old = load(record.value, resource)
     node = (body.get("target") or {}).get("name", "")
     if not node:
         raise errors.invalid("", "Binding", name, [errors.cause("FieldValueRequired", "Required value", "target.name")])
@@ -217,8 +218,8 @@ def bind(request: Request, resource: Resource, namespace: str, name: str, body: 
 def evict(request: Request, resource: Resource, namespace: str, name: str, body: Object) -> Object:
     """Delete a Pod; raise 429 if one of its PodDisruptionBudgets allows no disruption."""
     cluster = request.cluster
-    record = read(cluster, resource, namespace, name)
-    pod = load(record, resource)
+    record = find(cluster, resource, namespace, name)
+    pod = load(record.value, resource)
     for budget in cluster.objects.all(f"/policy/poddisruptionbudgets/{namespace}/"):
         chosen = label_selector(budget["spec"].get("selector")).matches(pod["metadata"].get("labels"))
         if chosen and (budget.get("status") or {}).get("disruptionsAllowed", 0) < 1:
@@ -237,7 +238,7 @@ def _success(code: int) -> Object:
 
 async def log(request: Request, resource: Resource, namespace: str, name: str) -> None:
     """Stream the log of a container."""
-    pod = load(read(request.cluster, resource, namespace, name), resource)
+    pod = load(find(request.cluster, resource, namespace, name).value, resource)
     container = _container(request, pod, name)
     if request.flag("previous"):
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
@@ -338,8 +339,8 @@ def _line(record: Record, stamped: bool) -> bytes:
 def finalize(request: Request, resource: Resource, name: str, body: Object) -> bytes:
     """Replace a namespace's own finalizers; delete the namespace if it is being deleted and none is left."""
     cluster = request.cluster
-    record = read(cluster, resource, "", name)
-    old = load(record, resource)
+    record = find(cluster, resource, "", name)
+    old = load(record.value, resource)
     new = trees.copy(old)
     new["spec"] = {"finalizers": (body.get("spec") or {}).get("finalizers") or []}
     if new["metadata"].get("deletionTimestamp") and not pending_finalizers(resource, new):

@@ -11,16 +11,14 @@ from azuresandbox.kubernetes.api.write.own import put_own
 from azuresandbox.kubernetes.model.resources import BY_PLURAL
 from azuresandbox.kubernetes.state import allocation
 from azuresandbox.kubernetes.state.cluster import Cluster
+from azuresandbox.kubernetes.state.rbac import GROUP, Rule
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-_GROUP = "rbac.authorization.k8s.io"
 _BOOTSTRAP = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 _UPDATED = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 ALL = [*READ, *WRITE]
-
-Rule = dict[str, Any]
 
 
 def _rule(verbs: list[str], group: str, *resources: str) -> Rule:
@@ -87,7 +85,7 @@ _EDIT = [
 
 _ADMIN = [
     _rule(["create"], "authorization.k8s.io", "localsubjectaccessreviews"),
-    _rule(ALL, _GROUP, "rolebindings", "roles"),
+    _rule(ALL, GROUP, "rolebindings", "roles"),
 ]
 
 _NODE = [
@@ -217,7 +215,7 @@ def _meta(name: str, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _roles(cluster: Cluster) -> None:
-    roles, bindings = BY_PLURAL[_GROUP, "clusterroles"], BY_PLURAL[_GROUP, "clusterrolebindings"]
+    roles, bindings = BY_PLURAL[GROUP, "clusterroles"], BY_PLURAL[GROUP, "clusterrolebindings"]
     if cluster.objects.get(roles.key("", "cluster-admin")) is not None:
         return
     for name, (rules, labels) in ROLES.items():
@@ -227,8 +225,8 @@ def _roles(cluster: Cluster) -> None:
         role = {"metadata": _meta(name, labels), "aggregationRule": {"clusterRoleSelectors": selectors}, "rules": []}
         put_own(cluster, roles, role)
     for name, (role_name, subjects) in BINDINGS.items():
-        reference = {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role_name}
-        people = [{"kind": kind, "apiGroup": _GROUP, "name": subject} for kind, subject in subjects]
+        reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": role_name}
+        people = [{"kind": kind, "apiGroup": GROUP, "name": subject} for kind, subject in subjects]
         put_own(cluster, bindings, {"metadata": _meta(name, {}), "roleRef": reference, "subjects": people})
 
 

@@ -5,13 +5,13 @@ apiextensions.k8s.io/v1; the only conversion strategy that is emulated is `None`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.model.errors import Causes, cause
+from azuresandbox.kubernetes.model.errors import Cause, Causes, cause
+from azuresandbox.kubernetes.model.names import LABEL_1035, LABEL_1035_TEXT, SUBDOMAIN
 from azuresandbox.kubernetes.model.resources import BY_PLURAL, Resource
 from azuresandbox.kubernetes.model.schema import Schema
 from azuresandbox.kubernetes.model.types import Object
@@ -19,12 +19,6 @@ from azuresandbox.kubernetes.model.types import Object
 GROUP = "apiextensions.k8s.io"
 PREFIX = f"/{GROUP}/customresourcedefinitions/"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
-_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_LABEL_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @lru_cache(maxsize=1024)
@@ -110,7 +104,7 @@ def validate(crd: Object, old: Object | None) -> Causes:
     return causes
 
 
-def _invalid(field: str, shown: str, detail: str) -> dict[str, str]:
+def _invalid(field: str, shown: str, detail: str) -> Cause:
     return cause("FieldValueInvalid", f"Invalid value: {shown}: {detail}", field)
 
 
@@ -122,15 +116,15 @@ def _version_names(crd: Object) -> str:
     return str([version.get("name") for version in _versions(crd)])
 
 
-def _check_name(crd: Object) -> Iterator[dict[str, str]]:
+def _check_name(crd: Object) -> Iterator[Cause]:
     name, spec = crd["metadata"]["name"], crd["spec"]
     if name != f"{(spec.get('names') or {}).get('plural', '')}.{spec.get('group', '')}":
         yield _invalid("metadata.name", f'"{name}"', 'must be spec.names.plural+"."+spec.group')
 
 
-def _check_group(crd: Object) -> Iterator[dict[str, str]]:
+def _check_group(crd: Object) -> Iterator[Cause]:
     group = crd["spec"].get("group", "")
-    if "." not in group or not _SUBDOMAIN.fullmatch(group):
+    if "." not in group or not SUBDOMAIN.fullmatch(group):
         yield _invalid("spec.group", f'"{group}"', "should be a domain with at least one dot")
 
 
@@ -138,17 +132,17 @@ _NAMES = (("plural", True), ("singular", True), ("kind", False), ("listKind", Fa
 """Member of spec.names -> whether it must be lower case."""
 
 
-def _check_names(crd: Object) -> Iterator[dict[str, str]]:
+def _check_names(crd: Object) -> Iterator[Cause]:
     names = crd["spec"].get("names") or {}
     for member, lower in _NAMES:
         text = names.get(member) or ""
         if not text:
             yield cause("FieldValueRequired", "Required value", f"spec.names.{member}")
-        elif not _LABEL.fullmatch(text.lower()) or (lower and text != text.lower()):
-            yield _invalid(f"spec.names.{member}", f'"{text}"', _LABEL_TEXT)
+        elif not LABEL_1035.fullmatch(text.lower()) or (lower and text != text.lower()):
+            yield _invalid(f"spec.names.{member}", f'"{text}"', LABEL_1035_TEXT)
 
 
-def _check_storage(crd: Object) -> Iterator[dict[str, str]]:
+def _check_storage(crd: Object) -> Iterator[Cause]:
     versions = _versions(crd)
     if sum(1 for version in versions if version.get("storage")) != 1:
         yield _invalid("spec.versions", _version_names(crd), "must have exactly one version marked as storage version")
@@ -156,7 +150,7 @@ def _check_storage(crd: Object) -> Iterator[dict[str, str]]:
         yield _invalid("status.storedVersions", "null", "must have at least one stored version")
 
 
-def _check_choices(crd: Object) -> Iterator[dict[str, str]]:
+def _check_choices(crd: Object) -> Iterator[Cause]:
     spec = crd["spec"]
     if spec.get("scope") not in ("Cluster", "Namespaced"):
         text = f'Unsupported value: "{spec.get("scope") or ""}": supported values: "Cluster", "Namespaced"'
@@ -167,7 +161,7 @@ def _check_choices(crd: Object) -> Iterator[dict[str, str]]:
         yield cause("FieldValueNotSupported", text, "spec.conversion.strategy")
 
 
-def _check_versions(crd: Object) -> Iterator[dict[str, str]]:
+def _check_versions(crd: Object) -> Iterator[Cause]:
     """Check the names and the schemas of all versions. Schemas that are all alike are checked once."""
     versions, seen = _versions(crd), set[str]()
     alike = all(version.get("schema") == versions[0].get("schema") for version in versions)
@@ -183,20 +177,20 @@ def _check_versions(crd: Object) -> Iterator[dict[str, str]]:
             yield from _schema_problems(document, "spec.validation.openAPIV3Schema" if alike else own)
 
 
-def _schema_problems(document: Object, where: str) -> Iterator[dict[str, str]]:
+def _schema_problems(document: Object, where: str) -> Iterator[Cause]:
     if document.get("type") != "object":
         yield _invalid(f"{where}.type", f'"{document.get("type", "")}"', "must be object at the root")
     for item in Schema(document).problems():
         yield cause(item.reason, item.message, f"{where}.{item.field}")
 
 
-def _check_unchanged(crd: Object, old: Object) -> Iterator[dict[str, str]]:
+def _check_unchanged(crd: Object, old: Object) -> Iterator[Cause]:
     for member, now in (("group", crd["spec"].get("group", "")), ("scope", crd["spec"].get("scope"))):
         if now != old["spec"].get(member):
             yield _invalid(f"spec.{member}", f'"{now}"', "field is immutable")
 
 
-def _check_stored(crd: Object, old: Object) -> Iterator[dict[str, str]]:
+def _check_stored(crd: Object, old: Object) -> Iterator[Cause]:
     """Source: apiextensions-apiserver, ValidateCustomResourceDefinitionStoredVersions."""
     known = {version.get("name", "") for version in _versions(crd)}
     for index, version in enumerate((old.get("status") or {}).get("storedVersions") or []):
@@ -209,7 +203,7 @@ STILL_STORED = (
     "until a storage migration ensures no data remains persisted in {0} and removes {0} from status.storedVersions"
 )
 
-_RULES: tuple[Callable[[Object], Iterator[dict[str, str]]], ...] = (
+_RULES: tuple[Callable[[Object], Iterator[Cause]], ...] = (
     _check_name,
     _check_group,
     _check_names,
@@ -217,7 +211,7 @@ _RULES: tuple[Callable[[Object], Iterator[dict[str, str]]], ...] = (
     _check_choices,
     _check_versions,
 )
-_UPDATE_RULES: tuple[Callable[[Object, Object], Iterator[dict[str, str]]], ...] = (_check_unchanged, _check_stored)
+_UPDATE_RULES: tuple[Callable[[Object, Object], Iterator[Cause]], ...] = (_check_unchanged, _check_stored)
 
 
 # --- names and conditions --------------------------------------------------------------------------------------------

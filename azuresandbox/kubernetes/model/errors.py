@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-Causes = list[dict[str, str]]
+
+class Cause(TypedDict):
+    """One reason of a refusal, an entry of a Status' `details.causes`. `reason`: one of apimachinery's CauseTypes."""
+
+    reason: str
+    message: str
+    field: str
+
+
+Causes = list[Cause]
 
 
 class StatusError(Exception):
@@ -124,13 +133,13 @@ _CAUSE_REASONS = {
 }
 
 
-def cause(reason: str, message: str, field: str) -> dict[str, str]:
+def cause(reason: str, message: str, field: str) -> Cause:
     """Return a field error. `reason`: one of apimachinery's CauseTypes."""
     assert reason in _CAUSE_REASONS, reason
     return {"reason": reason, "message": message, "field": field}
 
 
-def invalid(group: str, kind: str, name: str, causes: Sequence[dict[str, str]]) -> StatusError:
+def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """Return 422 with its causes; the message joins them like field.ErrorList."""
     parts = list(dict.fromkeys(f"{item['field']}: {item['message']}" for item in causes))
     text = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"

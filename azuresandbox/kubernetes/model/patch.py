@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from azuresandbox import trees
+from azuresandbox.kubernetes.model.decoding import gotext
 from azuresandbox.kubernetes.model.schema import Schema
 from azuresandbox.kubernetes.model.schema_nodes import Node
 
@@ -245,7 +246,7 @@ def _merge_map(original: dict[str, Any], patch: dict[str, Any], node: Node | Non
             return patch
         if directive == "delete":
             return {}
-        raise PatchError(f"unknown patch type: {directive} in map: {_go({_DIRECTIVE: directive, **patch})}")
+        raise PatchError(f"unknown patch type: {directive} in map: {gotext({_DIRECTIVE: directive, **patch})}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for key, value in patch.items():
@@ -340,7 +341,9 @@ def _check_order(wanted: list[Any], order: list[Any], merge_key: str) -> None:
         while position < len(order) and _identity(order[position], merge_key) != identity:
             position += 1
         if position == len(order):
-            raise PatchError(f"The order in patch list:\n{_go(wanted)}\n doesn't match $setElementOrder list:\n{_go(order)}\n")
+            raise PatchError(
+                f"The order in patch list:\n{gotext(wanted)}\n doesn't match $setElementOrder list:\n{gotext(order)}\n"
+            )
         position += 1
 
 
@@ -353,7 +356,7 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node | None, *, rem
     if "list" in kinds:
         raise PatchError("lists of lists are not supported")
     if len(kinds) > 1:
-        raise PatchError(f"list element types are not identical: {_go([original, patch])}")
+        raise PatchError(f"list element types are not identical: {gotext([original, patch])}")
     merge_key = node.patch_merge_key if node is not None else ""
     if kinds != {"map"}:
         if removing:
@@ -389,7 +392,7 @@ def _apply_item_directives(original: list[Any], patch: list[Any], merge_key: str
         elif directive == "merge":
             raise PatchError("merging lists cannot yet be specified in the patch")
         else:
-            raise PatchError(f"unknown patch type: {directive} in map: {_go(item)}")
+            raise PatchError(f"unknown patch type: {directive} in map: {gotext(item)}")
     return (plain, []) if replace else (kept, plain)
 
 
@@ -419,13 +422,13 @@ def _identity(item: Any, merge_key: str) -> Any:
     if not isinstance(item, dict):
         raise PatchError(f"expected a map[string]interface {{}}, but received a {_kind(item)}")
     if merge_key not in item:
-        raise PatchError(f"map: {_go(item)} does not contain declared merge key: {merge_key}")
+        raise PatchError(f"map: {gotext(item)} does not contain declared merge key: {merge_key}")
     return _scalar(item[merge_key])
 
 
 def _scalar(value: Any) -> Any:
     """Return a hashable key of a value under which true differs from 1."""
-    return (type(value) is bool, value) if not isinstance(value, dict | list) else (False, _go(value))
+    return (type(value) is bool, value) if not isinstance(value, dict | list) else (False, gotext(value))
 
 
 def _kind(value: Any) -> str:
@@ -433,14 +436,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict):
         return "map"
     return type(value).__name__ if value is not None else "nil"
-
-
-def _go(value: Any) -> str:
-    """Return the value as Go's %v prints it."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_go(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(_go, value)) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "<nil>" if value is None else str(value)

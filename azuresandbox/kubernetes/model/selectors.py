@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azuresandbox.kubernetes.model.names import SUBDOMAIN, SUBDOMAIN_TEXT
+
 
 class SelectorError(ValueError):
     """The selector cannot be parsed; the message is that of the API's 400 BadRequest."""
@@ -79,7 +81,6 @@ class FieldSelector:
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _TOKEN = re.compile(r"==|!=|[=!<>(),]|[^ \t\r\n=!<>(),]+")
 _SYMBOLS = frozenset(("!=", "==", "=", "!", "<", ">", "(", ")", ","))
 _BINARY = {"in": "in", "notin": "notin", "=": "=", "==": "==", "!=": "!=", ">": "gt", "<": "lt"}
@@ -200,11 +201,6 @@ _NAME_RULE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
     "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
 _VALUE_RULE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
     "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
@@ -222,7 +218,7 @@ def qualified_name_problem(key: str) -> str:
         found.append("prefix part must be non-empty")
     elif slash:
         found += ["prefix part must be no more than 253 bytes"] if len(prefix) > 253 else []
-        found += [] if _SUBDOMAIN.fullmatch(prefix) else [f"prefix part {_SUBDOMAIN_RULE}"]
+        found += [] if SUBDOMAIN.fullmatch(prefix) else [f"prefix part {SUBDOMAIN_TEXT}"]
     if name == "":
         found.append("name part must be non-empty")
     elif len(name.encode()) > 63:

@@ -11,29 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from azuresandbox.kubernetes.model import defaults
-from azuresandbox.kubernetes.model.errors import Causes, cause
+from azuresandbox.kubernetes.model.errors import Cause, Causes, cause
+from azuresandbox.kubernetes.model.names import LABEL, LABEL_1035, LABEL_1035_TEXT, LABEL_TEXT, SUBDOMAIN, SUBDOMAIN_TEXT
 from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.model.selectors import SelectorError, label_selector, label_value_problem, qualified_name_problem
 from azuresandbox.kubernetes.model.types import Object
 
-Cause = dict[str, str]
-
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
-    "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_LABEL_1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
 IMMUTABLE = "field is immutable"
 
 
@@ -54,7 +37,7 @@ def check(resource: Resource, obj: Object, old: Object | None) -> Causes:
 
 def _replicas(version: Object, obj: Object) -> Causes:
     """Check the replicas of a custom resource with a scale subresource."""
-    scale, causes = (version.get("subresources") or {}).get("scale") or {}, list[dict[str, str]]()
+    scale, causes = (version.get("subresources") or {}).get("scale") or {}, list[Cause]()
     for member in ("specReplicasPath", "statusReplicasPath"):
         path = scale.get(member) or ""
         *parents, last = path.lstrip(".").split(".")
@@ -65,7 +48,7 @@ def _replicas(version: Object, obj: Object) -> Causes:
     return causes
 
 
-def _invalid(field: str, value: Any, text: str) -> dict[str, str]:
+def _invalid(field: str, value: Any, text: str) -> Cause:
     shown = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return cause("FieldValueInvalid", f"Invalid value: {shown}: {text}", field)
 
@@ -172,12 +155,12 @@ def _name_problem(resource: Resource, name: str) -> str:
     if resource.group == "rbac.authorization.k8s.io":
         return "" if name not in (".", "..") and "/" not in name and "%" not in name else "may not contain '/' or '%'"
     if resource.plural == "namespaces":
-        return "" if len(name) <= 63 and _LABEL.fullmatch(name) else _LABEL_TEXT
+        return "" if len(name) <= 63 and LABEL.fullmatch(name) else LABEL_TEXT
     if (resource.group, resource.plural) == ("", "services"):
-        return "" if len(name) <= 63 and _LABEL_1035.fullmatch(name) else _LABEL_1035_TEXT
+        return "" if len(name) <= 63 and LABEL_1035.fullmatch(name) else LABEL_1035_TEXT
     if len(name) > 253:
         return "must be no more than 253 characters"
-    return "" if _SUBDOMAIN.fullmatch(name) else _SUBDOMAIN_TEXT
+    return "" if SUBDOMAIN.fullmatch(name) else SUBDOMAIN_TEXT
 
 
 def _pod_spec(spec: Object, path: str) -> Causes:
@@ -202,8 +185,8 @@ def _check_container(container: Object, where: str, volumes: set[Any], seen: set
     name = container.get("name") or ""
     if not name:
         yield cause("FieldValueRequired", "Required value", f"{where}.name")
-    elif not _LABEL.fullmatch(name):
-        yield _invalid(f"{where}.name", name, _LABEL_TEXT)
+    elif not LABEL.fullmatch(name):
+        yield _invalid(f"{where}.name", name, LABEL_TEXT)
     if name in seen:
         yield cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name")
     if not container.get("image"):
@@ -308,7 +291,7 @@ def _pod(obj: Object, old: Object | None) -> Causes:
 
 
 def _service(obj: Object, old: Object | None) -> Causes:
-    spec, causes = obj["spec"], list[dict[str, str]]()
+    spec, causes = obj["spec"], list[Cause]()
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
         causes.append(cause("FieldValueRequired", "Required value", "spec.ports"))
     if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):

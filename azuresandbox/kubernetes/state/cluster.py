@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,15 @@ from azuresandbox.kubernetes.state import rbac, tokens
 from azuresandbox.kubernetes.state.objects import Objects
 from azuresandbox.kubernetes.state.tokens import User
 from azuresandbox.store import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """An accepted token. `expires`: seconds since 1970; `bound`: the uids of the objects that it expires with."""
+
+    user: User
+    expires: float = float("inf")
+    bound: tuple[str, ...] = ()
 
 
 class Cluster:
@@ -41,7 +51,7 @@ class Cluster:
         self.definitions: dict[str, Object] = {}
         """Key -> CustomResourceDefinition, as stored."""
         self._schemas: dict[tuple[str, str], Schema] = {}
-        self._tokens: dict[str, tuple[User, float, tuple[str, ...]]] = {}
+        self._tokens: dict[str, _Accepted] = {}
         self.objects.on_change = self._changed
 
     @property
@@ -112,20 +122,18 @@ class Cluster:
             if len(self._tokens) > 2000:
                 self._tokens.clear()
             self._tokens[token] = known
-        user, expires, bound = known
-        if now >= expires or not all(uid in self.objects.keys for uid in bound):
+        if now >= known.expires or not all(uid in self.objects.keys for uid in known.bound):
             return None
-        return user
+        return known.user
 
-    def _check(self, token: str) -> tuple[User, float, tuple[str, ...]] | None:
-        """Return the user, the time of expiry (seconds since 1970), and the uids of the objects the token is bound to."""
+    def _check(self, token: str) -> _Accepted | None:
         if token.count(".") != 2:
             fixed = tokens.fixed_user(self.sandbox.store, self.id, token)
-            return (fixed, float("inf"), ()) if fixed else None
+            return _Accepted(fixed) if fixed else None
         claims = self.key.claims(token)
         if claims is None or not self.issuers & set(claims["aud"]) or self.claims_problem(claims):
             return None
-        return tokens.service_account_user(claims), float(claims["exp"]), bound_uids(claims)
+        return _Accepted(tokens.service_account_user(claims), float(claims["exp"]), bound_uids(claims))
 
     @property
     def issuers(self) -> set[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-from azuresandbox import trees
 from azuresandbox.kubernetes.api.accept import wanted_form
 from azuresandbox.kubernetes.api.request import Request
-from azuresandbox.kubernetes.api.write.common import as_version
+from azuresandbox.kubernetes.api.stored import as_version, load
 from azuresandbox.kubernetes.model import errors, goform, tables
 from azuresandbox.kubernetes.model.resources import Resource
 from azuresandbox.kubernetes.model.types import Object, head
@@ -29,15 +28,15 @@ class View:
         if not self.kind:
             return as_version(data, self.resource)
         if self.kind == "Table":
-            return json.dumps(self._table([self._load(data)], {})).encode()
-        return json.dumps(tables.partial(self._load(data), self.table_version)).encode()
+            return json.dumps(self._table([load(data, self.resource)], {})).encode()
+        return json.dumps(tables.partial(load(data, self.resource), self.table_version)).encode()
 
     def many(self, records: list[bytes], metadata: Object) -> bytes:
         """Return a list in the wanted form. `metadata`: the list's own."""
         if self.kind == "Table":
-            return json.dumps(self._table([self._load(data) for data in records], metadata)).encode()
+            return json.dumps(self._table([load(data, self.resource) for data in records], metadata)).encode()
         if self.kind:
-            items = [tables.partial(self._load(data), self.table_version) for data in records]
+            items = [tables.partial(load(data, self.resource), self.table_version) for data in records]
             version = f"meta.k8s.io/{self.table_version}"
             return json.dumps(
                 {"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": metadata, "items": items}
@@ -57,7 +56,8 @@ class View:
     def event(self, kind: str, data: bytes, first: bool) -> bytes:
         """Return a line of a watch. `first`: no line was sent before, so a Table names its columns."""
         if self.kind == "Table":
-            table = self._table([self._load(data)], {"resourceVersion": self._load(data)["metadata"]["resourceVersion"]})
+            obj = load(data, self.resource)
+            table = self._table([obj], {"resourceVersion": obj["metadata"]["resourceVersion"]})
             if not first:
                 table["columnDefinitions"] = None
             shown = json.dumps(table).encode()
@@ -84,11 +84,6 @@ class View:
         elif self.kind:
             shown = {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self.table_version}", "metadata": metadata}
         return b'{"type":"BOOKMARK","object":' + json.dumps(shown, separators=(",", ":")).encode() + b"}\n"
-
-    def _load(self, data: bytes) -> Object:
-        obj: Object = trees.parse(data)
-        obj["apiVersion"] = self.resource.api_version
-        return obj
 
     def _check_include(self) -> None:
         if self.include not in ("", "Metadata", "Object", "None"):

@@ -1,15 +1,13 @@
-"""Shared by all verbs: stored objects by version, defaults and validation, the finalizers that hold an object back."""
+"""Shared by all verbs: the outcome, defaults and validation, and the finalizers that hold an object back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from azuresandbox import trees
 from azuresandbox.kubernetes.model import crds, defaults, errors, goform, validation
 from azuresandbox.kubernetes.model.resources import Resource
-from azuresandbox.kubernetes.model.types import Object, head
+from azuresandbox.kubernetes.model.types import Object
 from azuresandbox.kubernetes.state.cluster import Cluster
-from azuresandbox.store import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +16,6 @@ class Written:
 
     data: bytes
     created: bool = False
-
-
-def as_version(data: bytes, resource: Resource) -> bytes:
-    """Return stored bytes in the requested version; with conversion strategy None, only apiVersion differs."""
-    start = head(resource.api_version)
-    return data if data.startswith(start) else start + data[data.index(b",") + 1 :]
-
-
-def load(record: Record, resource: Resource) -> Object:
-    """Return the stored object, decoded, in the resource's version."""
-    obj: Object = trees.parse(record.value)
-    obj["apiVersion"] = resource.api_version
-    return obj
-
-
-def read(cluster: Cluster, resource: Resource, namespace: str, name: str) -> Record:
-    """Return the stored object; raise 404 NotFound if it does not exist."""
-    record = cluster.objects.get(resource.key(namespace, name))
-    if record is None:
-        raise errors.not_found(resource.group, resource.plural, name)
-    return record
 
 
 def pending_finalizers(resource: Resource, obj: Object) -> list[str]:

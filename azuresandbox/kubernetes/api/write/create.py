@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from azuresandbox.kubernetes.api import admission
 from azuresandbox.kubernetes.api.request import Request
-from azuresandbox.kubernetes.api.write.common import Written, as_version, check, fill
+from azuresandbox.kubernetes.api.stored import as_version
+from azuresandbox.kubernetes.api.write.common import Written, check, fill
 from azuresandbox.kubernetes.api.write.initial import initialise
 from azuresandbox.kubernetes.api.write.own import after_write, before_write
 from azuresandbox.kubernetes.model import errors, fieldmanager, goform

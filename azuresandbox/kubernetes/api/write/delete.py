@@ -7,7 +7,8 @@ import json
 from azuresandbox import trees
 from azuresandbox.kubernetes.api import admission
 from azuresandbox.kubernetes.api.request import Request
-from azuresandbox.kubernetes.api.write.common import as_version, load, pending_finalizers
+from azuresandbox.kubernetes.api.stored import as_version, load
+from azuresandbox.kubernetes.api.write.common import pending_finalizers
 from azuresandbox.kubernetes.api.write.own import aggregate
 from azuresandbox.kubernetes.model import errors
 from azuresandbox.kubernetes.model.resources import Resource
@@ -49,7 +50,7 @@ def warn_of_orphans(request: Request, resource: Resource, options: Object) -> No
 
 def delete(request: Request, resource: Resource, record: Record, options: Object) -> tuple[int, bytes]:
     """Delete the object, or mark it as being deleted. Returns the answer's status code and body."""
-    cluster, obj = request.cluster, load(record, resource)
+    cluster, obj = request.cluster, load(record.value, resource)
     metadata = obj["metadata"]
     _check_delete(resource, obj, options)
     dry = request.dry_run or options.get("dryRun") == ["All"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.api.write.common import fill, load
+from azuresandbox.kubernetes.api.stored import load
+from azuresandbox.kubernetes.api.write.common import fill
 from azuresandbox.kubernetes.api.write.initial import initialise
 from azuresandbox.kubernetes.model import crds
 from azuresandbox.kubernetes.model.resources import Resource
@@ -24,7 +25,7 @@ def put_own(cluster: Cluster, resource: Resource, obj: Object, *, overwrite: boo
     if found is None:
         initialise(cluster, resource, obj)
     else:
-        old = load(found, resource)
+        old = load(found.value, resource)
         obj["metadata"] = old["metadata"] | metadata
     fill(cluster, resource, obj)
     if old is not None and old == obj:

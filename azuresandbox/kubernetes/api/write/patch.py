@@ -8,6 +8,7 @@ from typing import Any
 
 from azuresandbox import trees
 from azuresandbox.kubernetes.api.request import Request
+from azuresandbox.kubernetes.api.stored import find, load
 from azuresandbox.kubernetes.api.write.body import (
     Undecodable,
     accept,
@@ -17,7 +18,7 @@ from azuresandbox.kubernetes.api.write.body import (
     prune,
     set_namespace,
 )
-from azuresandbox.kubernetes.api.write.common import Written, load, read
+from azuresandbox.kubernetes.api.write.common import Written
 from azuresandbox.kubernetes.api.write.create import create
 from azuresandbox.kubernetes.api.write.update import update
 from azuresandbox.kubernetes.model import decoding, errors, fieldmanager
@@ -46,8 +47,8 @@ def patch(request: Request, resource: Resource, namespace: str, name: str, subre
     if "force" in request.query:
         text = "Forbidden: may not be specified for non-apply patch"
         raise request.invalid_option("FieldValueForbidden", text, "force")
-    record = read(request.cluster, resource, namespace, name)
-    old = load(record, resource)
+    record = find(request.cluster, resource, namespace, name)
+    old = load(record.value, resource)
     changes = _decoded_patch(kind, data)
     new = _patched(request, resource, old, kind, changes)
     if kind == STRATEGIC_MERGE_PATCH:
@@ -136,15 +137,15 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
     """Apply a configuration (server-side apply); create the object if it does not exist."""
     cluster = request.cluster
     if not request.query.get("fieldManager"):
-        causes = [errors.cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")]
-        raise errors.invalid("meta.k8s.io", "PatchOptions", "", causes)
+        missing = errors.cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+        raise errors.invalid("meta.k8s.io", "PatchOptions", "", [missing])
     applied = _decoded_apply(request, data)
     _check_applied(cluster, resource, applied, namespace, name)
     uid = applied["metadata"].pop("uid", None)
     record = cluster.objects.get(resource.key(namespace, name))
     if record is None and subresource:
         raise errors.not_found(resource.group, resource.plural, name)
-    live = load(record, resource) if record else None
+    live = load(record.value, resource) if record else None
     version = applied["metadata"].pop("resourceVersion", None)
     if version and (live is None or version != live["metadata"]["resourceVersion"]):
         raise errors.conflict(resource.group, resource.plural, name)
@@ -154,7 +155,7 @@ def _apply(request: Request, resource: Resource, namespace: str, name: str, subr
             trees.copy(live), applied, manager, request.flag("force"), schema, cluster.now(), subresource
         )
     except fieldmanager.ApplyConflict as error:
-        causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
+        causes: errors.Causes = [{"reason": "FieldManagerConflict", "message": m, "field": f} for m, f in error.causes]
         raise errors.apply_conflict(_conflict_message(causes), causes) from None
     if record is None:
         asked = rbac.Attributes("create", resource.group, resource.plural, "", namespace, name)
@@ -210,7 +211,7 @@ def _check_applied(cluster: Cluster, resource: Resource, applied: Object, namesp
             metadata.pop(member, None)
 
 
-def _conflict_message(causes: list[dict[str, str]]) -> str:
+def _conflict_message(causes: errors.Causes) -> str:
     """Return the message of a conflict as structured-merge-diff words it: several conflicts are grouped by manager."""
     if len(causes) == 1:
         return f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"

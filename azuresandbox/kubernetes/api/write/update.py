@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from azuresandbox import trees
 from azuresandbox.kubernetes.api.request import Request
-from azuresandbox.kubernetes.api.write.common import Written, as_version, check, fill, load, pending_finalizers
+from azuresandbox.kubernetes.api.stored import as_version, load
+from azuresandbox.kubernetes.api.write.common import Written, check, fill, pending_finalizers
 from azuresandbox.kubernetes.api.write.delete import after_delete
 from azuresandbox.kubernetes.api.write.own import after_write, before_write
 from azuresandbox.kubernetes.model import defaults, errors, fieldmanager
@@ -19,7 +20,7 @@ def update(
 ) -> Written:
     """Replace the stored object by an accepted one. `subresource`: "", "status" or "scale"; `managed`: see `create`."""
     cluster = request.cluster
-    old = load(record, resource)
+    old = load(record.value, resource)
     _check_preconditions(resource, old, new)
     new = _prepared(resource, old, new, subresource)
     if subresource != "status":
@@ -42,14 +43,13 @@ def update(
 
 def _of_status(resource: Resource, error: errors.StatusError) -> errors.StatusError:
     """Shorten field names in the causes: a custom resource's status is validated by itself, so paths begin inside it."""
-    causes = [
-        {
-            **item,
-            "message": item["message"].replace(f"{item['field']} in body", f"{item['field'].removeprefix('status.')} in body"),
-        }
-        for item in (error.details or {}).get("causes", [])
-    ]
-    return errors.invalid(resource.group, resource.kind, (error.details or {}).get("name", ""), causes)
+    details = error.details or {}
+    causes: errors.Causes = []
+    for item in details.get("causes", []):
+        path = item["field"]
+        message = item["message"].replace(f"{path} in body", f"{path.removeprefix('status.')} in body")
+        causes.append({"reason": item["reason"], "message": message, "field": path})
+    return errors.invalid(resource.group, resource.kind, details.get("name", ""), causes)
 
 
 def _follow_template(resource: Resource, old: Object, new: Object) -> None:
