@@ -28,9 +28,20 @@ needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not insta
 
 @dataclass
 class Hub:
+    """A served cluster, with its administrator's token, client certificate and key (PEM), and clients for it."""
+
     server: str
     token: str
+    cert: str
+    key: str
     folder: Path
+
+    def client(self, token: str) -> Any:
+        """Return a Python client that sends the token."""
+        configuration: Any = kubernetes.client.Configuration(host=self.server)
+        configuration.ssl_ca_cert, configuration.proxy = str(self.folder / "ca.pem"), None
+        configuration.api_key = {"authorization": f"Bearer {token}"}
+        return kubernetes.client.ApiClient(configuration)
 
     def kubeconfig(self, user: dict[str, str]) -> Path:
         authority = base64.b64encode((self.folder / "ca.pem").read_bytes()).decode()
@@ -63,26 +74,26 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, dict[str, str]]]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("hub")
     command = [sys.executable, "-m", "tests.kubernetes.serve", str(folder)]
     with started(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         found = json.loads(process.stdout.readline())
-        yield Hub(found["server"], found["token"], folder), found
+        yield Hub(found["server"], found["token"], found["cert"], found["key"], folder)
 
 
 @needs_kubectl
-def test_kubectl_get_shows_the_usual_columns(hub: tuple[Hub, dict[str, str]]) -> None:
-    out = hub[0].kubectl("get", "services", "-A")
+def test_kubectl_get_shows_the_usual_columns(hub: Hub) -> None:
+    out = hub.kubectl("get", "services", "-A")
     assert out.splitlines()[0].split() == ["NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
     assert out.splitlines()[1].split()[:4] == ["default", "kubernetes", "ClusterIP", "10.0.0.1"]
-    assert {line.split()[0] for line in hub[0].kubectl("get", "ns").splitlines()[1:]} >= {"default", "kube-system"}
+    assert {line.split()[0] for line in hub.kubectl("get", "ns").splitlines()[1:]} >= {"default", "kube-system"}
 
 
 @needs_kubectl
-def test_kubectl_applies_edits_and_deletes(hub: tuple[Hub, dict[str, str]]) -> None:
-    kubectl = hub[0].kubectl
+def test_kubectl_applies_edits_and_deletes(hub: Hub) -> None:
+    kubectl = hub.kubectl
     manifest = json.dumps(deployment("web"))
     assert kubectl("apply", "-f", "-", text=manifest) == "deployment.apps/web created\n"
     assert kubectl("apply", "-f", "-", text=manifest) == "deployment.apps/web unchanged\n"
@@ -96,13 +107,13 @@ def test_kubectl_applies_edits_and_deletes(hub: tuple[Hub, dict[str, str]]) -> N
     assert kubectl("delete", "deployment", "web") == 'deployment.apps "web" deleted\n'
     wrong = deployment("bad")
     wrong["spec"]["replicsa"] = 1
-    done = hub[0].run("apply", "-f", "-", text=json.dumps(wrong))
+    done = hub.run("apply", "-f", "-", text=json.dumps(wrong))
     assert done.returncode == 1 and 'unknown field "spec.replicsa"' in done.stderr
 
 
 @needs_kubectl
-def test_kubectl_knows_custom_resources(hub: tuple[Hub, dict[str, str]]) -> None:
-    kubectl = hub[0].kubectl
+def test_kubectl_knows_custom_resources(hub: Hub) -> None:
+    kubectl = hub.kubectl
     kubectl("apply", "-f", "-", text=json.dumps(widget_definition()))
     kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
     kubectl("apply", "-f", "-", text=json.dumps(widget("one", size=3)))
@@ -113,35 +124,30 @@ def test_kubectl_knows_custom_resources(hub: tuple[Hub, dict[str, str]]) -> None
 
 
 @needs_kubectl
-def test_kubectl_with_a_client_certificate(hub: tuple[Hub, dict[str, str]]) -> None:
-    where, found = hub
+def test_kubectl_with_a_client_certificate(hub: Hub) -> None:
     user = {
-        "client-certificate-data": base64.b64encode(found["cert"].encode()).decode(),
-        "client-key-data": base64.b64encode(found["key"].encode()).decode(),
+        "client-certificate-data": base64.b64encode(hub.cert.encode()).decode(),
+        "client-key-data": base64.b64encode(hub.key.encode()).decode(),
     }
-    assert "masterclient" in where.kubectl("auth", "whoami", user=user)
-    assert where.kubectl("auth", "can-i", "delete", "pods", user=user) == "yes\n"
-    done = where.run("get", "pods", user={"token": "wrong"})
+    assert "masterclient" in hub.kubectl("auth", "whoami", user=user)
+    assert hub.kubectl("auth", "can-i", "delete", "pods", user=user) == "yes\n"
+    done = hub.run("get", "pods", user={"token": "wrong"})
     assert done.returncode == 1 and "Unauthorized" in done.stderr
 
 
 @needs_kubectl
-def test_kubectl_create_token_explain_and_api_resources(hub: tuple[Hub, dict[str, str]]) -> None:
-    kubectl = hub[0].kubectl
+def test_kubectl_create_token_explain_and_api_resources(hub: Hub) -> None:
+    kubectl = hub.kubectl
     token = kubectl("create", "token", "default").strip()
-    done = hub[0].run("get", "pods", user={"token": token})
+    done = hub.run("get", "pods", user={"token": token})
     assert done.returncode == 1 and 'cannot list resource "pods" in API group ""' in done.stderr
     assert "deployments" in kubectl("api-resources")
     assert "replicas" in kubectl("explain", "deployment.spec")
     assert "Server Version: v1.33.2" in kubectl("version")
 
 
-def test_the_python_client_reads_writes_and_watches(hub: tuple[Hub, dict[str, str]]) -> None:
-    where, _ = hub
-    configuration: Any = kubernetes.client.Configuration(host=where.server)
-    configuration.ssl_ca_cert, configuration.proxy = str(where.folder / "ca.pem"), None
-    configuration.api_key = {"authorization": f"Bearer {where.token}"}
-    with kubernetes.client.ApiClient(configuration) as api:
+def test_the_python_client_reads_writes_and_watches(hub: Hub) -> None:
+    with hub.client(hub.token) as api:
         core = kubernetes.client.CoreV1Api(api)
         body = kubernetes.client.V1ConfigMap(metadata=kubernetes.client.V1ObjectMeta(name="py"), data={"a": "1"})
         created = core.create_namespaced_config_map("default", body)
@@ -164,8 +170,8 @@ def test_the_python_client_reads_writes_and_watches(hub: tuple[Hub, dict[str, st
 
 
 @needs_kubectl
-def test_kubectl_create_sends_protobuf(hub: tuple[Hub, dict[str, str]]) -> None:
-    kubectl = hub[0].kubectl
+def test_kubectl_create_sends_protobuf(hub: Hub) -> None:
+    kubectl = hub.kubectl
     kubectl("create", "namespace", "team")
     kubectl("create", "secret", "generic", "aso-identity", "-n", "team", "--from-literal=values.yaml=a: b\n")
     secret = json.loads(kubectl("get", "secret", "aso-identity", "-n", "team", "-o", "json"))
@@ -182,41 +188,33 @@ def test_kubectl_create_sends_protobuf(hub: tuple[Hub, dict[str, str]]) -> None:
 
 
 @needs_kubectl
-def test_kubectl_auth_can_i_with_and_without_impersonation(hub: tuple[Hub, dict[str, str]]) -> None:
-    where, kubectl = hub[0], hub[0].kubectl
+def test_kubectl_auth_can_i_with_and_without_impersonation(hub: Hub) -> None:
+    kubectl = hub.kubectl
     kubectl("create", "serviceaccount", "robot")
     kubectl("create", "role", "reader", "--verb=get", "--verb=list", "--resource=configmaps", "--resource-name=mine")
     kubectl("create", "rolebinding", "reader", "--role=reader", "--serviceaccount=default:robot")
     robot = "--as=system:serviceaccount:default:robot"
     assert kubectl("auth", "can-i", "get", "configmaps/mine", robot) == "yes\n"
-    done = where.run("auth", "can-i", "get", "configmaps", robot)
+    done = hub.run("auth", "can-i", "get", "configmaps", robot)
     assert (done.returncode, done.stdout) == (1, "no\n")
     token = kubectl("create", "token", "robot", "--duration=10m").strip()
     listed = kubectl("auth", "can-i", "--list", user={"token": token})
     assert any(line.split() == ["configmaps", "[]", "[mine]", "[get", "list]"] for line in listed.splitlines()), listed
     assert listed == kubectl("auth", "can-i", "--list", robot)
     assert any(line.split() == ["*.*", "[]", "[]", "[*]"] for line in kubectl("auth", "can-i", "--list").splitlines())
-    done = where.run("get", "pods", "--as=jane", user={"token": token})
+    done = hub.run("get", "pods", "--as=jane", user={"token": token})
     assert done.returncode == 1
     assert 'users "jane" is forbidden: User "system:serviceaccount:default:robot" cannot impersonate resource' in done.stderr
-    done = where.run("create", "rolebinding", "more", "--clusterrole=edit", "--serviceaccount=default:robot", robot)
+    done = hub.run("create", "rolebinding", "more", "--clusterrole=edit", "--serviceaccount=default:robot", robot)
     assert done.returncode == 1 and 'cannot create resource "rolebindings"' in done.stderr
 
 
-def test_the_python_client_is_refused_without_rights(hub: tuple[Hub, dict[str, str]]) -> None:
-    where, found = hub
-
-    def client(token: str) -> Any:
-        configuration: Any = kubernetes.client.Configuration(host=where.server)
-        configuration.ssl_ca_cert, configuration.proxy = str(where.folder / "ca.pem"), None
-        configuration.api_key = {"authorization": f"Bearer {token}"}
-        return kubernetes.client.ApiClient(configuration)
-
-    with client(where.token) as admin:
+def test_the_python_client_is_refused_without_rights(hub: Hub) -> None:
+    with hub.client(hub.token) as admin:
         core = kubernetes.client.CoreV1Api(admin)
         spec = {"spec": {"audiences": [], "expirationSeconds": 600}}
         token = core.create_namespaced_service_account_token("default", "default", spec).status.token
-    with client(token) as robot:
+    with hub.client(token) as robot:
         review = kubernetes.client.V1SelfSubjectAccessReview(
             spec={"resourceAttributes": {"verb": "list", "resource": "secrets", "namespace": "default"}}
         )

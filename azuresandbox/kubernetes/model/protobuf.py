@@ -11,7 +11,7 @@ import base64
 import gzip
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -194,7 +194,7 @@ def _signed(raw: int) -> int:
     return raw - (1 << 64) if raw >= 1 << 63 else raw
 
 
-_SCALARS: dict[str, Any] = {
+_SCALARS: dict[str, Callable[[Any], Any]] = {
     "string": lambda raw: bytes(raw).decode(),
     "bytes": lambda raw: base64.b64encode(raw).decode(),
     "bool": bool,
@@ -225,7 +225,7 @@ def _raw_json(fields: dict[int, Any]) -> Any:
     return json.loads(fields[1]) if fields.get(1) else None
 
 
-_SPECIAL: dict[str, Any] = {
+_SPECIAL: dict[str, Callable[[dict[int, Any]], Any]] = {
     _META + "Time": _time,
     _META + "MicroTime": _micro_time,
     _META + "FieldsV1": _raw_json,

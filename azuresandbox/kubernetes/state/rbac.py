@@ -6,6 +6,7 @@ Rules are evaluated like in kube-apiserver's RBAC authorizer; `system:masters` m
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,7 +165,7 @@ def _rule_allows(rule: Rule, asked: Attributes) -> bool:
     )
 
 
-def _covers_resource(resources: Any, asked: Attributes) -> bool:
+def _covers_resource(resources: Sequence[str], asked: Attributes) -> bool:
     wanted = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     if "*" in resources or wanted in resources:
         return True

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from azuresandbox import trees
-from azuresandbox.clock import Clock
+from azuresandbox.clock import Clock, ScaledClock
 from azuresandbox.kubernetes.api.read.filter import Filter
 from azuresandbox.kubernetes.api.read.listing import check_options, version_problem
 from azuresandbox.kubernetes.api.read.view import View
@@ -171,5 +171,4 @@ async def _bookmarks(request: Request, stream: Watch, view: View) -> None:
 
 async def wall(clock: Clock, seconds: float) -> None:
     """Wait real seconds: the timeouts of clients are not shortened with the sandbox's own time."""
-    rates = getattr(clock, "rates", None)
-    await clock.wait(seconds / rates.wait if rates else seconds)
+    await clock.wait(seconds / clock.rates.wait if isinstance(clock, ScaledClock) else seconds)
