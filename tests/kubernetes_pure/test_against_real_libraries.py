@@ -152,7 +152,7 @@ def test_field_managers(data: st.DataObject) -> None:
             if op == "apply":
                 found = fieldmanager.apply(copy.deepcopy(live), doc, manager, force, schema, NOW, subresource)
             else:
-                found = fieldmanager.update(copy.deepcopy(live), doc, manager, "Update", schema, NOW, subresource)
+                found = fieldmanager.update(copy.deepcopy(live), doc, manager, schema, NOW, subresource)
         except fieldmanager.ApplyConflict as conflict:
             wanted = [(cause["message"], cause["field"]) for cause in expected.get("causes", [])]
             assert sorted(conflict.causes) == sorted(wanted), expected

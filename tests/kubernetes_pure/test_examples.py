@@ -38,7 +38,7 @@ def test_an_apply_removes_only_its_own_fields() -> None:
 
 
 def test_conflicts_name_the_manager_and_the_field_and_force_takes_it() -> None:
-    live = fieldmanager.update(None, config_map({"a": "1"}), "one", "Update", schema("", "v1", "ConfigMap"), EARLY)
+    live = fieldmanager.update(None, config_map({"a": "1"}), "one", schema("", "v1", "ConfigMap"), EARLY)
     with pytest.raises(fieldmanager.ApplyConflict) as refused:
         apply(live, config_map({"a": "2"}), "two")
     assert refused.value.causes == [('conflict with "one" using v1', ".data.a")]

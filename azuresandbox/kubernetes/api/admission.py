@@ -26,7 +26,7 @@ WI_AUDIENCE = "api://AzureADTokenExchange"
 WI_MOUNT = "/var/run/secrets/azure/tokens"
 WI_VOLUME = "azure-identity-token"
 
-Plugin = Callable[[Cluster, Resource, Object], None]
+Plugin = Callable[[Cluster, Object], None]
 
 REFUSED = {
     ("", "resourcequotas"): (
@@ -84,13 +84,13 @@ def namespace_lifecycle(cluster: Cluster, resource: Resource, name: str, namespa
 def on_create(cluster: Cluster, resource: Resource, obj: Object) -> None:
     """Run the mutating plugins for a new object, in place."""
     for plugin in PLUGINS.get((resource.group, resource.kind), ()):
-        plugin(cluster, resource, obj)
+        plugin(cluster, obj)
 
 
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
-def _default_tolerations(cluster: Cluster, resource: Resource, pod: Object) -> None:
+def _default_tolerations(cluster: Cluster, pod: Object) -> None:
     """Let a Pod stay five minutes on a node that is not ready or unreachable (DefaultTolerationSeconds)."""
     tolerations = pod["spec"].get("tolerations") or []
     for taint in _TOLERATED:
@@ -105,7 +105,7 @@ def _default_tolerations(cluster: Cluster, resource: Resource, pod: Object) -> N
 _SYSTEM_CLASSES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
 
-def _priority(cluster: Cluster, resource: Resource, pod: Object) -> None:
+def _priority(cluster: Cluster, pod: Object) -> None:
     """Set the priority and the preemption policy of the Pod's PriorityClass (Priority)."""
     spec = pod["spec"]
     name = spec.get("priorityClassName") or ""
@@ -124,7 +124,7 @@ def _priority(cluster: Cluster, resource: Resource, pod: Object) -> None:
     spec["preemptionPolicy"] = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
 
 
-def _service_account(cluster: Cluster, resource: Resource, pod: Object) -> None:
+def _service_account(cluster: Cluster, pod: Object) -> None:
     """Set the ServiceAccount, its pull secrets and the volume with its token (ServiceAccount)."""
     spec, metadata = pod["spec"], pod["metadata"]
     name = spec.get("serviceAccountName") or "default"
@@ -165,7 +165,7 @@ def _token_sources() -> list[dict[str, Any]]:
     ]
 
 
-def _workload_identity(cluster: Cluster, resource: Resource, pod: Object) -> None:
+def _workload_identity(cluster: Cluster, pod: Object) -> None:
     """Inject the federated token and its environment, if the managed cluster has workload identity (azure-wi-webhook)."""
     metadata = pod["metadata"]
     if not cluster.goal.workload_identity or (metadata.get("labels") or {}).get(WI_LABEL) != "true":

@@ -206,7 +206,7 @@ async def _one(request: Request, resource: Resource, wanted: Target) -> None:
         await _collection(request, resource, wanted)
         return
     else:
-        raise errors.method_not_allowed(method, request.path)
+        raise errors.method_not_allowed()
     await _send_written(request, resource, written)
 
 
@@ -236,7 +236,7 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
     method, namespace = request.method, wanted.namespace
     if method == "GET":
         if resource.verbs == ("create",):
-            raise errors.method_not_allowed(method, request.path)
+            raise errors.method_not_allowed()
         await _send(request, 200, listing(request, resource, namespace))
         return
     if method == "POST" and (namespace or not resource.namespaced):
@@ -256,7 +256,7 @@ async def _collection(request: Request, resource: Resource, wanted: Target) -> N
         deleted = [_delete_each(request, resource, record.key, options) for record in found]
         await _send(request, 200, View(request, resource).many([data for data in deleted if data], metadata))
         return
-    raise errors.method_not_allowed(method, request.path)
+    raise errors.method_not_allowed()
 
 
 def _delete_each(request: Request, resource: Resource, key: str, options: Object) -> bytes:
@@ -293,7 +293,7 @@ async def _subresource(request: Request, resource: Resource, wanted: Target) -> 
     elif resource.custom is not None:
         raise errors.not_supported(_VERBS.get(method, method.lower()), resource.group, resource.plural)
     else:
-        raise errors.method_not_allowed(method, request.path)
+        raise errors.method_not_allowed()
 
 
 async def _status_part(request: Request, resource: Resource, namespace: str, name: str) -> None:
@@ -320,7 +320,7 @@ async def _other(request: Request, parts: list[str]) -> None:
         await _plain(request.send, 200, b"ok")
         return
     if request.method != "GET":
-        raise errors.method_not_allowed(request.method, request.path)
+        raise errors.method_not_allowed()
     if first in ("api", "apis") and len(parts) == 1 and wants_aggregated(request.header(b"accept")):
         found: dict[str, Any] | None = discovery.aggregated(cluster, core=first == "api")
         await _send(request, 200, json.dumps(found).encode(), discovery.AGGREGATED)
@@ -354,7 +354,7 @@ def _document(cluster: Cluster, parts: list[str]) -> dict[str, Any] | None:
         case ["apis", group, version]:
             return discovery.resource_list(cluster, group, version)
         case ["openapi", "v2"]:
-            return openapi.v2(cluster)
+            return openapi.v2()
         case ["openapi", "v3"]:
             return openapi.index(cluster)
         case ["openapi", "v3", "api", version]:

@@ -47,7 +47,7 @@ def group_version(cluster: Cluster, group: str, version: str) -> Document | None
     }
 
 
-def v2(cluster: Cluster) -> Document:
+def v2() -> Document:
     """Return `/openapi/v2`, which has the built-in kinds only; kubectl reads custom ones from v3."""
     return builtin.openapi_v2()
 

@@ -245,7 +245,7 @@ async def log(request: Request, resource: Resource, namespace: str, name: str) -
         if not any(item["name"] == container and (item.get("lastState") or {}).get("terminated") for item in statuses):
             raise errors.bad_request(f'previous terminated container "{container}" in pod "{name}" not found')
     prefix = f"log/{request.cluster.id}/{namespace}/{name}/{container}/"
-    await chunks(request, _lines(request, prefix, container), b"text/plain")
+    await chunks(request, _lines(request, prefix), b"text/plain")
 
 
 def _container(request: Request, pod: Object, name: str) -> str:
@@ -264,20 +264,20 @@ def _container(request: Request, pod: Object, name: str) -> str:
     return str(names[0])
 
 
-async def _lines(request: Request, prefix: str, container: str) -> AsyncIterator[bytes]:
+async def _lines(request: Request, prefix: str) -> AsyncIterator[bytes]:
     """Yield the stored lines that the request chooses, then, with `follow`, new ones until the container has ended."""
     store = request.cluster.sandbox.store
     page = store.list(LOGS, prefix)
     records = _chosen(request, page.records)
     stamped = request.flag("timestamps")
     yield b"".join(_line(record, stamped) for record in records)
-    if not request.flag("follow") or _finished(request, container):
+    if not request.flag("follow") or _finished(request):
         return
     watch = store.watch(LOGS, prefix, since=page.revision)
     pods = store.watch(request.cluster.objects.partition, _pod_key(request))
     tasks = [
         asyncio.create_task(close_on_disconnect(request, watch)),
-        asyncio.create_task(_until_finished(request, pods, watch, container)),
+        asyncio.create_task(_until_finished(request, pods, watch)),
     ]
     try:
         async for event in watch:
@@ -290,9 +290,9 @@ async def _lines(request: Request, prefix: str, container: str) -> AsyncIterator
             task.cancel()
 
 
-async def _until_finished(request: Request, pods: Watch, watch: Watch, container: str) -> None:
+async def _until_finished(request: Request, pods: Watch, watch: Watch) -> None:
     async for _ in pods:
-        if _finished(request, container):
+        if _finished(request):
             watch.close()
             return
 
@@ -302,8 +302,8 @@ def _pod_key(request: Request) -> str:
     return f"//pods/{parts[4]}/{parts[6]}"
 
 
-def _finished(request: Request, container: str) -> bool:
-    """Return whether the container writes no more: its Pod is deleted or has ended."""
+def _finished(request: Request) -> bool:
+    """Return whether the Pod writes no more lines: it is deleted or has ended."""
     pod = request.cluster.objects.read(_pod_key(request))
     return pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 

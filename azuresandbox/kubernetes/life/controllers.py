@@ -17,7 +17,6 @@ from azuresandbox.kubernetes.model.types import Object
 from azuresandbox.kubernetes.state.cluster import Cluster
 from azuresandbox.kubernetes.state.objects import Gone
 from azuresandbox.kubernetes.state.tokens import User
-from azuresandbox.store import Record
 
 _SELF = User("system:serviceaccount:kube-system:generic-garbage-collector", ("system:masters",))
 _BACKGROUND: Object = {"propagationPolicy": "Background"}
@@ -129,7 +128,7 @@ def _finish(cluster: Cluster, key: str) -> None:
         if not _delete_dependents(cluster, metadata["uid"]):
             _drop_finalizer(cluster, key, FOREGROUND)
     elif key.startswith("//namespaces/"):
-        _empty_namespace(cluster, key, record, obj)
+        _empty_namespace(cluster, key, obj)
     elif key.startswith(crds.PREFIX) and crds.CLEANUP in finalizers:
         _empty_definition(cluster, key, obj)
 
@@ -211,7 +210,7 @@ def _request(cluster: Cluster) -> Request:
 # --- namespaces and CRDs ---------------------------------------------------------------------------------------------
 
 
-def _empty_namespace(cluster: Cluster, key: str, record: Record, obj: Object) -> None:
+def _empty_namespace(cluster: Cluster, key: str, obj: Object) -> None:
     """Delete the objects in a namespace; when none is left, remove the namespace's own finalizer."""
     name, namespaces = obj["metadata"]["name"], BY_PLURAL["", "namespaces"]
     remaining = _delete_contents(cluster, name)

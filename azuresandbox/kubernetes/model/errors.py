@@ -153,7 +153,7 @@ def not_supported(verb: str, group: str, resource: str) -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, _details(group, resource))
 
 
-def method_not_allowed(method: str, path: str) -> StatusError:
+def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 

@@ -87,7 +87,7 @@ def apply(
     before = live or {}
     managers = _load(before)
     if live is not None and not managers:
-        managers = _load(update(None, live, _UNMANAGED, "Update", schema, time, subresource))
+        managers = _load(update(None, live, _UNMANAGED, schema, time, subresource))
     mine = _Manager(manager, "Apply", subresource, applied["apiVersion"], time, _fields_of(applied, schema.root))
     old = managers.get(mine.identity)
     others = [other for identity, other in managers.items() if identity != mine.identity]
@@ -102,7 +102,7 @@ def apply(
         merged = _remove(merged, dropped, kept, schema.root)
     _, removed = _compare(base, merged, schema.root)
     for other in others:
-        _shrink(other, removed, time)
+        _shrink(other, removed)
     if live is not None and base == merged:
         mine.time = old.time if old is not None else ""
     entries = [other for other in others if other.fields] + ([mine] if mine.fields else [])
@@ -116,7 +116,6 @@ def update(
     before: dict[str, Any] | None,
     after: dict[str, Any],
     manager: str,
-    operation: str,
     schema: Schema,
     time: str,
     subresource: str = "",
@@ -129,11 +128,11 @@ def update(
     managers = {} if given == [] else _load(after if given else before or after)
     old, new = _without_managed(before or {}), _without_managed(after)
     changed, removed = _compare(old, new, schema.root)
-    identity = _Manager(manager, operation, subresource, after["apiVersion"], time, {})
+    identity = _Manager(manager, "Update", subresource, after["apiVersion"], time, {})
     mine = managers.pop(identity.identity, identity)
     for other in managers.values():
-        _shrink(other, removed, time)
-        _shrink(other, changed, time)
+        _shrink(other, removed)
+        _shrink(other, changed)
     mine.fields = difference(union(mine.fields, changed), removed, whole=True)
     if changed:
         mine.time = time
@@ -200,7 +199,7 @@ def _check_conflicts(others: list[_Manager], changed: Trie, wanted: Trie, force:
         raise ApplyConflict(causes)
 
 
-def _shrink(manager: _Manager, fields: Trie, time: str) -> None:
+def _shrink(manager: _Manager, fields: Trie) -> None:
     """Remove fields from a manager."""
     left = difference(manager.fields, fields, whole=True)
     if left != manager.fields:

@@ -58,5 +58,5 @@ def _with_owner(request: Request, resource: Resource, obj: Object) -> Object:
     schema = request.cluster.schema(resource)
     before = goform.zero(resource.api_version, resource.kind, schema) if resource.custom is None else None
     sent = {name: member for name, member in obj.items() if name != "status"} if resource.has_status() else obj
-    owned = fieldmanager.update(before, sent, request.manager, "Update", schema, request.cluster.now())
+    owned = fieldmanager.update(before, sent, request.manager, schema, request.cluster.now())
     return {**obj, "metadata": owned["metadata"]}

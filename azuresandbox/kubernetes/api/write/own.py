@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from azuresandbox import trees
-from azuresandbox.kubernetes.api.stored import load
 from azuresandbox.kubernetes.api.write.common import fill
 from azuresandbox.kubernetes.api.write.initial import initialise
 from azuresandbox.kubernetes.model import crds
@@ -13,26 +12,18 @@ from azuresandbox.kubernetes.state import allocation, rbac
 from azuresandbox.kubernetes.state.cluster import Cluster
 
 
-def put_own(cluster: Cluster, resource: Resource, obj: Object, *, overwrite: bool = False) -> None:
-    """Create one of the API server's own objects if it is missing. `overwrite`: restore it if it differs."""
+def put_own(cluster: Cluster, resource: Resource, obj: Object) -> None:
+    """Create one of the API server's own objects if it is missing."""
     metadata = obj["metadata"]
     key = resource.key(metadata.get("namespace", ""), metadata["name"])
-    found = cluster.objects.get(key)
-    if found is not None and not overwrite:
+    if cluster.objects.get(key) is not None:
         return
     obj = trees.copy(obj) | {"apiVersion": resource.api_version, "kind": resource.kind}
-    old = None
-    if found is None:
-        initialise(cluster, resource, obj)
-    else:
-        old = load(found.value, resource)
-        obj["metadata"] = old["metadata"] | metadata
+    initialise(cluster, resource, obj)
     fill(cluster, resource, obj)
-    if old is not None and old == obj:
-        return
     with cluster.sandbox.store.transaction():
-        before_write(cluster, resource, key, obj, old)
-        cluster.objects.put(resource, key, obj, old, found.revision if found else 0)
+        before_write(cluster, resource, key, obj, None)
+        cluster.objects.put(resource, key, obj, None, 0)
     after_write(cluster, resource, obj)
 
 

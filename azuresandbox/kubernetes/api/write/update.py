@@ -37,7 +37,7 @@ def update(
         new["metadata"].pop("managedFields", None)  # managers are tracked again after the next apply
     elif not managed:
         time = "" if subresource == "scale" else cluster.now()  # a Scale has no managedFields to show it in
-        new = fieldmanager.update(old, new, request.manager, "Update", cluster.schema(resource), time, subresource)
+        new = fieldmanager.update(old, new, request.manager, cluster.schema(resource), time, subresource)
     return _replace(request, resource, record, old, new, status=subresource == "status")
 
 
