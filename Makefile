@@ -1,4 +1,4 @@
-# The commands a newcomer needs: demo, test, check, lab, bench; test-clients for other people's tools. Each installs what it needs into .venv first.
+# A newcomer needs demo, test, check, lab and bench. Each target first installs what it needs into .venv.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
@@ -6,10 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .venv-clients
 CLIENTS_LOCK := tests/clients_az/requirements.lock
+DOCS_STAMP := $(VENV)/.installed-docs
+DOCS_LOCK := docs/requirements.lock
+SITE := docs/_build
+LINKS ?=
 
 GO_TESTS := tests/clients/test_helm.py tests/clients/test_helm_registry.py tests/clients/test_builders.py tests/kustomize
 
-.PHONY: help demo test test-clients go-clients test-conformance check lab bench lock outputs clean
+.PHONY: help demo test test-clients go-clients test-conformance check docs lab bench lock outputs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,19 +45,29 @@ $(CLIENTS)/.installed: $(STAMP) $(CLIENTS_LOCK)
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(CLIENTS)/bin/python --requirement $(CLIENTS_LOCK)
 	@touch $@
 
-go-clients: # helm and kustomize, from the Go module proxy; tests skip what is not there
+go-clients: # builds helm and kustomize from the Go module proxy; without them their tests are skipped
 	@if command -v go >/dev/null; then nice $(MAKE) --no-print-directory -C tools/kustomize && nice $(MAKE) --no-print-directory -C tools/helm; \
 	else echo "no Go toolchain: the tests of helm and kustomize are skipped"; fi
 
 test-clients: $(CLIENTS)/.installed go-clients ## Run the real Azure CLI, helm and kustomize (built if there is Go) against the sandbox
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests/clients_az $(GO_TESTS)
 
-check: $(STAMP) ## Lint, types, import directions, notebook hygiene
+check: $(STAMP) ## Lint, types, import directions, unused code, form of the notebooks
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check . 
-	$(BIN)/mypy fleetlib azuresandbox
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy fleetlib azuresandbox tests tools benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/python tools/check_notebooks.py
+
+$(DOCS_STAMP): $(STAMP) $(DOCS_LOCK)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement $(DOCS_LOCK)
+	@touch $@
+
+docs: $(DOCS_STAMP) ## Build the documentation site in docs/_build/html; LINKS=1 also asks every external link
+	$(BIN)/python -m sphinx -q -W --keep-going -n -j auto -c docs -d $(SITE)/doctrees . $(SITE)/html
+	$(if $(LINKS),$(BIN)/python -m sphinx -q -c docs -d $(SITE)/doctrees -b linkcheck . $(SITE)/linkcheck)
+	@echo "open $(SITE)/html/index.html"
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -64,10 +78,11 @@ bench: $(STAMP) ## Measure, side by side with peers
 outputs: $(STAMP) ## Execute the notebooks on a fresh sandbox and store their outputs
 	$(BIN)/python tools/store_outputs.py
 
-lock: $(STAMP) ## Renew requirements.lock from the three pyproject.toml
+lock: $(STAMP) ## Renew the three locks from the pyproject.toml files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev fleetlib/pyproject.toml azuresandbox/pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes tests/clients_az/requirements.in --output-file $(CLIENTS_LOCK)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock --group docs --output-file $(DOCS_LOCK)
 
 clean: ## Remove the virtual environment, the sandbox and all runs
 	-test -x $(BIN)/fleet && $(BIN)/fleet sandbox down
-	rm -rf $(VENV) $(CLIENTS) .fleet runs
+	rm -rf $(VENV) $(CLIENTS) $(SITE) .fleet runs

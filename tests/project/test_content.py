@@ -1,4 +1,4 @@
-"""What is committed: no host of a registry, no path of a machine, no secret; links in the documents lead somewhere."""
+"""No secret is committed, now or in the history."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
-)
 SECRET = rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[ +]*[\w+/=]{40}|eyJ[\w-]{30,}\.eyJ[\w-]{30,}\.[\w-]{30,}"
 """A PEM key with its content (in a file or in a diff), or a signed token."""
 
@@ -37,10 +34,3 @@ def test_no_secret_was_ever_committed() -> None:
         pytest.skip("not a git checkout")
     found = re.search(SECRET, done.stdout)
     assert found is None, done.stdout[: found.start()].rpartition(b"\ncommit ")[2][:40]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_relative_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s\"]+)", document.read_text())
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
-    assert not missing
