@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 from azuresandbox import trees
 from azuresandbox.store import Store
@@ -28,6 +28,38 @@ class _Document:
     @classmethod
     def load(cls, data: bytes) -> Self:
         return cls(**trees.parse(data))
+
+
+class AgentPool(TypedDict):
+    """A pool of a `ClusterGoal`. `memory_gb` in GiB, of each node; `version` and `node_image` are those of its nodes."""
+
+    name: str
+    count: int
+    vm_size: str
+    vcpus: int
+    memory_gb: float
+    mode: str
+    os_sku: str
+    version: str
+    node_image: str
+    labels: dict[str, str]
+    taints: list[str]
+    zones: list[str]
+
+
+class Failure(TypedDict):
+    """The error of a report."""
+
+    code: str
+    message: str
+
+
+class Credential(TypedDict):
+    """A way to sign in to a cluster: a bearer token, and a client certificate with its key (PEM, "" without one)."""
+
+    token: str
+    cert: str
+    key: str
 
 
 @dataclass
@@ -50,7 +82,6 @@ class Goal(_Document):
 class ClusterGoal(Goal):
     """A managed cluster as the data plane needs it. Its `name` is empty: one a cluster id.
 
-    `pools`: [{name, count, vm_size, vcpus, memory_gb, mode, os_sku, version, node_image, labels, taints, zones}];
     `power`: Running or Stopped; `oidc_issuer`: the issuer's URL, or "" when it is off; `version`: the control plane's.
     """
 
@@ -63,7 +94,7 @@ class ClusterGoal(Goal):
     workload_identity: bool = False
     node_resource_group: str = ""
     fqdn: str = ""
-    pools: list[dict[str, Any]] = field(default_factory=list)
+    pools: list[AgentPool] = field(default_factory=list)
 
 
 @dataclass
@@ -92,7 +123,7 @@ class Report(_Document):
 
     observed: int
     state: str = "Progressing"
-    error: dict[str, str] | None = None
+    error: Failure | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -102,8 +133,8 @@ class ClusterReport(_Document):
 
     observed: int
     state: str = "Progressing"
-    error: dict[str, str] | None = None
-    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+    error: Failure | None = None
+    credentials: dict[str, Credential] = field(default_factory=dict)
 
 
 KINDS: dict[str, type[Goal]] = {kind.KIND: kind for kind in (ClusterGoal, ExtensionGoal, FluxConfigurationGoal)}

@@ -108,15 +108,15 @@ def endpoint(state: Path) -> Endpoint:
     base = f"https://127.0.0.1:{port}"
     mirrors = {"https://": f"{base}/git/", "oci://": f"oci://127.0.0.1:{port}/"}
     return Endpoint(
-        base,
-        state / "ca.pem",
-        TENANT_ID,
-        SUBSCRIPTION_ID,
-        SUBSCRIPTION_NAME,
-        credential["client_id"],
-        credential["client_secret"],
-        mirrors,
-        settings.get("pace", 1.0),
+        base=base,
+        ca_file=state / "ca.pem",
+        tenant_id=TENANT_ID,
+        subscription_id=SUBSCRIPTION_ID,
+        subscription_name=SUBSCRIPTION_NAME,
+        client_id=credential["client_id"],
+        client_secret=credential["client_secret"],
+        mirrors=mirrors,
+        pace=settings.get("pace", 1.0),
     )
 
 

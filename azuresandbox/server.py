@@ -93,7 +93,16 @@ def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
     base = f"https://127.0.0.1:{port}"
     wire = Wire(store)
     wire.base = base
-    sandbox = Sandbox(store, clock, Faults(store), wire, base, state, pki.authority(state).pem, log)
+    sandbox = Sandbox(
+        store=store,
+        clock=clock,
+        faults=Faults(store),
+        wire=wire,
+        base=base,
+        state=state,
+        ca_pem=pki.authority(state).pem,
+        log=log,
+    )
     _ensure_operator(sandbox)
     return sandbox
 

@@ -11,8 +11,9 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from azuresandbox.arm import access, errors, filters, locations, models, operations, records
+from azuresandbox.arm import access, errors, filters, locations, models, operation_records, operations, records
 from azuresandbox.arm.errors import ArmError
+from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Answer, Document, Request, Write
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import GROUPS, ResourceId
@@ -136,10 +137,11 @@ def _write(request: Request, current: Resource | None, document: Document) -> An
         request.type.prepare(write)
     resource = Resource(ResourceId(document["id"]), document, write.private, current.revision if current else 0)
     created = current is None
-    if "put" not in request.type.runners:
+    runner = request.type.put_runner
+    if runner is None:
         records.put(request.sandbox.store, resource)
         return Answer(201 if created else 200, _shown(request, resource), {"ETag": f'"{resource.etag}"'})
-    operation = operations.begin(request, "put", "Creating" if created else "Updating", resource=resource, creates=created)
+    operation = operations.begin(request, runner, "Creating" if created else "Updating", resource=resource, creates=created)
     return Answer(201 if created else 200, _shown(request, resource), operation=operation)
 
 
@@ -149,21 +151,22 @@ def _delete(request: Request) -> Answer:
     if current is None:
         return Answer(204)
     _check_etag(request, current)
-    deleting = [o for o in operations.active(request.sandbox.store, request.id.key) if o.kind == "delete" and _same(o, current)]
+    running = operation_records.active(request.sandbox.store, request.id.key)
+    deleting = [operation for operation in running if operation.deletes and _same(operation, current)]
     if deleting:
         return operations.accepted(deleting[0])
     if request.sandbox.faults.take("finalizer-stuck", str(request.id)) is not None:
         raise errors.scope_locked(str(request.id))
     given = request.type.check_delete(request, current) if request.type.check_delete else {}
-    if "delete" in request.type.runners:
-        return operations.accepted(operations.begin(request, "delete", "Deleting", resource=current, **given))
+    if request.type.delete_runner is not None:
+        return operations.accepted(operations.begin(request, request.type.delete_runner, "Deleting", resource=current, **given))
     if request.type.remove is not None:
         request.type.remove(request.sandbox, current)
     records.delete(request.sandbox.store, request.id)
     return Answer(200)
 
 
-def _same(operation: operations.Operation, resource: Resource) -> bool:
+def _same(operation: Operation, resource: Resource) -> bool:
     return operation.resource_id.lower() == resource.id.key
 
 

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from azuresandbox.arm import records
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.models import Mismatch
+from azuresandbox.arm.operation_records import DELETE, PUT, Operation
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
 from azuresandbox.context import Sandbox
-
-if TYPE_CHECKING:
-    from azuresandbox.arm.operations import Operation, Work
 
 Document = dict[str, Any]
 
@@ -106,11 +105,64 @@ class Write:
         return self.current.properties if self.current else {}
 
 
+@dataclass
+class Work:
+    """One run of an operation, handed to its runner. Time passes with `await work.sandbox.clock.work(seconds)`.
+
+    `types`: full name -> resource type, for operations that reach other resources.
+    """
+
+    sandbox: Sandbox
+    operation: Operation
+    type: ResourceType
+    types: Types
+
+    def resource(self) -> Resource:
+        """Return the resource as stored now. Raises `ArmError` if it has been removed."""
+        found = records.get(self.sandbox.store, self.operation.resource_id)
+        if found is None:
+            raise ArmError(409, "OperationPreempted", "The resource was removed while the operation was running.")
+        return found
+
+    def update(self, change: Callable[[Resource], None]) -> Resource:
+        """Change the stored resource in one step, and return it. Raises `ArmError` if it has been removed."""
+        found = records.update(self.sandbox.store, self.operation.resource_id, change)
+        return found if found is not None else self.resource()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A kind of long-running operation: `run` does the work, `name` is stored with the operation.
+
+    A runner is started again after a restart of the sandbox, so it must be able to continue its own half-done work. An
+    `ArmError` that it raises ends the operation in Failed.
+    """
+
+    name: str
+    run: Callable[[Work], Awaitable[None]]
+
+
+def put(run: Callable[[Work], Awaitable[None]]) -> Runner:
+    """Return the runner of a type whose PUT and PATCH are long-running."""
+    return Runner(PUT, run)
+
+
+def delete(run: Callable[[Work], Awaitable[None]]) -> Runner:
+    """Return the runner of a type whose DELETE is long-running."""
+    return Runner(DELETE, run)
+
+
+class UnknownRunner(LookupError):
+    """A stored operation names a runner that its resource type does not have."""
+
+    def __init__(self, type_name: str, name: str) -> None:
+        super().__init__(f"the resource type '{type_name}' has no operation named '{name}'")
+
+
 Handler = Callable[[Request], Awaitable[Answer]]
 Prepare = Callable[[Write], None]
-Runner = Callable[["Work"], Awaitable[None]]
 Show = Callable[[Request, Resource], Document]
-Busy = Callable[[Resource, "Operation"], ArmError]
+Busy = Callable[[Resource, Operation], ArmError]
 
 
 @dataclass(frozen=True)
@@ -127,11 +179,9 @@ class ResourceType:
     extends         types it may extend ("Microsoft.ContainerService/managedClusters"); () for types in a resource group,
                     a subscription or nested in another type
     prepare         completes a PUT or PATCH, see `Write`
-    runners         operation kind -> what it does. With "put", PUT and PATCH are long-running (201/200 and
-                    `Azure-AsyncOperation`, provisioningState Creating/Updating until done); with "delete", so is DELETE
-                    (202). Others are started by actions with `operations.begin(request, kind, state)`. A runner is started
-                    anew after a restart of the sandbox, so it must be able to meet its own half-done work.
-                    Raising `ArmError` ends the operation in Failed
+    runners         the type's long-running operations. With a `put()`, PUT and PATCH are long-running (201/200 and
+                    `Azure-AsyncOperation`, provisioningState Creating/Updating until done); with a `delete()`, so is DELETE
+                    (202). Actions start the others with `operations.begin(request, runner, state)`
     actions         lower-cased last segment of a POST -> handler
     get, lists      replace reading and listing of stored resources, for computed types (kubernetesVersions, skus)
     whole           answers GET, PUT, PATCH and DELETE itself: for types that are not stored as resources of their own
@@ -155,7 +205,7 @@ class ResourceType:
     tracked: bool = True
     extends: tuple[str, ...] = ()
     prepare: Prepare | None = None
-    runners: Mapping[str, Runner] = field(default_factory=dict)
+    runners: tuple[Runner, ...] = ()
     actions: Mapping[str, Handler] = field(default_factory=dict)
     get: Handler | None = None
     lists: Handler | None = None
@@ -172,6 +222,30 @@ class ResourceType:
     regions: tuple[str, ...] = ()
     retry_after: float = 15.0
 
+    @property
+    def put_runner(self) -> Runner | None:
+        """The runner of PUT and PATCH, `None` if the type answers them at once."""
+        return self._find(PUT)
+
+    @property
+    def delete_runner(self) -> Runner | None:
+        """The runner of DELETE, `None` if the type answers it at once."""
+        return self._find(DELETE)
+
+    def runner(self, name: str) -> Runner:
+        """Return the runner that a stored operation names. Raises `UnknownRunner`."""
+        found = self._find(name)
+        if found is None:
+            raise UnknownRunner(self.name, name)
+        return found
+
+    def _find(self, name: str) -> Runner | None:
+        return next((runner for runner in self.runners if runner.name == name), None)
+
+
+Types = Callable[[str], ResourceType]
+"""Full name of a resource type -> the type."""
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -183,3 +257,25 @@ class Provider:
 
     def full_name(self, kind: ResourceType) -> str:
         return f"{self.namespace}/{kind.name}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path of ARM's own (Microsoft.Resources), where no `providers/{namespace}` stands; or a provider's that is no resource's.
+
+    `pattern`: the path, `{name}` for a segment; its literals are compared without regard to case. `scope` is where the caller
+    needs `action`: a path with the same placeholders; without `action` any caller may. `id`: what the handler gets as
+    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read;
+    `namespace`: whose path it is.
+    """
+
+    method: str
+    pattern: str
+    type: ResourceType
+    handler: Handler
+    action: str = ""
+    scope: str = ""
+    id: str = ""
+    open: bool = False
+    listing: bool = False
+    namespace: str = "Microsoft.Resources"

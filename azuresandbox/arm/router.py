@@ -10,44 +10,24 @@ import json
 import re
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from azuresandbox import trees
-from azuresandbox.arm import access, engine, errors, locations, operations, records, refused
+from azuresandbox.arm import access, engine, errors, locations, operation_records, operations, records, refused
 from azuresandbox.arm.errors import ArmError
-from azuresandbox.arm.provider import Answer, Caller, Handler, Provider, Request, ResourceType
+from azuresandbox.arm.operation_records import Operation
+from azuresandbox.arm.provider import Answer, Caller, Provider, Request, ResourceType, Route
 from azuresandbox.arm.resource_id import ResourceId, provider_at
 from azuresandbox.arm.throttle import Throttle
 from azuresandbox.arm.tokens import Verifier
 from azuresandbox.context import ASGIApp, Receive, Sandbox, Scope, Send
 from azuresandbox.http import TooLarge, read_body, send_bytes
+from azuresandbox.store import Store
 
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
-
-
-@dataclass(frozen=True)
-class Route:
-    """A path of ARM's own (Microsoft.Resources), where no `providers/{namespace}` stands; or a provider's that is no resource's.
-
-    `pattern`: the path, `{name}` for a segment; its literals are compared without regard to case. `scope` is where the caller
-    needs `action`: a path with the same placeholders; without `action` any caller may. `id`: what the handler gets as
-    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read;
-    `namespace`: whose path it is.
-    """
-
-    method: str
-    pattern: str
-    type: ResourceType
-    handler: Handler
-    action: str = ""
-    scope: str = ""
-    id: str = ""
-    open: bool = False
-    listing: bool = False
-    namespace: str = "Microsoft.Resources"
 
 
 @dataclass
@@ -57,7 +37,7 @@ class Arm:
     sandbox: Sandbox
     providers: tuple[Provider, ...]
     routes: tuple[Route, ...]
-    registered: Any
+    registered: Callable[[Store, str], bool]
     types: dict[str, tuple[Provider, ResourceType]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -261,7 +241,7 @@ class Arm:
             raise errors.type_invalid(kind.name, provider.namespace, call.version)
 
     def _poll(self, call: _Call, caller: Caller, parts: list[str]) -> Answer:
-        operation = operations.get(self.sandbox.store, parts[-1])
+        operation = operation_records.get(self.sandbox.store, parts[-1])
         if operation is None or operation.namespace.lower() != parts[0].lower():
             message = f"The operation '{parts[-1]}' could not be found."
             raise ArmError(404, "OperationNotFound", message)
@@ -269,22 +249,20 @@ class Arm:
             access.require(self.sandbox.store, caller, f"{operation.type}/read", ResourceId(operation.resource_id))
         return self.state(call, operation) if parts[-2].lower() != "operationresults" else self.result(call, operation)
 
-    def state(self, call: _Call, operation: operations.Operation) -> Answer:
+    def state(self, call: _Call, operation: Operation) -> Answer:
         """`Azure-AsyncOperation`: always 200, the state in the body."""
-        busy = operation.status == operations.IN_PROGRESS
+        busy = operation.status == operation_records.IN_PROGRESS
         return Answer(200, operation.body(), operations.retry_after(self.sandbox, operation.retry_after) if busy else {})
 
-    def result(self, call: _Call, operation: operations.Operation) -> Answer:
+    def result(self, call: _Call, operation: Operation) -> Answer:
         """`Location`: 202 until done, then what the request itself would have answered."""
-        if operation.status == operations.IN_PROGRESS:
+        if operation.status == operation_records.IN_PROGRESS:
             where = {"Location": operation.url(self.sandbox.base, "operationresults")}
             return Answer(202, None, where | operations.retry_after(self.sandbox, operation.retry_after))
         if operation.error is not None:
             raise ArmError(409, operation.error["code"], operation.error["message"])
-        if operation.kind == "delete":
+        if operation.deletes:
             return Answer(204)
-        if operation.result is not None:
-            return Answer(200, operation.result)
         resource = records.get(self.sandbox.store, operation.resource_id)
         return Answer(200, resource.document) if resource else Answer(204)
 
@@ -292,18 +270,18 @@ class Arm:
         self, call: _Call, identifier: ResourceId, kind: ResourceType, namespace: str, caller: Caller, narrowed: bool = False
     ) -> Request:
         return Request(
-            self.sandbox,
-            call.method,
-            identifier,
-            kind,
-            call.version,
-            caller,
-            call.query,
-            call.headers,
-            call.body,
-            namespace,
-            call.path,
-            narrowed,
+            sandbox=self.sandbox,
+            method=call.method,
+            id=identifier,
+            type=kind,
+            api_version=call.version,
+            caller=caller,
+            query=call.query,
+            headers=call.headers,
+            body=call.body,
+            namespace=namespace,
+            path=call.path,
+            narrowed=narrowed,
         )
 
 
@@ -341,7 +319,15 @@ class _Call:
         path = re.sub("/{2,}", "/", scope["path"]).rstrip("/")
         query = {name.lower().removeprefix("$"): value for name, value in pairs}
         correlation = headers.setdefault("x-ms-correlation-request-id", request_id)
-        return cls(scope["method"], path, query, headers, _parse(content), request_id, correlation)
+        return cls(
+            method=scope["method"],
+            path=path,
+            query=query,
+            headers=headers,
+            body=_parse(content),
+            request_id=request_id,
+            correlation_id=correlation,
+        )
 
 
 class _Malformed(dict[str, Any]):

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from azuresandbox import directory
 from azuresandbox.context import Receive, Sandbox, Scope, Send
 from azuresandbox.http import header, read_body, send_bytes, send_json
-from azuresandbox.sources.access import Access, may_push
+from azuresandbox.sources.access import Access
 from azuresandbox.sources.mirrors import mirror
 from azuresandbox.sources.oci_store import DIGEST, Manifest, OciStore, digest_of
+from azuresandbox.sources.registry_access import SignIn
+from azuresandbox.sources.registry_errors import API, RegistryError, manifest_unknown, name_unknown
 from azuresandbox.wire import Unreachable
 
 MANIFEST_TYPES = (
@@ -34,36 +33,9 @@ MANIFEST_TYPES = (
 )
 INDEX_TYPE = MANIFEST_TYPES[1]
 LARGEST_MANIFEST = 4 << 20
-TOKEN_SECONDS = 3600
-_API = {"docker-distribution-api-version": "registry/2.0"}
 _NAME = r"[a-z0-9.-]+(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)+"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _ROUTE = re.compile(rf"/v2/(?P<name>{_NAME})/(?P<what>blobs/uploads|blobs|manifests|tags|referrers)/(?P<reference>[^/]*)")
-
-
-class RegistryError(Exception):
-    """An answer of the registry other than success: `code` as in the distribution spec's table."""
-
-    def __init__(self, status: int, code: str, message: str, detail: Any = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.detail = status, code, message, detail
-        self.headers: dict[str, str] = {}
-
-    def document(self) -> dict[str, Any]:
-        error: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.detail is not None:
-            error["detail"] = self.detail
-        return {"errors": [error]}
-
-
-def manifest_unknown(reference: str) -> RegistryError:
-    kind = "revision" if DIGEST.fullmatch(reference) else "tag"
-    return RegistryError(404, "MANIFEST_UNKNOWN", "manifest unknown", f"unknown {kind}={reference}")
-
-
-def name_unknown(repository: str) -> RegistryError:
-    detail = {"name": repository.partition("/")[2]}
-    return RegistryError(404, "NAME_UNKNOWN", "repository name not known to registry", detail)
 
 
 @dataclass
@@ -84,19 +56,18 @@ class Registry:
 
     def __init__(self, sandbox: Sandbox, access: Access, store: OciStore, stand_in: Callable[[OciStore, str], None]) -> None:
         self._sandbox = sandbox
-        self._access = access
+        self._sign_in = SignIn(sandbox, access)
         self._store = store
         self._stand_in = stand_in
-        self._tokens: dict[str, tuple[str, datetime]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if scope["path"].startswith("/oauth2-registry/"):
-                await self._token(scope, receive, send)
+                await self._sign_in.answer(scope, receive, send)
             else:
                 await self._route(scope, receive, send)
         except RegistryError as error:
-            headers = {**_API, **error.headers}
+            headers = {**API, **error.headers}
             if scope["method"] == "HEAD":
                 await send_bytes(send, error.status, b"", headers=headers)
             else:
@@ -108,11 +79,11 @@ class Registry:
         match = _ROUTE.fullmatch(path)
         pushes = scope["method"] not in ("GET", "HEAD")
         name = match["name"] if match else ""
-        await self._authorise(scope, name, pushes)
+        await self._sign_in.authorise(scope, name, pushes)
         if re.fullmatch(r"/v2/([a-z0-9.-]+/)?", path) or path == "/v2":
-            await send_json(send, 200, {}, _API)
+            await send_json(send, 200, {}, API)
         elif path.rstrip("/") == "/v2/_catalog":
-            await send_json(send, 200, {"repositories": self._store.repositories()}, _API)
+            await send_json(send, 200, {"repositories": self._store.repositories()}, API)
         elif match is None:
             raise RegistryError(404, "NAME_INVALID", "invalid repository name, or no such endpoint")
         else:
@@ -152,50 +123,6 @@ class Registry:
             raise RegistryError(405, "UNSUPPORTED", "the operation is unsupported")
         return found
 
-    # --- signing in --------------------------------------------------------------------------------------------------
-
-    async def _authorise(self, scope: Scope, name: str, pushes: bool) -> None:
-        principal = self._bearer(scope) or await self._access.principal(scope)
-        if principal is None:
-            error = RegistryError(401, "UNAUTHORIZED", "authentication required", _detail(name, pushes))
-            error.headers["www-authenticate"] = _challenge(scope, name, pushes)
-            raise error
-        if pushes and not may_push(principal):
-            raise RegistryError(403, "DENIED", "requested access to the resource is denied", _detail(name, pushes))
-
-    def _bearer(self, scope: Scope) -> directory.Principal | None:
-        scheme, _, token = header(scope, "authorization").partition(" ")
-        known = self._tokens.get(token.strip()) if scheme.lower() == "bearer" else None
-        if known is None or known[1] <= self._sandbox.clock.now():
-            return None
-        return directory.get_principal(self._sandbox.store, known[0])
-
-    async def _token(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET with Basic (distribution's token protocol) or POST with a form (OAuth2 password grant)."""
-        if scope["path"] != "/oauth2-registry/token" or scope["method"] not in ("GET", "POST"):
-            raise RegistryError(404, "UNSUPPORTED", "the operation is unsupported")
-        principal = await self._access.principal(scope)
-        if principal is None and scope["method"] == "POST":
-            principal = self._from_form((await read_body(receive)).decode("utf-8", "replace"))
-        if principal is None:
-            error = RegistryError(401, "UNAUTHORIZED", "authentication required")
-            error.headers["www-authenticate"] = 'Basic realm="Fleet Sandbox"'
-            raise error
-        now = self._sandbox.clock.now()
-        self._tokens = {token: known for token, known in self._tokens.items() if known[1] > now}
-        token = secrets.token_urlsafe(32)
-        self._tokens[token] = (principal.app_id, now + timedelta(seconds=TOKEN_SECONDS))
-        answer = {"token": token, "access_token": token, "expires_in": TOKEN_SECONDS, "issued_at": now.isoformat()}
-        await send_json(send, 200, answer, {"cache-control": "no-store"})
-
-    def _from_form(self, form: str) -> directory.Principal | None:
-        fields = {name: values[0] for name, values in parse_qs(form).items()}
-        if fields.get("grant_type") != "password":
-            return None
-        principal = directory.get_principal(self._sandbox.store, fields.get("username", ""))
-        known = principal and directory.secret_matches(principal, fields.get("password", ""))
-        return principal if known else None
-
     # --- manifests ---------------------------------------------------------------------------------------------------
 
     def _find(self, call: Call) -> Manifest:
@@ -206,7 +133,7 @@ class Registry:
 
     async def _get_manifest(self, call: Call) -> None:
         manifest = self._find(call)
-        headers = {**_API, "docker-content-digest": manifest.digest, "etag": f'"{manifest.digest}"'}
+        headers = {**API, "docker-content-digest": manifest.digest, "etag": f'"{manifest.digest}"'}
         if call.method == "HEAD":
             headers["content-length"] = str(manifest.size)
             await send_bytes(call.send, 200, b"", manifest.media_type, headers)
@@ -219,7 +146,7 @@ class Registry:
         self._check_manifest(call, body, media_type)
         manifest = self._store.put_manifest(call.repository, body, media_type, call.reference)
         mirror(self._sandbox, f"oci://{call.repository.partition('/')[0]}", "oci")
-        headers = {**_API, "docker-content-digest": manifest.digest}
+        headers = {**API, "docker-content-digest": manifest.digest}
         headers["location"] = f"/v2/{call.repository}/manifests/{manifest.digest}"
         if manifest.subject:
             headers["oci-subject"] = manifest.subject
@@ -255,7 +182,7 @@ class Registry:
     async def _delete_manifest(self, call: Call) -> None:
         if not self._store.delete_manifest(call.repository, call.reference):
             raise manifest_unknown(call.reference)
-        await send_bytes(call.send, 202, b"", headers=_API)
+        await send_bytes(call.send, 202, b"", headers=API)
 
     async def _tags(self, call: Call) -> None:
         if call.reference != "list":
@@ -264,7 +191,7 @@ class Registry:
             raise name_unknown(call.repository)
         after = call.query.get("last", "")
         tags = [tag for tag in self._store.tags(call.repository) if tag > after]
-        headers = dict(_API)
+        headers = dict(API)
         count = call.query.get("n", "")
         if count and not count.isdecimal():
             raise RegistryError(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested", {"n": count})
@@ -278,7 +205,7 @@ class Registry:
         if not DIGEST.fullmatch(call.reference):
             raise RegistryError(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         found = self._store.referrers(call.repository, call.reference)
-        headers = dict(_API)
+        headers = dict(API)
         if wanted := call.query.get("artifactType"):
             found = [manifest for manifest in found if manifest.artifact_type == wanted]
             headers["oci-filters-applied"] = "artifactType"
@@ -297,7 +224,7 @@ class Registry:
 
     async def _get_blob(self, call: Call) -> None:
         path = self._blob(call)
-        headers = {**_API, "docker-content-digest": call.reference, "etag": f'"{call.reference}"', "accept-ranges": "bytes"}
+        headers = {**API, "docker-content-digest": call.reference, "etag": f'"{call.reference}"', "accept-ranges": "bytes"}
         size = path.stat().st_size
         if call.method == "HEAD":
             await send_bytes(call.send, 200, b"", "application/octet-stream", {**headers, "content-length": str(size)})
@@ -314,7 +241,7 @@ class Registry:
     async def _delete_blob(self, call: Call) -> None:
         self._blob(call)
         self._store.delete_blob(call.repository, call.reference)
-        await send_bytes(call.send, 202, b"", headers=_API)
+        await send_bytes(call.send, 202, b"", headers=API)
 
     # --- uploads -----------------------------------------------------------------------------------------------------
 
@@ -370,7 +297,7 @@ class Registry:
         await self._created(call, digest)
 
     async def _created(self, call: Call, digest: str) -> None:
-        headers = {**_API, "location": f"/v2/{call.repository}/blobs/{digest}", "docker-content-digest": digest}
+        headers = {**API, "location": f"/v2/{call.repository}/blobs/{digest}", "docker-content-digest": digest}
         await send_bytes(call.send, 201, b"", headers=headers)
 
     async def _upload_status(self, call: Call) -> None:
@@ -384,12 +311,12 @@ class Registry:
     async def _cancel_upload(self, call: Call) -> None:
         self._known(call)
         self._store.cancel_upload(call.reference)
-        await send_bytes(call.send, HTTPStatus.NO_CONTENT, b"", headers=_API)
+        await send_bytes(call.send, HTTPStatus.NO_CONTENT, b"", headers=API)
 
 
 def _upload_headers(repository: str, upload: str, size: int) -> dict[str, str]:
     location = f"/v2/{repository}/blobs/uploads/{upload}"
-    return {**_API, "location": location, "range": f"0-{max(size - 1, 0)}", "docker-upload-uuid": upload}
+    return {**API, "location": location, "range": f"0-{max(size - 1, 0)}", "docker-upload-uuid": upload}
 
 
 def _range(value: str, size: int) -> tuple[int, int]:
@@ -400,17 +327,3 @@ def _range(value: str, size: int) -> tuple[int, int]:
     if match is None or int(match[1]) >= size:
         raise RegistryError(416, "SIZE_INVALID", f"the blob has {size} bytes")
     return int(match[1]), min(int(match[2] or size - 1), size - 1)
-
-
-def _detail(name: str, pushes: bool) -> list[dict[str, str]] | None:
-    short = name.partition("/")[2]
-    actions = ("pull", "push") if pushes else ("pull",)
-    return [{"Type": "repository", "Class": "", "Name": short, "Action": action} for action in actions] if short else None
-
-
-def _challenge(scope: Scope, name: str, pushes: bool) -> str:
-    host = header(scope, "host")
-    challenge = f'Bearer realm="{scope.get("scheme", "https")}://{host}/oauth2-registry/token",service="{host}"'
-    if name:
-        challenge += f',scope="repository:{name}:{"pull,push" if pushes else "pull"}"'
-    return challenge

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from azuresandbox.arm import operation_records
+from azuresandbox.arm.operation_records import Operation
 from azuresandbox.clock import ScaledClock
+from azuresandbox.context import OPERATOR_OBJECT_ID
 from azuresandbox.store import Store
 from tests.arm.arm_client import GROUPS, MSI, SUBSCRIPTION, Client
 from tests.harness import BASE, World
@@ -43,6 +46,29 @@ def test_an_operation_survives_the_process(tmp_path: Path) -> None:
 
     location = asyncio.run(before())
     asyncio.run(after(location))
+    store.close()
+
+
+async def test_a_stored_operation_without_a_runner_fails_by_its_name(tmp_path: Path) -> None:
+    store = Store()
+    async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+        group = await (await Client.operator(world)).group()
+        operation = Operation(
+            id="11111111-0000-4000-8000-000000000000",
+            kind="defragment",
+            resource_id=group,
+            type="Microsoft.Resources/resourceGroups",
+            location="eastus2",
+            caller=OPERATOR_OBJECT_ID,
+            api_version=GROUPS,
+            started="2026-01-01T00:00:00Z",
+        )
+    operation_records.put(store, operation)
+    async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+        await world.clock.advance(1)
+        found = operation_records.get(store, operation.id)
+    assert found is not None and found.status == "Failed" and found.error is not None
+    assert "the resource type 'resourceGroups' has no operation named 'defragment'" in found.error["message"]
     store.close()
 
 

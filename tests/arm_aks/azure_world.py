@@ -85,10 +85,11 @@ class DataPlane:
 
     def report(self, goal: fabric.Goal) -> None:
         state = "Deleted" if goal.deleted else "Failed" if goal.KIND in self.failing else "Succeeded"
-        error = {"code": "", "message": self.failing[goal.KIND]} if state == "Failed" else None
+        error = fabric.Failure(code="", message=self.failing[goal.KIND]) if state == "Failed" else None
         if isinstance(goal, fabric.ClusterGoal):
             material = {
-                role: {"token": f"token-{role}", "cert": f"CERT {role}", "key": f"KEY {role}"} for role in ("admin", "user")
+                role: fabric.Credential(token=f"token-{role}", cert=f"CERT {role}", key=f"KEY {role}")
+                for role in ("admin", "user")
             }
             fabric.put_report(self.sandbox.store, goal, fabric.ClusterReport(goal.revision, state, error, material), "api")
             fabric.put_report(self.sandbox.store, goal, fabric.Report(goal.revision, state, error), "nodes")

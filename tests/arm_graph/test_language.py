@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azuresandbox import trees
-from azuresandbox.arm.resourcegraph import evaluate, syntax
+from azuresandbox.arm.resourcegraph import evaluate, lexer, parser, syntax
 from azuresandbox.arm.resourcegraph.evaluate import DYNAMIC, STRING, Json, Row, Table
-from azuresandbox.arm.resourcegraph.syntax import QueryError
+from azuresandbox.arm.resourcegraph.lexer import QueryError
 
 texts = st.text(max_size=20)
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -82,14 +82,14 @@ def rows(query: str, *documents: dict[str, Any]) -> list[dict[str, Any]]:
     table = Table(
         {"a": STRING, "p": DYNAMIC}, (Row({"a": d.get("a", ""), "p": Json(trees.dump(d.get("p")))}) for d in documents)
     )
-    found = evaluate.run(syntax.parse(query).operators, table)
+    found = evaluate.run(parser.parse(query).operators, table)
     return [trees.parse(trees.dump(evaluate.data(row, found.columns))) for row in found.rows]
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(words, max_size=14).map(" ".join)))
 def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
     try:
-        parsed = syntax.parse(text)
+        parsed = parser.parse(text)
     except QueryError as error:
         assert error.at is not None
         lines = text.split("\n")
@@ -103,11 +103,11 @@ def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
 
 @given(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs",)), max_size=20))
 def test_a_string_literal_is_the_text_it_quotes(text: str) -> None:
-    (operator,) = syntax.parse(f"r | where a == {quoted(text)}").operators
+    (operator,) = parser.parse(f"r | where a == {quoted(text)}").operators
     assert isinstance(operator, syntax.Where) and isinstance(operator.condition, syntax.Binary)
     assert isinstance(operator.condition.right, syntax.Literal) and operator.condition.right.value == text
     verbatim = "@'" + text.replace("'", "''") + "'"
-    assert syntax.tokenize(verbatim)[0].value == text
+    assert lexer.tokenize(verbatim)[0].value == text
 
 
 OPERATORS = {
@@ -205,8 +205,8 @@ def test_has_finds_whole_terms() -> None:
 def test_deep_brackets_are_refused_instead_of_exhausting_the_stack() -> None:
     for text in ("(" * 5000, "not(" * 5000):
         with pytest.raises(QueryError, match="nested deeper"):
-            syntax.parse(f"r | where {text}a == 'b'")
-    assert syntax.parse("r | where " + "(" * 50 + "a == 'b'" + ")" * 50).operators
+            parser.parse(f"r | where {text}a == 'b'")
+    assert parser.parse("r | where " + "(" * 50 + "a == 'b'" + ")" * 50).operators
 
 
 def test_a_long_chain_of_conditions_runs() -> None:

@@ -105,16 +105,15 @@ def all_sizes() -> dict[str, Size]:
     """Every size, by its name in lower case: Azure compares size names without regard to case."""
     regular = (
         Size(
-            series.pattern.format(n=n),
-            name,
-            series.family,
-            n,
-            n * series.ratio,
-            min(4 * n // 2, 32) if n > 1 else 4,
-            series.architecture,
-            series.generations,
-            True,
-            int(n * series.disk),
+            name=series.pattern.format(n=n),
+            series=name,
+            family=series.family,
+            vcpus=n,
+            memory_gb=n * series.ratio,
+            max_data_disks=min(4 * n // 2, 32) if n > 1 else 4,
+            architecture=series.architecture,
+            generations=series.generations,
+            resource_disk_gb=int(n * series.disk),
         )
         for name, series in SERIES.items()
         for n in series.counts

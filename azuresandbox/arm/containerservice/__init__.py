@@ -27,12 +27,7 @@ _CLUSTERS = ResourceType(
     malformed=errors.malformed,
     rank=20,
     etag_at="eTag",
-    runners={
-        "put": work.put_cluster,
-        "delete": work.delete_cluster,
-        "start": work.start_cluster,
-        "stop": work.stop_cluster,
-    },
+    runners=(work.PUT_CLUSTER, work.DELETE_CLUSTER, work.START_CLUSTER, work.STOP_CLUSTER),
     actions={
         "start": clusters.start,
         "stop": clusters.stop,
@@ -56,7 +51,7 @@ _POOLS = ResourceType(
     malformed=errors.malformed,
     check_delete=pools.check_delete,
     rank=30,
-    runners={"put": work.put_pool, "delete": work.delete_pool},
+    runners=(work.PUT_POOL, work.DELETE_POOL),
     actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
 )
 

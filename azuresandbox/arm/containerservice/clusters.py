@@ -10,10 +10,10 @@ import uuid
 from typing import Any
 
 from azuresandbox import directory
-from azuresandbox.arm import access, operations, records
-from azuresandbox.arm.containerservice import credentials, data, defaults, errors, quota, rules, state, versions
+from azuresandbox.arm import access, operation_records, operations, records
+from azuresandbox.arm.containerservice import credentials, data, defaults, errors, quota, rules, state, versions, work
 from azuresandbox.arm.errors import ArmError, group_not_found, not_emulated, resource_not_found
-from azuresandbox.arm.operations import Operation
+from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Answer, Document, Request, Write
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
@@ -259,10 +259,10 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
     """AKS's 409 while an operation runs on the cluster or on one of its pools."""
     running = ResourceId(operation.resource_id)
     doing = {
-        "put": "Creating" if operation.creates else "Updating",
-        "delete": "Deleting",
-        "start": "Starting",
-        "stop": "Stopping",
+        work.PUT_CLUSTER.name: "Creating" if operation.creates else "Updating",
+        work.DELETE_CLUSTER.name: "Deleting",
+        work.START_CLUSTER.name: "Starting",
+        work.STOP_CLUSTER.name: "Stopping",
     }
     what = doing.get(operation.kind, "Updating")
     return errors.busy(f"{running.name} - {what}" if running.kind.lower().endswith("agentpools") else what)
@@ -273,7 +273,7 @@ async def start(request: Request) -> Answer:
     operations.check_idle(request, cluster)
     if cluster.properties["powerState"]["code"] == "Running":
         raise errors.not_stopped(cluster.state)
-    return operations.accepted(operations.begin(request, "start", "Starting", resource=cluster))
+    return operations.accepted(operations.begin(request, work.START_CLUSTER, "Starting", resource=cluster))
 
 
 async def stop(request: Request) -> Answer:
@@ -281,14 +281,14 @@ async def stop(request: Request) -> Answer:
     operations.check_idle(request, cluster)
     if cluster.properties["powerState"]["code"] == "Stopped":
         raise errors.stopped("stopping")
-    return operations.accepted(operations.begin(request, "stop", "Stopping", resource=cluster))
+    return operations.accepted(operations.begin(request, work.STOP_CLUSTER, "Stopping", resource=cluster))
 
 
 async def abort(request: Request) -> Answer:
     """End the operation that runs on the cluster or on one of its pools; what it was about becomes Canceled."""
     cluster, store = found(request), request.sandbox.store
     own = f"{data.NAMESPACE}/".lower()
-    running = [o for o in operations.active(store, str(cluster.id)) if o.type.lower().startswith(own) and o.kind != "delete"]
+    running = [o for o in operation_records.active(store, str(cluster.id)) if o.type.lower().startswith(own) and not o.deletes]
     if not running:
         raise errors.nothing_to_abort()
     for operation in running:

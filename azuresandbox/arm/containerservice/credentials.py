@@ -32,7 +32,7 @@ def results(sandbox: Sandbox, cluster: Resource, role: str) -> dict[str, Any]:
     return {"kubeconfigs": [{"name": ROLES[role][0], "value": base64.b64encode(text.encode()).decode()}]}
 
 
-def kubeconfig(sandbox: Sandbox, cluster: Resource, role: str, material: dict[str, str]) -> dict[str, Any]:
+def kubeconfig(sandbox: Sandbox, cluster: Resource, role: str, material: fabric.Credential) -> dict[str, Any]:
     """`material`: {token, cert, key}, certificate and key in PEM."""
     name, group = str(cluster.document["name"]), cluster.id.group
     prefix, suffix = ROLES[role]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from azuresandbox.arm import operations
+from azuresandbox.arm import operation_records
 from azuresandbox.arm.containerservice import clusters, defaults, errors, quota, state
 from azuresandbox.arm.errors import ArmError
-from azuresandbox.arm.operations import Operation
+from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Document, Request, Write
 from azuresandbox.arm.records import Resource
 
@@ -31,7 +31,7 @@ def idle_cluster(request: Request) -> Resource:
     """The pool's cluster. Raises AKS's 409 if an operation runs on it or on another of its pools."""
     cluster = state.cluster_of(request.sandbox.store, request.id)
     assert cluster is not None, "the core has checked that the parent exists"
-    for running in operations.active(request.sandbox.store, str(cluster.id)):
+    for running in operation_records.active(request.sandbox.store, str(cluster.id)):
         if running.type.lower().startswith("microsoft.containerservice/"):
             raise clusters.busy(cluster, running)
     return cluster

@@ -57,8 +57,6 @@ POOL_IMMUTABLE = (
     "enableUltraSSD",
 )
 
-POWER_STATES = ("Running", "Stopped")
-
 
 def at(document: Document, path: str) -> Any:
     """The value at a dotted path, None where there is none."""

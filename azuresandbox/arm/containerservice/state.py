@@ -86,7 +86,7 @@ def goal(sandbox: Sandbox, cluster: Resource) -> fabric.ClusterGoal:
     )
 
 
-def _pool_goal(pool: Resource) -> Document:
+def _pool_goal(pool: Resource) -> fabric.AgentPool:
     properties = pool.properties
     size = sizes.find(properties["vmSize"])
     assert size is not None, "rules.size has let only known sizes through"

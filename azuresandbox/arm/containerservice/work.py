@@ -6,7 +6,7 @@ and this folder's `state` and `data`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azuresandbox import fabric
@@ -14,14 +14,14 @@ from azuresandbox.arm import records, reports
 from azuresandbox.arm.containerservice import errors, state
 from azuresandbox.arm.containerservice.data import DURATIONS, PATIENCE
 from azuresandbox.arm.errors import ArmError
-from azuresandbox.arm.operations import Work
+from azuresandbox.arm.provider import Runner, Work, delete, put
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
 
 Document = dict[str, Any]
 
 
-async def put_cluster(work: Work) -> None:
+async def _put_cluster(work: Work) -> None:
     """Make the cluster, or bring it to what its document says: control plane, then nodes."""
     cluster = work.resource()
     creating = not cluster.private.get("made")
@@ -84,8 +84,8 @@ async def _reported(work: Work, cluster: Resource, revision: int) -> None:
     if report is None:
         raise errors.provisioning_failed("The managed cluster was deleted while the operation was running.")
     if report.state == "Failed":
-        error = report.error or {}
-        raise errors.provisioning_failed(error.get("message", "The control plane did not become ready."), error.get("code", ""))
+        error = report.error or fabric.Failure(code="", message="The control plane did not become ready.")
+        raise errors.provisioning_failed(error["message"], error["code"])
 
 
 def make_node_group(work: Work, cluster: Resource) -> None:
@@ -112,7 +112,7 @@ def make_node_group(work: Work, cluster: Resource) -> None:
         records.put(store, Resource(ResourceId(document["id"]), document))
 
 
-async def delete_cluster(work: Work) -> None:
+async def _delete_cluster(work: Work) -> None:
     """Take the cluster down: its API and nodes first, then what belongs to it in ARM and the directory."""
     cluster, store = work.resource(), work.sandbox.store
     goal = fabric.get_goal(store, "cluster", state.cluster_id(cluster))
@@ -127,7 +127,7 @@ async def delete_cluster(work: Work) -> None:
     state.forget(work.sandbox, cluster)
 
 
-def _power(code: str, duration: str) -> Callable[[Work], Any]:
+def _power(code: str, duration: str) -> Callable[[Work], Awaitable[None]]:
     async def run(work: Work) -> None:
         """Start or stop the cluster and all of its pools."""
         cluster = work.update(lambda found: found.properties.update(powerState={"code": code}))
@@ -141,11 +141,7 @@ def _power(code: str, duration: str) -> Callable[[Work], Any]:
     return run
 
 
-start_cluster = _power("Running", "cluster start")
-stop_cluster = _power("Stopped", "cluster stop")
-
-
-async def put_pool(work: Work) -> None:
+async def _put_pool(work: Work) -> None:
     """Make a pool, or bring it to its document: scale, upgrade, label."""
     pool = work.resource()
     cluster = _cluster(work, pool)
@@ -156,7 +152,7 @@ async def put_pool(work: Work) -> None:
     work.update(_pool_made)
 
 
-async def delete_pool(work: Work) -> None:
+async def _delete_pool(work: Work) -> None:
     """Remove a pool and its nodes."""
     pool = work.resource()
     cluster = _cluster(work, pool)
@@ -170,3 +166,9 @@ def _cluster(work: Work, pool: Resource) -> Resource:
     if cluster is None:
         raise ArmError(404, "ParentResourceNotFound", f"The managed cluster of the pool '{pool.id.name}' is gone.")
     return cluster
+
+
+PUT_CLUSTER, DELETE_CLUSTER = put(_put_cluster), delete(_delete_cluster)
+START_CLUSTER = Runner("start", _power("Running", "cluster start"))
+STOP_CLUSTER = Runner("stop", _power("Stopped", "cluster stop"))
+PUT_POOL, DELETE_POOL = put(_put_pool), delete(_delete_pool)

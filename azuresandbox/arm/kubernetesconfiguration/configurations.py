@@ -11,8 +11,8 @@ from azuresandbox import fabric
 from azuresandbox.arm import models, records, reports
 from azuresandbox.arm.errors import ArmError, resource_not_found
 from azuresandbox.arm.kubernetesconfiguration import clusters, data, errors, extensions, flux
-from azuresandbox.arm.operations import Operation, Work
-from azuresandbox.arm.provider import Document, Request, Write
+from azuresandbox.arm.operation_records import Operation
+from azuresandbox.arm.provider import Document, Request, Work, Write, delete, put
 from azuresandbox.arm.records import Resource
 from azuresandbox.context import Sandbox
 
@@ -83,7 +83,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
     return errors.busy("fluxConfiguration", resource.id.name, resource.state)
 
 
-async def put(work: Work) -> None:
+async def _put(work: Work) -> None:
     """Hand the configuration to the cluster's agent; it has arrived once the agent has taken note."""
     configuration, sandbox = work.resource(), work.sandbox
     cluster = clusters.of(sandbox.store, configuration.id)
@@ -115,7 +115,9 @@ async def put(work: Work) -> None:
     if report is None:
         raise errors.extension_refused("The managed cluster was deleted while the configuration was being written")
     if waits and report.state == "Failed":
-        raise errors.extension_refused((report.error or {}).get("message", "The configuration did not become compliant"))
+        raise errors.extension_refused(
+            report.error["message"] if report.error else "The configuration did not become compliant"
+        )
 
 
 async def _flux_installed(work: Work, cluster: Resource) -> None:
@@ -143,6 +145,9 @@ async def _timer(sandbox: Sandbox) -> None:
     await sandbox.clock.wait(data.PATIENCE["extension missing"])
 
 
-async def delete(work: Work) -> None:
+async def _delete(work: Work) -> None:
     """Ask the agent to remove the configuration with what it pruned, and wait."""
     await extensions.remove(work, "flux", work.resource())
+
+
+PUT, DELETE = put(_put), delete(_delete)

@@ -33,19 +33,6 @@ def source_kind_mismatch(kind: str) -> ArmError:
     )
 
 
-def extension_not_found(name: str) -> ArmError:
-    return ArmError(404, "ResourceNotFound", f"Extension instance with name '{name}' not found.")
-
-
-def configuration_not_found(cluster: str, name: str) -> ArmError:
-    """The Azure CLI words a flux configuration that is not there so."""
-    message = (
-        f"The Resource Microsoft.ContainerService/managedClusters/{cluster}/Microsoft.KubernetesConfiguration/fluxConfigurations/"
-        f"{name} could not be found!"
-    )
-    return ArmError(404, "FluxConfigurationNotFound", message)
-
-
 def extension_failed(reason: str, operation: str = "Create") -> ArmError:
     """The end of a failed installation. `reason` is what Helm said; `operation`: Create, Update or Delete."""
     message = (

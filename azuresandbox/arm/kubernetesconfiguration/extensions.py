@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 
 from azuresandbox import fabric
-from azuresandbox.arm import models, operations, records, reports
+from azuresandbox.arm import models, operation_records, records, reports
 from azuresandbox.arm.errors import ArmError, not_emulated, resource_not_found
 from azuresandbox.arm.kubernetesconfiguration import clusters, data, errors, flux
-from azuresandbox.arm.operations import Operation, Work
-from azuresandbox.arm.provider import Answer, Document, Request, Write
+from azuresandbox.arm.operation_records import Operation
+from azuresandbox.arm.provider import Answer, Document, Request, Work, Write, delete, put
 from azuresandbox.arm.records import Resource
 
 READ_ONLY = frozenset(
@@ -85,7 +85,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
     return errors.busy("extension", resource.id.name, resource.state)
 
 
-async def put(work: Work) -> None:
+async def _put(work: Work) -> None:
     """Install the extension in the cluster or bring it to its settings."""
     extension = work.resource()
     cluster = clusters.of(work.sandbox.store, extension.id)
@@ -124,7 +124,7 @@ async def _install(work: Work, cluster: Resource, extension: Resource, kind: str
     if report is None:
         raise errors.extension_refused("The managed cluster was deleted while the extension was being installed")
     if report.state == "Failed":
-        raise errors.extension_failed((report.error or {}).get("message", errors.NOT_READY), kind)
+        raise errors.extension_failed(report.error["message"] if report.error else errors.NOT_READY, kind)
 
 
 def _installed(extension: Resource) -> None:
@@ -137,7 +137,7 @@ def check_delete(request: Request, resource: Resource) -> Document:
     return {"force": request.query.get("forcedelete", "").lower() == "true"}
 
 
-async def delete(work: Work) -> None:
+async def _delete(work: Work) -> None:
     """Uninstall the extension, after configurations that are being deleted: they need its agent. Others stay behind, as in Azure."""
     extension = work.resource()
     await _configurations_gone(work, extension)
@@ -148,14 +148,14 @@ async def _configurations_gone(work: Work, extension: Resource) -> None:
     store = work.sandbox.store
     watch = store.watch(records.PARTITION, "op/")
     try:
-        while any(_deletes_configuration(one) for one in operations.active(store, str(extension.id.scope))):
+        while any(_deletes_configuration(one) for one in operation_records.active(store, str(extension.id.scope))):
             await anext(watch)
     finally:
         watch.close()
 
 
 def _deletes_configuration(operation: Operation) -> bool:
-    return operation.kind == "delete" and operation.type.lower() == f"{data.NAMESPACE}/fluxConfigurations".lower()
+    return operation.deletes and operation.type.lower() == f"{data.NAMESPACE}/fluxConfigurations".lower()
 
 
 async def remove(work: Work, kind: str, resource: Resource) -> None:
@@ -185,7 +185,10 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
 
 async def operation_status(request: Request) -> Answer:
     """`{extensions,fluxConfigurations}/{name}/operations/{id}`: the same as `Azure-AsyncOperation`."""
-    found = operations.get(request.sandbox.store, request.id.name)
+    found = operation_records.get(request.sandbox.store, request.id.name)
     if found is None or found.resource_id.lower() != request.id.parent.key:
         raise errors.operation_not_found(request.id.name)
     return Answer(200, found.body())
+
+
+PUT, DELETE = put(_put), delete(_delete)

@@ -6,11 +6,10 @@ behind ARM; `quota` the limit; `query` the request. May import `arm`'s core and 
 
 from __future__ import annotations
 
-from azuresandbox.arm.provider import Answer, Provider, Request, ResourceType
+from azuresandbox.arm.provider import Answer, Provider, Request, ResourceType, Route
 from azuresandbox.arm.resourcegraph import query
 from azuresandbox.arm.resourcegraph.index import Index
 from azuresandbox.arm.resourcegraph.quota import Quota
-from azuresandbox.arm.router import Route
 from azuresandbox.context import Sandbox
 
 NAMESPACE = "Microsoft.ResourceGraph"

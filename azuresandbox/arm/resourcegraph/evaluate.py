@@ -16,7 +16,8 @@ from typing import Any
 
 from azuresandbox import trees
 from azuresandbox.arm.resourcegraph import syntax
-from azuresandbox.arm.resourcegraph.syntax import Expression, Item, Key, QueryError
+from azuresandbox.arm.resourcegraph.lexer import QueryError, Token
+from azuresandbox.arm.resourcegraph.syntax import Expression, Item, Key
 
 STRING, DYNAMIC, BOOL, LONG = "string", "dynamic", "bool", "long"
 
@@ -376,11 +377,11 @@ _TESTS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _check_column(name: str, columns: dict[str, str], operator: str, at: syntax.Token) -> None:
+def _check_column(name: str, columns: dict[str, str], operator: str, at: Token) -> None:
     if name not in columns:
         raise _semantic(f"'{operator}' operator: Failed to resolve column or scalar expression named '{name}'", at)
 
 
-def _semantic(message: str, at: syntax.Token) -> QueryError:
+def _semantic(message: str, at: Token) -> QueryError:
     """Kusto's sentence; the code that Resource Graph gives it is not known for certain."""
     return QueryError("InvalidQuery", message, at)

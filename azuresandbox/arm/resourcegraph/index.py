@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from azuresandbox import fabric
 from azuresandbox.arm import records
-from azuresandbox.arm.provider import Caller, Request, ResourceType
+from azuresandbox.arm.provider import Caller, Request, ResourceType, Types
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resourcegraph import tables
 from azuresandbox.arm.resourcegraph.tables import Entry
@@ -23,7 +23,6 @@ from azuresandbox.store import Event, Watch
 LAG = 5.0
 """Seconds from a change to the copy, at least. Azure promises no number; seconds are common, minutes happen."""
 
-Types = Callable[[str], ResourceType]
 _NOBODY = Caller("", "", "")
 
 
@@ -101,7 +100,18 @@ class Index:
 
     def _entry(self, resource: Resource, kind: ResourceType) -> Entry:
         stable = next((version for version in kind.api_versions if "preview" not in version), kind.api_versions[0])
-        request = Request(self._sandbox, "LIST", resource.id.parent, kind, stable, _NOBODY, {}, {}, {}, resource.id.namespace)
+        request = Request(
+            sandbox=self._sandbox,
+            method="LIST",
+            id=resource.id.parent,
+            type=kind,
+            api_version=stable,
+            caller=_NOBODY,
+            query={},
+            headers={},
+            body={},
+            namespace=resource.id.namespace,
+        )
         document = kind.show(request, resource) if kind.show else resource.document
         return tables.entry(document, resource.id, self._sandbox.tenant_id, stable)
 

@@ -16,11 +16,11 @@ from azuresandbox.arm import access, errors, roles
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.provider import Answer, Document, Request
 from azuresandbox.arm.resource_id import ResourceId
-from azuresandbox.arm.resourcegraph import evaluate, syntax, tables
+from azuresandbox.arm.resourcegraph import evaluate, lexer, parser, syntax, tables
 from azuresandbox.arm.resourcegraph.evaluate import Row, Table
 from azuresandbox.arm.resourcegraph.index import Index
+from azuresandbox.arm.resourcegraph.lexer import QueryError
 from azuresandbox.arm.resourcegraph.quota import Exhausted, Quota
-from azuresandbox.arm.resourcegraph.syntax import QueryError
 from azuresandbox.arm.resourcegraph.tables import Entry
 
 PAGE = 1000
@@ -56,7 +56,7 @@ async def resources(request: Request, index: Index, quota: Quota) -> Answer:
     asked = _read(request)
     _check_scope(request)
     try:
-        parsed = syntax.parse(asked.query)
+        parsed = parser.parse(asked.query)
         name = _table(request, parsed)
         rows = (Row(entry.cells) for entry in _readable(request, name, index))
         table = evaluate.run(parsed.operators, Table({**tables.COLUMNS, **tables.HIDDEN}, rows))
@@ -133,7 +133,7 @@ def _table(request: Request, parsed: syntax.Query) -> str:
         return tables.DEFAULT
     name = parsed.table.text.lower()
     if name in tables.REFUSED:
-        raise syntax.refused(f"the table '{parsed.table.text}'", parsed.table)
+        raise lexer.refused(f"the table '{parsed.table.text}'", parsed.table)
     if name not in (tables.RESOURCES, tables.CONTAINERS, tables.KUBERNETES, tables.AUTHORIZATION):
         message = f"Table {parsed.table.text} is invalid, unsupported or disallowed."
         raise _refused(request, "DisallowedLogicalTableName", message)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azuresandbox.arm.provider import Provider, ResourceType
+from azuresandbox.arm.provider import Provider, Route, Types
 from azuresandbox.arm.resources import generic, groups, metadata, registrations, subscriptions, tags
-from azuresandbox.arm.router import Route
 
 
 def provider() -> Provider:
@@ -14,7 +13,7 @@ def provider() -> Provider:
     return Provider("Microsoft.Resources", (groups.TYPE, registrations.TYPE, tags.TYPE), always_registered=True)
 
 
-def routes(providers: Callable[[], tuple[Provider, ...]], types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
+def routes(providers: Callable[[], tuple[Provider, ...]], types: Types) -> tuple[Route, ...]:
     return (
         *metadata.routes(),
         *subscriptions.routes(),

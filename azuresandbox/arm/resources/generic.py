@@ -5,15 +5,13 @@ Reading, writing and deleting one by its id is the engine's work: the id's provi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from azuresandbox.arm import access, engine, errors, filters, records
-from azuresandbox.arm.provider import Answer, Request, ResourceType
+from azuresandbox.arm.provider import Answer, Request, ResourceType, Route, Types
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import GROUPS
 from azuresandbox.arm.resources.registrations import VERSIONS
-from azuresandbox.arm.router import Route
 
 TYPE = ResourceType("resources", VERSIONS, tracked=False)
 SUBSCRIPTION = "/subscriptions/{subscription}"
@@ -22,7 +20,7 @@ SHOWN = ("id", "name", "type", "kind", "managedBy", "location", "tags", "sku", "
 """What a list of resources shows of each; the rest is read from its provider."""
 
 
-def routes(types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
+def routes(types: Types) -> tuple[Route, ...]:
     async def inside(request: Request) -> Answer:
         if records.get(request.sandbox.store, request.id) is None:
             raise errors.group_not_found(request.id.name)
@@ -55,7 +53,7 @@ def routes(types: Callable[[str], ResourceType]) -> tuple[Route, ...]:
     )
 
 
-def _list(request: Request, types: Callable[[str], ResourceType]) -> Answer:
+def _list(request: Request, types: Types) -> Answer:
     tracked = [r for r in records.under(request.sandbox.store, request.id) if r.type != GROUPS and _listed(r, types)]
     if request.narrowed:
         tracked = access.readable(request.sandbox.store, request.caller, tracked)
@@ -63,7 +61,7 @@ def _list(request: Request, types: Callable[[str], ResourceType]) -> Answer:
     return engine.paged(request, [_short(request, resource) for resource in chosen])
 
 
-def _listed(resource: Resource, types: Callable[[str], ResourceType]) -> bool:
+def _listed(resource: Resource, types: Types) -> bool:
     """Tracked resources only: not what is nested in them, nor extends them."""
     return resource.id.parent.key == resource.id.scope.key and types(resource.type).tracked
 

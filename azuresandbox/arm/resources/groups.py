@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from azuresandbox.arm import access, engine, errors, filters, locations, models, operations, records
+from azuresandbox.arm import access, engine, errors, filters, locations, models, operation_records, operations, records
 from azuresandbox.arm.errors import ArmError
-from azuresandbox.arm.operations import Operation, Work
-from azuresandbox.arm.provider import Answer, Request, ResourceType
+from azuresandbox.arm.operation_records import IN_PROGRESS, Operation
+from azuresandbox.arm.provider import Answer, Request, ResourceType, Route, Types, Work, delete
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import GROUPS, ResourceId
 from azuresandbox.arm.resources.registrations import VERSIONS
-from azuresandbox.arm.router import Route
 
 DELETE_SECONDS = 15.0
 """What the deletion of a group takes besides that of its resources."""
@@ -32,7 +31,7 @@ async def _delete_all(work: Work) -> None:
     await work.sandbox.clock.work(DELETE_SECONDS)
 
 
-def _waves(work: Work, types: Callable[[str], ResourceType]) -> list[list[Resource]]:
+def _waves(work: Work, types: Types) -> list[list[Resource]]:
     """The resources by rank: what extends a resource before it."""
     found: dict[int, list[Resource]] = {}
     for resource in records.under(work.sandbox.store, work.operation.resource_id):
@@ -46,27 +45,27 @@ def _counts(resource: Resource) -> bool:
     return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
 
 
-async def _delete_one(work: Work, types: Callable[[str], ResourceType], resource: Resource) -> None:
+async def _delete_one(work: Work, types: Types, resource: Resource) -> None:
     """Delete one resource as its own DELETE would. What cannot be deleted makes the group's deletion fail."""
     store, kind = work.sandbox.store, types(resource.type)
-    for running in operations.active(store, resource.id.key):
+    for running in operation_records.active(store, resource.id.key):
         await _ended(work, running)
     current = records.get(store, resource.id)
     if current is None:
         return
-    if "delete" not in kind.runners:
+    if kind.delete_runner is None:
         if kind.remove is not None:
             kind.remove(work.sandbox, current)
         records.delete(store, current.id)
         return
     operation = operations.start(
         work.sandbox,
-        "delete",
+        kind,
+        kind.delete_runner,
         "Deleting",
         resource=current,
         caller=work.operation.caller,
         api_version=kind.api_versions[0],
-        retry_after=kind.retry_after,
     )
     ended = await _ended(work, operation)
     if ended is not None and ended.error is not None:
@@ -82,18 +81,19 @@ async def _delete_one(work: Work, types: Callable[[str], ResourceType], resource
 
 async def _ended(work: Work, operation: Operation) -> Operation | None:
     """Wait for an operation's end."""
-    key = f"done/{operation.id}"
+    key = operation_records.DONE + operation.id
     watch = work.sandbox.store.watch(records.PARTITION, key)
     try:
-        current = operations.get(work.sandbox.store, operation.id)
-        if current is not None and current.status == operations.IN_PROGRESS:
+        current = operation_records.get(work.sandbox.store, operation.id)
+        if current is not None and current.status == IN_PROGRESS:
             await anext(watch)
-        return operations.get(work.sandbox.store, operation.id)
+        return operation_records.get(work.sandbox.store, operation.id)
     finally:
         watch.close()
 
 
-TYPE = ResourceType("resourceGroups", VERSIONS, model="resources.ResourceGroup", runners={"delete": _delete_all})
+DELETE = delete(_delete_all)
+TYPE = ResourceType("resourceGroups", VERSIONS, model="resources.ResourceGroup", runners=(DELETE,))
 
 
 def routes() -> tuple[Route, ...]:
@@ -215,8 +215,10 @@ def _check(request: Request, model: str) -> None:
 
 async def _delete(request: Request) -> Answer:
     group = _stored(request)
-    running = [o for o in operations.active(request.sandbox.store, group.id.key) if o.resource_id.lower() == group.id.key]
-    operation = running[0] if running else operations.begin(request, "delete", "Deleting", resource=group)
+    running = [
+        o for o in operation_records.active(request.sandbox.store, group.id.key) if o.resource_id.lower() == group.id.key
+    ]
+    operation = running[0] if running else operations.begin(request, DELETE, "Deleting", resource=group)
     return Answer(202, None, _pending(request, operation))
 
 
@@ -228,10 +230,10 @@ def _pending(request: Request, operation: Operation) -> dict[str, str]:
 
 
 async def _result(request: Request) -> Answer:
-    operation = operations.get(request.sandbox.store, request.id.name)
+    operation = operation_records.get(request.sandbox.store, request.id.name)
     if operation is None:
         raise ArmError(404, "JobNotFound", f"The job '{request.id.name}' could not be found.")
-    if operation.status == operations.IN_PROGRESS:
+    if operation.status == IN_PROGRESS:
         return Answer(202, None, _pending(request, operation))
     if operation.error is not None:
         raise ArmError(409, operation.error["code"], operation.error["message"], details=operation.error.get("details"))

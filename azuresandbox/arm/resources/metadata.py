@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from azuresandbox.arm import errors
-from azuresandbox.arm.provider import Answer, Request, ResourceType
-from azuresandbox.arm.router import Route
+from azuresandbox.arm.provider import Answer, Request, ResourceType, Route
 
 LISTED = ("2022-09-01", "2020-06-01", "2019-10-01", "2019-05-01")
 OBJECT = ("2018-05-01", "2018-01-01", "2015-11-01", "2015-01-01")

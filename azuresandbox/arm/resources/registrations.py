@@ -12,11 +12,9 @@ from typing import Any
 
 from azuresandbox.arm import errors, locations, operations, records
 from azuresandbox.arm.errors import ArmError
-from azuresandbox.arm.operations import Work
-from azuresandbox.arm.provider import Answer, Provider, Request, ResourceType
+from azuresandbox.arm.provider import Answer, Provider, Request, ResourceType, Route, Runner, Work
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
-from azuresandbox.arm.router import Route
 from azuresandbox.store import Store
 
 VERSIONS = (
@@ -63,7 +61,8 @@ async def _unregister(work: Work) -> None:
     work.update(lambda resource: resource.properties.update(registrationState="Unregistered"))
 
 
-TYPE = ResourceType("providers", VERSIONS, tracked=False, runners={"register": _register, "unregister": _unregister})
+REGISTER, UNREGISTER = Runner("register", _register), Runner("unregister", _unregister)
+TYPE = ResourceType("providers", VERSIONS, tracked=False, runners=(REGISTER, UNREGISTER))
 
 
 def registered(store: Store, namespace: str) -> bool:
@@ -86,10 +85,10 @@ def routes(providers: Providers) -> tuple[Route, ...]:
         raise errors.not_emulated("the permissions of resource providers themselves (providerPermissions)")
 
     async def register(request: Request) -> Answer:
-        return _change(request, _named(request, providers, 2), "register", "Registering", "Registered")
+        return _change(request, _named(request, providers, 2), REGISTER, "Registering", "Registered")
 
     async def unregister(request: Request) -> Answer:
-        return _change(request, _named(request, providers, 2), "unregister", "Unregistering", "Unregistered")
+        return _change(request, _named(request, providers, 2), UNREGISTER, "Unregistering", "Unregistered")
 
     read = "Microsoft.Resources/subscriptions/providers/read"
     return (
@@ -116,10 +115,10 @@ def _id(namespace: str) -> str:
     return f"registration/{namespace.lower()}"
 
 
-def _change(request: Request, provider: Provider, kind: str, during: str, after: str) -> Answer:
+def _change(request: Request, provider: Provider, runner: Runner, during: str, after: str) -> Answer:
     """Start the change unless it is done or under way; the provider as it is then."""
     state = _state(request, provider)
-    if kind == "unregister":
+    if runner is UNREGISTER:
         _check_unused(request, provider)
     if not provider.always_registered and state not in (during, after):
         document = {
@@ -128,7 +127,7 @@ def _change(request: Request, provider: Provider, kind: str, during: str, after:
             "properties": {"registrationState": during},
         }
         resource = Resource(ResourceId(_id(provider.namespace)), document)
-        operations.begin(request, kind, "", resource=resource)
+        operations.begin(request, runner, "", resource=resource)
     return Answer(200, _describe(request, provider))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from azuresandbox.arm import access, locations
-from azuresandbox.arm.provider import Answer, Request, ResourceType
-from azuresandbox.arm.router import Route
+from azuresandbox.arm.provider import Answer, Request, ResourceType, Route
 from azuresandbox.context import SUBSCRIPTION_NAME
 
 VERSIONS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from azuresandbox.arm import errors, models, operations, records
+from azuresandbox.arm import errors, models, operation_records, records
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.provider import Answer, Document, Request, ResourceType
 from azuresandbox.arm.records import Resource
@@ -35,7 +35,7 @@ def _described(resource: Resource) -> Document:
 
 
 def _store(request: Request, resource: Resource, tags: Tags) -> Answer:
-    if operations.active(request.sandbox.store, resource.id.key):
+    if operation_records.active(request.sandbox.store, resource.id.key):
         message = f"The resource '{resource.id}' is busy: an operation on it is in progress."
         raise ArmError(409, "Conflict", message)
     resource.document["tags"] = tags

@@ -6,7 +6,7 @@ import asyncio
 
 from azuresandbox import fabric, pki
 from azuresandbox.context import Sandbox
-from azuresandbox.fabric import ClusterGoal, ClusterReport
+from azuresandbox.fabric import ClusterGoal, ClusterReport, Credential
 from azuresandbox.kubernetes.life import bootstrap, controllers
 from azuresandbox.kubernetes.state import tokens
 from azuresandbox.kubernetes.state.cluster import Cluster, certificate_mark, clusters
@@ -73,15 +73,15 @@ def _report(sandbox: Sandbox, goal: ClusterGoal) -> ClusterReport:
     return ClusterReport(goal.revision, "Succeeded", None, _credentials(sandbox, goal.cluster_id))
 
 
-def _credentials(sandbox: Sandbox, cluster_id: str) -> dict[str, dict[str, str]]:
+def _credentials(sandbox: Sandbox, cluster_id: str) -> dict[str, Credential]:
     """Return the credentials of admin, user and components; they are created once."""
     store = sandbox.store
     certificate, key = _certificate(sandbox, cluster_id)
     people = {
-        name: {"token": tokens.fixed_token(store, cluster_id, name, *ADMIN), "cert": certificate, "key": key}
+        name: Credential(token=tokens.fixed_token(store, cluster_id, name, *ADMIN), cert=certificate, key=key)
         for name in ("admin", "user")
     }
-    return people | {"component": {"token": tokens.component_token(sandbox, cluster_id, *COMPONENT), "cert": "", "key": ""}}
+    return people | {"component": Credential(token=tokens.component_token(sandbox, cluster_id, *COMPONENT), cert="", key="")}
 
 
 def _certificate(sandbox: Sandbox, cluster_id: str) -> tuple[str, str]:

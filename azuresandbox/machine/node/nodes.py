@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from typing import Any, TypedDict
 
+from azuresandbox.fabric import AgentPool
 from azuresandbox.machine.addresses import node_ip, number
 from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.cluster import CORE, Cluster
@@ -75,7 +76,7 @@ class Nodes:
             for pool in self.cluster.goal.pools
         }
 
-    async def _scale(self, name: str, pool: dict[str, Any]) -> None:
+    async def _scale(self, name: str, pool: AgentPool) -> None:
         nodes = self.of(name)
         while len(nodes) < pool["count"]:
             nodes.append(await self._add(pool, self._free_index(nodes)))
@@ -86,7 +87,7 @@ class Nodes:
     def _free_index(nodes: Objects) -> int:
         return max((_index(node["metadata"]["name"]) for node in nodes), default=-1) + 1
 
-    async def _add(self, pool: dict[str, Any], index: int) -> Object:
+    async def _add(self, pool: AgentPool, index: int) -> Object:
         node = node_object(self.cluster, pool, index)
         try:
             created = await self.cluster.create({key: value for key, value in node.items() if key != "status"})
@@ -99,7 +100,7 @@ class Nodes:
         await self.cluster.event(written, "Normal", "RegisteredNode", text, "node-controller")
         return written
 
-    async def _upgrade(self, name: str, pool: dict[str, Any]) -> None:
+    async def _upgrade(self, name: str, pool: AgentPool) -> None:
         """Upgrade as AKS does: add a surge node, drain and reimage each node, remove the surge node."""
         old = [node for node in self.of(name) if not _current(node, pool)]
         if not old:
@@ -111,7 +112,7 @@ class Nodes:
             await self._reimage(node["metadata"]["name"], pool)
         await self._remove(surge)
 
-    async def _reimage(self, name: str, pool: dict[str, Any]) -> None:
+    async def _reimage(self, name: str, pool: AgentPool) -> None:
         node = await self.cluster.manager.get(CORE, "Node", name)
         fresh = node_object(self.cluster, pool, _index(name))
         spec = {key: value for key, value in {**node["spec"], **fresh["spec"]}.items() if key != "unschedulable"}
@@ -122,7 +123,7 @@ class Nodes:
         text = f"Successfully reimaged node: {name}"
         await self.cluster.event(node, "Normal", "Upgrade", text, "upgrader")
 
-    async def _label(self, name: str, pool: dict[str, Any]) -> None:
+    async def _label(self, name: str, pool: AgentPool) -> None:
         for node in self.of(name):
             fresh = node_object(self.cluster, pool, _index(node["metadata"]["name"]))
             labels = {**node["metadata"]["labels"], **fresh["metadata"]["labels"]}
@@ -173,7 +174,7 @@ def _drained(pod: Object) -> bool:
     return owner is None or owner["kind"] != "DaemonSet"
 
 
-def _current(node: Object, pool: dict[str, Any]) -> bool:
+def _current(node: Object, pool: AgentPool) -> bool:
     version = node["status"]["nodeInfo"]["kubeletVersion"].removeprefix("v")
     image = node["metadata"]["labels"].get("kubernetes.azure.com/node-image-version")
     return bool(version == pool["version"] and image == pool["node_image"])
@@ -193,7 +194,7 @@ def node_name(cluster: Cluster, pool: str, index: int) -> str:
     return f"aks-{pool}-{digits}-vmss{suffix}"
 
 
-def node_object(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
+def node_object(cluster: Cluster, pool: AgentPool, index: int) -> Object:
     """Return the Node object of a pool's instance, without its status."""
     goal, name = cluster.goal, node_name(cluster, pool["name"], index)
     mode, size, zones = pool["mode"].lower(), pool["vm_size"], pool.get("zones") or []
@@ -237,7 +238,7 @@ def _taint(text: str) -> Object:
     return {"key": key, "effect": effect, **({"value": value} if value else {})}
 
 
-def _status(cluster: Cluster, pool: dict[str, Any], index: int) -> Object:
+def _status(cluster: Cluster, pool: AgentPool, index: int) -> Object:
     name, now = node_name(cluster, pool["name"], index), cluster.now()
     cores, memory = int(pool["vcpus"]), int(float(pool["memory_gb"]) * 1024 * 1024)
     capacity = {"cpu": str(cores), "memory": f"{memory - 200_000}Ki", "pods": "110", "ephemeral-storage": "129886128Ki"}

@@ -185,7 +185,8 @@ class Agent:
         updated = old.pop("statusUpdatedAt", None)
         details["statusUpdatedAt"] = updated if updated and old == details else rfc3339(self.pod.clock.now())
         details = {name: details[name] for name in (*[n for n in details if n != "statusUpdatedAt"], "statusUpdatedAt")}
-        error = {"code": "NonCompliant", "message": details["errorMessage"]} if state == "Non-Compliant" else None
+        failed = state == "Non-Compliant"
+        error = fabric.Failure(code="NonCompliant", message=details["errorMessage"]) if failed else None
         self._say(goal, Report(goal.revision, STATES[state], error, details))
 
     def _listed(self, goal: FluxConfigurationGoal) -> Objects:
