@@ -1,7 +1,4 @@
-"""`/sandbox/...`: what only the sandbox's operator may ask of the sandbox itself. Not part of any emulated interface.
-
-May import the sandbox's shared modules and `sources` (whose mirrors it manages).
-"""
+"""`/sandbox/...`: the interface of the sandbox's operator. It is not part of any emulated interface."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from azuresandbox.http import basic_principal, read_body, send_json
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """The operator's interface: GET status, GET/POST/DELETE faults, POST mirrors."""
+    """Return the operator's application: GET status, GET/POST/DELETE faults, POST mirrors."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         principal = basic_principal(sandbox.store, scope)
@@ -54,7 +51,9 @@ async def _answer(sandbox: Sandbox, route: tuple[str, str], body: dict[str, Any]
 
 
 async def _mirror(sandbox: Sandbox, url: str, path: str = "") -> dict[str, Any]:
-    """A Git repository, copied from a clone at `path`; or the registry of an `oci://` URL, which starts empty."""
+    """Serve under `url` a copy of the Git repository at `path`; an `oci://` URL becomes an empty registry. Return the answer's
+    body.
+    """
     from azuresandbox import sources
 
     if url.startswith("oci://"):
@@ -79,7 +78,10 @@ def _status(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def peak_mb() -> float:
-    """The most memory this process has had, in MB. Linux counts the launching process's in `ru_maxrss`, macOS counts bytes."""
+    """Return the peak memory of this process, in MB.
+
+    Linux includes the launching process in `ru_maxrss`, macOS counts it in bytes.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except FileNotFoundError:

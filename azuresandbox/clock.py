@@ -1,8 +1,8 @@
-"""Time, injected.
+"""The sandbox's clocks: time passes as a mode says, and in tests by hand.
 
-Two kinds of time pass in the sandbox. *Work* is how long the real system takes for something (Azure creating a cluster);
-*waits* are timers (a retry, an interval). A mode scales the two separately, and tests advance a `VirtualClock` by hand, so
-that nothing in the sandbox sleeps on its own. May import nothing of the project.
+Two kinds of time pass in the sandbox. *Work* is the time that the real system needs for a task (Azure creating a cluster);
+*waits* are timers (a retry, an interval). A mode scales the two separately. Tests advance a `VirtualClock` by hand, so that
+no part of the sandbox sleeps on its own.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ MODES = {
 
 
 class Clock(Protocol):
-    """What the parts of the sandbox know of time. All durations are in seconds of the modelled system."""
+    """The clock that the parts of the sandbox are given. All durations are in seconds of the modelled system."""
 
     def now(self) -> datetime:
-        """The current time, timezone-aware, UTC."""
+        """Return the current time, timezone-aware, UTC."""
 
     async def work(self, seconds: float) -> None:
-        """Let the time pass that a real system needs for a piece of work."""
+        """Wait for the time that the real system needs for a task."""
 
     async def wait(self, seconds: float) -> None:
-        """Let a timer run: an interval, a backoff, a timeout."""
+        """Wait for a timer: an interval, a backoff, a timeout."""
 
     def poll_after(self, seconds: float) -> float:
-        """How many real seconds a client should wait where the real system says `Retry-After: seconds`."""
+        """Return how many real seconds a client should wait where the real system says `Retry-After: seconds`."""
 
 
 class ScaledClock:
-    """The wall clock, with work and waits shortened as the mode says."""
+    """The wall clock, with work and waits shortened by the mode's rates."""
 
     def __init__(self, mode: str = "instant") -> None:
         if mode not in MODES:
@@ -69,7 +69,9 @@ class ScaledClock:
 
 
 class VirtualClock:
-    """Time that moves only when told to. `await clock.advance(60)` wakes, in order, all that is due within a minute."""
+    """Time that moves only by `advance`: `await clock.advance(60)` wakes, in order, the sleepers that are due within a
+    minute.
+    """
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start
@@ -94,7 +96,7 @@ class VirtualClock:
         return 0.02
 
     async def settle(self, rounds: int = 200) -> None:
-        """Let all that can run without time passing run."""
+        """Run all tasks that can run without time passing."""
         for _ in range(rounds):
             await asyncio.sleep(0)
 
@@ -112,10 +114,10 @@ class VirtualClock:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A Kubernetes timestamp: whole seconds, `Z`."""
+    """Return a Kubernetes timestamp: whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(moment: datetime) -> str:
-    """A Kubernetes MicroTime, also ARM's precision: microseconds, `Z`."""
+    """Return a Kubernetes MicroTime, which is also ARM's precision: microseconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

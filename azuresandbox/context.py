@@ -1,4 +1,4 @@
-"""What every part of the sandbox is handed. May import the sandbox's shared modules, no part."""
+"""The context that every part of the sandbox is given, and the constants of its tenant."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ OPERATOR_NAME = "fleet-operator"
 class Sandbox:
     """The shared context: one a process.
 
-    `base` is the only address (`https://127.0.0.1:PORT`), `state` the folder of everything kept, `ca_pem` the CA that signed
-    the server's certificate. `log(part, text)` writes a line of the sandbox's own log, which never holds secrets.
+    `base` is the only address (`https://127.0.0.1:PORT`), `state` the folder of all files that are kept, `ca_pem` the CA that
+    signed the server's certificate. `log(part, text)` writes a line of the sandbox's own log, which never holds secrets.
     """
 
     store: Store
@@ -45,16 +45,16 @@ class Sandbox:
     tenant_id: str = TENANT_ID
     subscription_id: str = SUBSCRIPTION_ID
     kept: dict[Memory[Any], Any] = field(default_factory=dict, repr=False)
-    """Read and written by `Memory` only."""
+    """Only `Memory` reads and writes it."""
 
 
 T = TypeVar("T")
 
 
 class Memory(Generic[T]):
-    """What one module keeps in memory for each sandbox of the process, and loses with it.
+    """A value that one module keeps in memory for each sandbox of the process.
 
-    A module-level constant of the module that owns it, so that a user of it has to import that module:
+    It is a constant of the module that owns it, so that its users have to import that module:
 
         _WRITING = Memory[set[str]](lambda sandbox: set())
         ...
@@ -65,7 +65,7 @@ class Memory(Generic[T]):
         self._make = make
 
     def of(self, sandbox: Sandbox) -> T:
-        """The sandbox's own, made when it is first asked for."""
+        """Return the sandbox's value. The first call makes it."""
         if self not in sandbox.kept:
             sandbox.kept[self] = self._make(sandbox)
         found: T = sandbox.kept[self]

@@ -1,6 +1,6 @@
-"""Who exists in the tenant: service principals, their secrets (hashed) and their federated credentials.
+"""The tenant's directory: service principals, their secrets (hashed) and their federated credentials.
 
-ARM's ManagedIdentity provider writes here, Entra and ARM's Authorization read. May import the store only.
+ARM's ManagedIdentity provider writes here; Entra and ARM's Authorization read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FederatedCredential:
 
 @dataclass
 class Principal:
-    """A service principal. `kind`: Application or ManagedIdentity; `resource_id`: the identity's in ARM, or ""."""
+    """A service principal. `kind`: Application or ManagedIdentity; `resource_id`: the identity's id in ARM, or ""."""
 
     app_id: str
     object_id: str
@@ -62,12 +62,14 @@ def by_object_id(store: Store, object_id: str) -> Principal | None:
 
 
 def new_secret() -> str:
-    """A client secret, 160 bits, of digits and letters: `az login` takes one that begins with a dash for an option."""
+    """Return a client secret of 160 bits in hexadecimal digits, because `az login` reads one that begins with a dash as
+    an option.
+    """
     return secrets.token_hex(20)
 
 
 def hash_secret(secret: str) -> str:
-    """Secrets are random, so one round of SHA-256 is enough; they are never stored themselves."""
+    """Return the hash that is stored instead of a secret. Secrets are random, so one round of SHA-256 is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

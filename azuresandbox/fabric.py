@@ -1,7 +1,6 @@
-"""How a resource in ARM becomes something that runs: goals written by ARM, reports written by the data plane.
+"""The records by which ARM's resources start to run: ARM writes goals, the data plane writes reports.
 
-Both are records in partition `fabric`; each side watches the other's. Neither side imports the other. May import the store
-only.
+Both are records in partition `fabric`. Each side watches the other's records and imports nothing of the other side.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ PARTITION = "fabric"
 
 @dataclass
 class _Document:
-    """A JSON document; fields are its keys, in camel case nowhere: this is internal."""
+    """A JSON document. Its keys are the fields' names, because only the sandbox reads it."""
 
     def dump(self) -> bytes:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
@@ -31,7 +30,7 @@ class _Document:
 
 
 class AgentPool(TypedDict):
-    """A pool of a `ClusterGoal`. `memory_gb` in GiB, of each node; `version` and `node_image` are those of its nodes."""
+    """A pool of a `ClusterGoal`. `memory_gb` is in GiB and of each node; `version` and `node_image` are those of its nodes."""
 
     name: str
     count: int
@@ -55,7 +54,7 @@ class Failure(TypedDict):
 
 
 class Credential(TypedDict):
-    """A way to sign in to a cluster: a bearer token, and a client certificate with its key (PEM, "" without one)."""
+    """A credential for a cluster: a bearer token, and a client certificate with its key (PEM, "" without one)."""
 
     token: str
     cert: str
@@ -64,7 +63,9 @@ class Credential(TypedDict):
 
 @dataclass
 class Goal(_Document):
-    """What ARM wants of the data plane. `revision` is filled in on reading: the goal's version, for `Report.observed`."""
+    """A resource of ARM that the data plane shall realize. `revision` is the record's, filled in on reading, for
+    `Report.observed`.
+    """
 
     KIND: ClassVar[str] = ""
     cluster_id: str
@@ -80,7 +81,7 @@ class Goal(_Document):
 
 @dataclass
 class ClusterGoal(Goal):
-    """A managed cluster as the data plane needs it. Its `name` is empty: one a cluster id.
+    """A managed cluster as the data plane needs it. Its `name` is empty, because a cluster id has one such goal.
 
     `power`: Running or Stopped; `oidc_issuer`: the issuer's URL, or "" when it is off; `version`: the control plane's.
     """
@@ -110,7 +111,7 @@ class ExtensionGoal(Goal):
 
 @dataclass
 class FluxConfigurationGoal(Goal):
-    """A fluxConfiguration; `properties` are the ARM resource's, defaults filled in. `secrets`: protected settings."""
+    """A fluxConfiguration. `properties` are those of the ARM resource, with defaults; `secrets` are its protected settings."""
 
     KIND: ClassVar[str] = "flux"
     properties: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class FluxConfigurationGoal(Goal):
 
 @dataclass
 class Report(_Document):
-    """What the data plane says of a goal. `state`: Progressing, Succeeded, Failed or Deleted; `error`: {code, message}."""
+    """The data plane's state of a goal. `state`: Progressing, Succeeded, Failed or Deleted."""
 
     observed: int
     state: str = "Progressing"
@@ -129,7 +130,7 @@ class Report(_Document):
 
 @dataclass
 class ClusterReport(_Document):
-    """What the Kubernetes API says of a cluster; `credentials`: {admin, user, component} -> {token, cert, key} (PEM)."""
+    """The Kubernetes API's state of a cluster. `credentials`: admin, user, component -> credential."""
 
     observed: int
     state: str = "Progressing"
@@ -145,12 +146,12 @@ def goal_key(kind: str, cluster_id: str, name: str = "") -> str:
 
 
 def report_key(kind: str, cluster_id: str, name: str = "", part: str = "") -> str:
-    """A goal may have several reporters, each with its `part`: `api` and `nodes` for a cluster, "" otherwise."""
+    """Return the key of a report. A cluster has two reporters, with the parts `api` and `nodes`; other goals have one, ""."""
     return f"report/{kind}/{cluster_id}/{name}" + (f"#{part}" if part else "")
 
 
 def put_goal(store: Store, goal: Goal) -> int:
-    """Write the goal unless it says what is stored already; its revision."""
+    """Write the goal unless an equal one is stored. Return its revision."""
     goal.revision = 0
     data, current = goal.dump(), store.get(PARTITION, goal.key)
     if current is not None and current.value == data:
@@ -169,7 +170,7 @@ def goals(store: Store, kind: str, cluster_id: str | None = None) -> list[Goal]:
 
 
 async def watch_goals(store: Store, kind: str, cluster_id: str | None = None) -> AsyncIterator[Goal]:
-    """The goals there are, then every change. A goal whose record ARM dropped comes once more with `deleted` set."""
+    """Yield the goals that exist, then every change. A goal whose record ARM dropped comes once more with `deleted` set."""
     prefix = f"goal/{kind}/" + (f"{cluster_id}/" if cluster_id else "")
     page = store.list(PARTITION, prefix)
     watch = store.watch(PARTITION, prefix, since=page.revision)
@@ -191,7 +192,7 @@ def _goal(kind: str, data: bytes, revision: int) -> Goal:
 
 
 def put_report(store: Store, goal: Goal, report: Report | ClusterReport, part: str = "") -> None:
-    """Write the report unless it says what is stored already."""
+    """Write the report unless an equal one is stored."""
     key, data = report_key(goal.KIND, goal.cluster_id, goal.name, part), report.dump()
     current = store.get(PARTITION, key)
     if current is None or current.value != data:
@@ -204,13 +205,15 @@ def get_report(store: Store, kind: str, cluster_id: str, name: str = "", part: s
 
 
 def get_cluster_report(store: Store, cluster_id: str) -> ClusterReport | None:
-    """The Kubernetes API's report (part `api`), which carries the credentials."""
+    """Return the Kubernetes API's report (part `api`), which carries the credentials; `None` before the first one."""
     record = store.get(PARTITION, report_key("cluster", cluster_id, part="api"))
     return ClusterReport.load(record.value) if record else None
 
 
 async def settled(store: Store, kind: str, cluster_id: str, name: str, revision: int, parts: tuple[str, ...] = ("",)) -> Report:
-    """Wait until every part has observed `revision` and is no longer Progressing; the worst report, or the last."""
+    """Wait until every part has observed `revision` and is no longer Progressing. Return the first Failed report, or the last
+    one.
+    """
     prefix = report_key(kind, cluster_id, name)
     watch = store.watch(PARTITION, prefix)
     try:
@@ -235,7 +238,7 @@ def _read_report(store: Store, key: str) -> Report | None:
 
 
 def drop(store: Store, goal: Goal) -> None:
-    """Forget a goal with all its reports, once its removal has been reported."""
+    """Delete a goal with all its reports, once its removal has been reported."""
     with store.transaction():
         store.delete(PARTITION, goal.key)
         prefix = report_key(goal.KIND, goal.cluster_id, goal.name)

@@ -1,7 +1,7 @@
-"""Named, deterministic faults: armed by an operator, taken by the part of the sandbox where the real system fails.
+"""Named, deterministic faults: an operator arms one, and the part of the sandbox where the real system fails takes it.
 
-A fault is armed with a target (a glob over what the site names: a resource id, a URL, a cluster id) and a number of times.
-May import the store only.
+A fault is armed with a target (a glob over the name that the site gives: a resource id, a URL, a cluster id) and a number of
+times.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KNOWN = {
     "registry-unreachable": "the OCI registry does not answer",
     "watch-expired": "the API server ends watches with 410 Gone",
     "finalizer-stuck": "Azure refuses to delete a resource (a lock), so that ASO keeps its finalizer on the object",
-    "cluster-deleted-out-of-band": "the managed cluster is deleted behind the fleet's back",
+    "cluster-deleted-out-of-band": "the managed cluster is deleted by another client than the fleet",
 }
 
 
@@ -39,7 +39,7 @@ class UnknownFault(ValueError):
 
 @dataclass
 class Fault:
-    """An armed fault; `times` that it will still strike (-1: until disarmed), `detail` free for the site to use."""
+    """An armed fault. `times`: how often it will still strike (-1: until disarmed); `detail`: text that the site may use."""
 
     name: str
     target: str = "*"
@@ -64,7 +64,7 @@ class Faults:
         return fault
 
     def disarm(self, name: str | None = None) -> int:
-        """Disarm the faults of that name, or all; how many there were."""
+        """Disarm the faults of that name, or all. Return how many there were."""
         chosen = [key for key, fault in self._armed.items() if name in (None, fault.name)]
         for key in chosen:
             del self._armed[key]
@@ -75,7 +75,7 @@ class Faults:
         return list(self._armed.values())
 
     def take(self, name: str, target: str) -> Fault | None:
-        """The fault that strikes here and now, if one is armed for `target`; each call uses up one time."""
+        """Return the fault armed for `target` and use up one of its times; `None` if there is no such fault."""
         for fault in self._armed.values():
             if fault.name == name and fnmatch(target.lower(), fault.target.lower()):
                 return self._use(fault)

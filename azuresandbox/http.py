@@ -1,7 +1,4 @@
-"""The few lines of ASGI that the parts share: reading a body, writing an answer, Basic credentials.
-
-May import `sandbox.context` and `sandbox.directory`.
-"""
+"""The few lines of ASGI that the parts share: reading a body, writing an answer, Basic credentials."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from azuresandbox.context import Receive, Scope, Send
 from azuresandbox.store import Store
 
 MAX_BODY = 4 << 20
-"""Bytes that a request may carry unless a part says otherwise: ARM's own limit."""
+"""Bytes of a request's body, unless a part sets its own limit: ARM's limit."""
 
 
 class TooLarge(Exception):
-    """A body, or what it decompresses to, is longer than `limit` bytes."""
+    """A body, or its decompressed content, is longer than `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"limit is {limit}")
@@ -28,7 +25,7 @@ class TooLarge(Exception):
 
 
 async def read_body(receive: Receive, limit: int = MAX_BODY) -> bytes:
-    """The whole body of a request. Raises `TooLarge` as soon as there is more than the limit."""
+    """Return the whole body of a request. Raises `TooLarge` as soon as it exceeds the limit."""
     chunks, size = [], 0
     while True:
         message = await receive()
@@ -44,7 +41,10 @@ async def read_body(receive: Receive, limit: int = MAX_BODY) -> bytes:
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
-    """Decompressed data. Raises `TooLarge` before it holds more than the limit, `zlib.error` or `EOFError` for what is no gzip."""
+    """Return the decompressed data.
+
+    Raises `TooLarge` before it holds more than the limit, and `zlib.error` or `EOFError` if the data is not gzip.
+    """
     found = b""
     while data:
         member = zlib.decompressobj(wbits=31)
@@ -58,7 +58,7 @@ def gunzip(data: bytes, limit: int) -> bytes:
 
 
 def header(scope: Scope, name: str) -> str:
-    """A request header's value, or ""."""
+    """Return a request header's value, or ""."""
     wanted = name.lower().encode()
     for key, value in scope["headers"]:
         if key == wanted:
@@ -69,7 +69,7 @@ def header(scope: Scope, name: str) -> str:
 async def send_bytes(
     send: Send, status: int, body: bytes, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> None:
-    """A whole answer."""
+    """Send a whole answer."""
     sent = {"content-type": content_type, "content-length": str(len(body)), **(headers or {})}
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
@@ -81,7 +81,7 @@ async def send_json(send: Send, status: int, document: Any, headers: dict[str, s
 
 
 def basic_principal(store: Store, scope: Scope) -> directory.Principal | None:
-    """The principal whose client id and secret the request shows as Basic credentials, or None."""
+    """Return the principal whose client id and secret are the request's Basic credentials, or `None`."""
     scheme, _, value = header(scope, "authorization").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,6 +1,6 @@
-"""Starting, stopping and describing the sandbox from outside its process. `fleetlib.clients.cloud` and `fleetlib.cli` call this.
+"""Start, stop and describe the sandbox from outside its process. `fleetlib.clients.sandbox` calls this.
 
-Imports nothing heavy: the server is another process. May import no part of the sandbox.
+It imports no heavy module, because the server is another process.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ from azuresandbox.context import SUBSCRIPTION_ID, SUBSCRIPTION_NAME, TENANT_ID
 
 
 class SandboxError(Exception):
-    """The sandbox could not be started, reached or changed; the text says what to do."""
+    """The sandbox could not be started, reached or changed; the text says what to do next."""
 
 
 class Refused(SandboxError):
-    """The sandbox runs, and says that the request itself makes no sense."""
+    """The running sandbox refused the request as invalid."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a running sandbox is reached. `mirrors` maps public URL prefixes to where the sandbox serves them; `pace` is how many
-    real seconds a second of its timers takes."""
+    """How a running sandbox is reached.
+
+    `mirrors` maps public URL prefixes to where the sandbox serves them; `pace` is how many real seconds a second of its timers
+    takes.
+    """
 
     base: str
     ca_file: Path
@@ -51,9 +54,9 @@ class Endpoint:
 
 
 def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endpoint:
-    """Start the sandbox of this state folder unless it runs already; returns once it answers.
+    """Start the sandbox of this state folder unless it runs already. Return its endpoint once it answers.
 
-    `project` is the checkout whose charts/, flux/ and workloads/ the sandbox's Git host starts out with.
+    `project` is the checkout whose charts/, flux/ and workloads/ fill the sandbox's Git host at the first start.
     """
     if running(state) is None:
         _start(state, clock, project)
@@ -61,7 +64,7 @@ def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endp
 
 
 def running(state: Path) -> int | None:
-    """The process id of the sandbox that serves this folder, or None."""
+    """Return the process id of the sandbox that serves this folder, 0 while it is starting, or `None`."""
     try:
         descriptor = os.open(state / "lock", os.O_RDWR)
     except FileNotFoundError:
@@ -94,11 +97,11 @@ def _start(state: Path, clock: str, project: Path | None) -> None:
         if running(state) is not None:  # another process started the same sandbox a moment earlier
             return
         raise SandboxError(f"the sandbox did not start: {errors_path.read_text().strip() or 'no message'}")
-    process.returncode = 0  # it is a daemon from here on: not ours to wait for
+    process.returncode = 0  # it is a daemon from here on, so this process must not wait for it
 
 
 def endpoint(state: Path) -> Endpoint:
-    """How the sandbox of this folder is reached. Raises `SandboxError` if it has never been started."""
+    """Return how the sandbox of this folder is reached. Raises `SandboxError` if it has never been started."""
     try:
         settings = json.loads((state / "settings.json").read_text())
         credential = json.loads((state / "credential.json").read_text())
@@ -121,7 +124,10 @@ def endpoint(state: Path) -> Endpoint:
 
 
 def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
-    """One request to the operator's interface of a running sandbox (`/sandbox/...`)."""
+    """Send one request to the operator's interface of a running sandbox (`/sandbox/...`). Return the answer's JSON.
+
+    Raises `Refused` for an invalid request, `SandboxError` for any other failure.
+    """
     if running(state) is None:
         raise SandboxError(f"no sandbox runs in {state}: start it with `fleet sandbox up`")
     where = endpoint(state)
@@ -140,7 +146,7 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """What the operator's interface says of a refusal; its status if it says nothing readable."""
+    """Return the reason that the operator's interface gave for a refusal, or the HTTP status if the answer is not readable."""
     try:
         return str(json.load(error)["error"])
     except (ValueError, KeyError, TypeError):
@@ -148,7 +154,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 
 def down(state: Path) -> bool:
-    """Stop the sandbox, its state kept; whether one was running."""
+    """Stop the sandbox and keep its state. Return whether one was running."""
     process = running(state)
     if not process:
         return False
@@ -162,7 +168,7 @@ def down(state: Path) -> bool:
 
 
 def reset(state: Path) -> None:
-    """Stop the sandbox and forget all of it. Refuses a folder that is not a sandbox's."""
+    """Stop the sandbox and delete its state. Raises `SandboxError` for a folder that is not a sandbox's."""
     down(state)
     if state.exists() and not (state / "settings.json").exists() and any(state.iterdir()):
         raise SandboxError(f"{state} is not a sandbox's folder: nothing was deleted")

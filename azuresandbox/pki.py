@@ -1,7 +1,4 @@
-"""The sandbox's certificate authority: made at first start, signs the server's certificate and clients'.
-
-May import nothing of the project.
-"""
+"""The sandbox's certificate authority. It is created at the first start and signs the server's certificate and the clients'."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _VALID = timedelta(days=825)
 
 @dataclass(frozen=True)
 class Authority:
-    """A CA's certificate and key, PEM."""
+    """A CA's certificate and key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -31,7 +28,7 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, common_name: str, *, organizations: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> tuple[str, str]:
-        """A certificate and its key, PEM: for a server if `hosts` are named, for a client otherwise."""
+        """Return a certificate and its key, PEM: for a server if `hosts` are named, for a client otherwise."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
         subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -48,7 +45,7 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """The CA kept in `folder`, made if there is none."""
+    """Return the CA kept in `folder`. Creates it if there is none."""
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not (certificate.exists() and key.exists()):
         made = _new_authority()
@@ -60,7 +57,7 @@ def authority(folder: Path) -> Authority:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, all of it or not at all."""
+    """Write a file that only its owner can read. It is replaced as a whole."""
     temporary = path.with_name(path.name + ".new")
     with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -1,6 +1,6 @@
-"""The sandbox's one process: puts the parts together and serves them on one TLS port of 127.0.0.1.
+"""The sandbox's one process: it serves all parts on one TLS port of 127.0.0.1.
 
-Run by `azuresandbox.lifecycle`, as `python -m azuresandbox.server --state FOLDER`. May import every part.
+`azuresandbox.lifecycle` runs it as `python -m azuresandbox.server --state FOLDER`.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ ROUTES = {
     "helm": "sources",
     "sandbox": "admin",
 }
-"""First segment of the path -> part. Everything else is Entra's, whose paths start with a tenant."""
+"""First segment of the path -> part. Other paths start with a tenant and are Entra's."""
 
 FLEET_REPOSITORY = "https://github.com/contoso/aks-fleet"
 WORKLOADS_REPOSITORY = "https://github.com/contoso/aks-fleet-workloads"
 CHART_REGISTRY = "oci://contosofleet.azurecr.io"
-"""The addresses in the project's own GitOps content, which the sandbox answers for."""
+"""The addresses in the project's own GitOps content that the sandbox serves."""
 
 EGRESS_CLIENT_ID = "9d0c6c1e-7f57-4f0c-b7a0-2a4f6c8e0d12"
 
 
 def build(sandbox: Sandbox) -> tuple[ASGIApp, list[Callable[[], Awaitable[None]]]]:
-    """The application, and the parts' background work. Also what tests call, over the Wire alone."""
+    """Return the application, and the background work of the parts. Tests call it too, over the Wire alone."""
     from azuresandbox import arm, entra, kubernetes, machine, sources
 
     apps = {
@@ -87,7 +87,7 @@ def build(sandbox: Sandbox) -> tuple[ASGIApp, list[Callable[[], Awaitable[None]]
 
 
 def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
-    """The context over a state folder, with the operator's account made on the first start."""
+    """Return the context over a state folder. The first start creates the operator's account."""
     store = Store(state / "sandbox.db")
     log = _logger(state / "sandbox.log")
     base = f"https://127.0.0.1:{port}"
@@ -110,7 +110,7 @@ def open_sandbox(state: Path, port: int, clock: Clock) -> Sandbox:
 async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], *, asleep: bool = False, latency: float = 0.0) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is called when the port answers.
 
-    `asleep`: answer, but run nothing in the background. `latency`: real seconds that each request spends on its way, for measuring.
+    `asleep`: answer requests without any background work. `latency`: real seconds added to each request, for measuring.
     """
     application, background = build(sandbox)
     server = uvicorn.Server(_config(sandbox, _delayed(application, latency) if latency else application, port))
@@ -131,7 +131,7 @@ async def serve(sandbox: Sandbox, port: int, ready: Callable[[], None], *, aslee
 
 
 def _delayed(application: ASGIApp, seconds: float) -> ASGIApp:
-    """The application at the end of a network. Only requests at the socket come through here."""
+    """Return the application behind a network delay. Requests of the Wire do not pass through it."""
 
     async def delayed(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(seconds)
@@ -141,7 +141,7 @@ def _delayed(application: ASGIApp, seconds: float) -> ASGIApp:
 
 
 async def _guard(sandbox: Sandbox, run: Callable[[], Awaitable[None]], server: uvicorn.Server) -> None:
-    """A part whose background work breaks takes the sandbox down, loudly: half a cloud helps nobody."""
+    """Stop the server if the background work of a part fails: an Azure without one of its parts would mislead its users."""
     try:
         await run()
     except Exception:
@@ -150,7 +150,7 @@ async def _guard(sandbox: Sandbox, run: Callable[[], Awaitable[None]], server: u
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which also tells the application who the client's certificate names (ASGI's tls extension)."""
+    """uvicorn's protocol, which also gives the application the subject of the client's certificate (ASGI's tls extension)."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -215,7 +215,7 @@ def _ensure_operator(sandbox: Sandbox) -> None:
 
 
 def _seed(sandbox: Sandbox, project: Path) -> None:
-    """The fleet's repositories on the sandbox's Git host, from the checkout. What is there already stays: it is the user's."""
+    """Seed the fleet's repositories on the Git host from the checkout. Repositories that exist are the user's and are kept."""
     from azuresandbox import sources
 
     for url, tree, folders in (
@@ -228,7 +228,7 @@ def _seed(sandbox: Sandbox, project: Path) -> None:
 
 
 def _egress(store: Store) -> dict[str, str]:
-    """The credential that the clusters' network gateway shows to mirrors: new at each start, never on disk."""
+    """Return the credential of the clusters' network gateway at mirrors. It is new at each start and never written to disk."""
     secret = directory.new_secret()
     gateway = directory.Principal(
         EGRESS_CLIENT_ID, EGRESS_CLIENT_ID, "network-egress", "Gateway", secret_hash=directory.hash_secret(secret)
@@ -249,7 +249,7 @@ def _logger(path: Path) -> Callable[[str, str], None]:
 
 
 def _settings(state: Path, clock: ScaledClock) -> dict[str, Any]:
-    """What others must know to reach and to wait for this sandbox: its port, which stays, and its clock's pace, which may change."""
+    """Return the settings that other processes need: the port, which stays, and the clock's pace, which may change."""
     path = state / "settings.json"
     known = json.loads(path.read_text()) if path.exists() else {"port": free_port()}
     settings: dict[str, Any] = known | {"pace": clock.rates.wait}
@@ -259,7 +259,7 @@ def _settings(state: Path, clock: ScaledClock) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serve the sandbox of a state folder; writes `ready` to standard output once it answers."""
+    """Serve the sandbox of a state folder. Writes `ready` to standard output once it answers."""
     parser = argparse.ArgumentParser(prog="azuresandbox.server")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--clock", choices=list(MODES), default="instant")
@@ -282,7 +282,9 @@ def main() -> None:
     sandbox = open_sandbox(state, port, clock)
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
-    gc.set_threshold(100_000, 20, 20)  # documents are trees, freed by counting: looking for cycles among them is most of a read
+    gc.set_threshold(
+        100_000, 20, 20
+    )  # documents are trees, freed by counting: searching them for cycles would be most of the time of a read
 
     def ready() -> None:
         print("ready", flush=True)

@@ -1,9 +1,9 @@
-"""`fleet sandbox env`: what a POSIX shell evaluates so that the Azure CLI, SDKs, kubectl and curl use the sandbox.
+"""`fleet sandbox env`: the lines by which a POSIX shell makes the Azure CLI, SDKs, kubectl and curl use the sandbox.
 
-Every value is set, also where the user's shell has one of its own, because a leftover certificate, proxy or kubeconfig would win or
-be written to. The secret is never printed: the lines read it from a file of mode 0600. The Azure CLI and kubectl get folders of
-their own below the sandbox's, so that the user's sign-ins and contexts stay as they are and go with `fleet sandbox reset`.
-May import `lifecycle` and `pki`.
+Every variable is set, also one that the user's shell has already: otherwise a leftover certificate, proxy or kubeconfig would
+win or be written to. The secret is never printed: the lines read it from a file of mode 0600. The Azure CLI and kubectl get
+folders of their own below the sandbox's, so that the user's sign-ins and contexts stay untouched, and `fleet sandbox reset`
+removes them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ UNSET = (
     "AZURE_TOKEN_CREDENTIALS",
     "AZURE_CLOUD_NAME",
 )
-"""Other ways to say who signs in and where, which would be asked before or beside the operator's secret."""
+"""Other variables that say who signs in and where. They would be read before or beside the operator's secret."""
 
 
 def lines(state: Path, where: Endpoint, environment: Mapping[str, str]) -> list[str]:
-    """The shell lines; writes the files they name. `environment` is that of the shell that will evaluate them."""
+    """Return the shell lines and write the files that they name. `environment` is that of the shell that will evaluate them."""
     secret, bundle = state / "operator.secret", state / "ca-bundle.pem"
     write_private(secret, where.client_secret)
     write_private(bundle, _bundle(where, environment, bundle))
@@ -62,7 +62,9 @@ def lines(state: Path, where: Endpoint, environment: Mapping[str, str]) -> list[
 
 
 def _azure_cli(secret: Path) -> list[str]:
-    """Registration and sign-in, each once for a folder of the Azure CLI's; nothing if it is not installed."""
+    """Return the lines for registration and sign-in, each once for a folder of the Azure CLI's. Without the CLI they do
+    nothing.
+    """
     return [
         "if command -v az >/dev/null; then",
         f'  grep -qs "^\\[{CLOUD}\\]" "$AZURE_CONFIG_DIR/clouds.config" ||',
@@ -76,7 +78,7 @@ def _azure_cli(secret: Path) -> list[str]:
 
 
 def _bundle(where: Endpoint, environment: Mapping[str, str], own: Path) -> str:
-    """The CAs that the shell trusted so far and the sandbox's: public hosts must stay reachable beside it."""
+    """Return the CAs that the shell trusted so far and the sandbox's CA, so that public hosts stay reachable."""
     named = (environment.get(name) for name in CA_VARIABLES)
     defaults = ssl.get_default_verify_paths()
     candidates = [Path(name) for name in (*named, defaults.cafile, defaults.openssl_cafile) if name]
@@ -85,6 +87,6 @@ def _bundle(where: Endpoint, environment: Mapping[str, str], own: Path) -> str:
 
 
 def _exempt(environment: Mapping[str, str]) -> str:
-    """The hosts reached without a proxy: those of before, and the loopback interface."""
+    """Return the hosts that are reached without a proxy: the loopback interface and those exempt before."""
     before = f"{environment.get('no_proxy', '')},{environment.get('NO_PROXY', '')}".split(",")
     return ",".join(dict.fromkeys(name.strip() for name in (*LOOPBACK, *before) if name.strip()))

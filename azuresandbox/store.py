@@ -1,9 +1,8 @@
-"""The sandbox's memory: bytes under (partition, key) in one SQLite file, with revisions, compare-and-swap and watches.
+"""The sandbox's storage: bytes under (partition, key) in one SQLite file, with revisions, compare-and-swap and watches.
 
-A narrow contract, after etcd's: every write has a revision of its partition, watches start from a revision, and a write is
-there after `kill -9` once the call has returned (WAL, whose pages the kernel keeps). All calls are synchronous and made on
-the event loop's thread: a read costs tens of microseconds, less than handing it to another thread. May import nothing of
-the project.
+The contract is narrow, after etcd's: every write has a revision of its partition, watches start from a revision, and a write
+survives `kill -9` once the call has returned (WAL, whose pages the kernel keeps). All calls are synchronous and made on the
+event loop's thread: a read costs tens of microseconds, less than handing it to another thread.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Value = bytes | Callable[[int], bytes]
-"""What to store; a function gets the revision that the write will have, for values that carry it."""
+"""A value to store. A function is given the revision that the write will have, for values that carry it."""
 
 HISTORY = 20_000
-"""Revisions a partition's watchers may lag behind before they are told to list again."""
+"""Revisions that the watchers of a partition may lag behind before they have to list again."""
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-16000", "wal_autocheckpoint=8000")
 """A checkpoint waits for the disk: every 32 MB instead of every 4 saves an eighth of a busy write's time."""
@@ -37,11 +36,11 @@ CREATE TABLE IF NOT EXISTS events (partition TEXT NOT NULL, revision INTEGER NOT
 
 
 class StoreError(Exception):
-    """A store call that could not be carried out."""
+    """A store call failed."""
 
 
 class Conflict(StoreError):
-    """The record is not at the expected revision. `actual` is what is stored now, or None."""
+    """The record is not at the expected revision. `actual` is the stored record, or `None`."""
 
     def __init__(self, partition: str, key: str, expected: int, actual: Record | None) -> None:
         found = f"revision {actual.revision}" if actual else "nothing"
@@ -60,7 +59,7 @@ class Compacted(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One stored value. `created` is the revision of the write that created it, `revision` that of the last one."""
+    """One stored value. `created` is the revision of the write that created it, `revision` that of the last write."""
 
     key: str
     value: bytes
@@ -85,7 +84,7 @@ Events = list[Event]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a listing at `revision`; `remaining` records follow the last one."""
+    """A part of a list at `revision`; `remaining` records follow the last one."""
 
     records: list[Record]
     revision: int
@@ -117,7 +116,7 @@ class Watch:
         self._signal()
 
     def pending(self) -> list[Event]:
-        """Take what has arrived, without waiting."""
+        """Return and remove the events that have arrived, without waiting."""
         events = list(self._queue)
         self._queue.clear()
         return events
@@ -135,7 +134,7 @@ class Watch:
 
 
 class Store:
-    """See the module. One instance a process; `path` may be ":memory:"."""
+    """A store (see the module). One instance a process; `path` may be ":memory:"."""
 
     def __init__(self, path: Path | str = ":memory:", *, history: int = HISTORY) -> None:
         if isinstance(path, Path):
@@ -147,7 +146,7 @@ class Store:
         self._pending: list[tuple[str, Event]] = []
         self._revisions: dict[str, int] = {}
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-        weakref.finalize(self, self._db.close)  # a store that is dropped takes its connection along
+        weakref.finalize(self, self._db.close)  # a store that is dropped closes its connection
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
@@ -161,7 +160,7 @@ class Store:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def revision(self, partition: str) -> int:
-        """The revision of the last write to the partition; 0 for one never written to."""
+        """Return the revision of the last write to the partition; 0 before the first write."""
         known = self._revisions.get(partition)
         if known is None:
             row = self._db.execute("SELECT revision FROM partitions WHERE name=?", (partition,)).fetchone()
@@ -187,7 +186,7 @@ class Store:
     def list(
         self, partition: str, prefix: str = "", *, after: str = "", limit: int | None = None, at: int | None = None
     ) -> Page:
-        """Records under `prefix`, by key, those behind `after` only. `at` reads as of an earlier revision."""
+        """Return the records under `prefix`, by key, only those behind `after`. `at` reads as of an earlier revision."""
         current = self.revision(partition)
         if at is not None and at < current:
             return self._list_at(partition, prefix, after, limit, at)
@@ -227,7 +226,10 @@ class Store:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def put(self, partition: str, key: str, value: Value, *, expected: int | None = None) -> Record:
-        """Write; `expected` 0 demands that the key is new, n that it is at revision n, None nothing."""
+        """Write a value and return its record.
+
+        `expected` is the revision that the record must have: 0 for a new key, `None` for any. Raises `Conflict` otherwise.
+        """
         with self.transaction():
             previous = self._expect(partition, key, expected)
             revision = self._advance(partition)
@@ -241,7 +243,7 @@ class Store:
         return record
 
     def delete(self, partition: str, key: str, *, expected: int | None = None, value: Value | None = None) -> Record | None:
-        """Delete; the record as watchers see it (with `value`, if given), or None if there was none."""
+        """Delete a record and return it as watchers see it (with `value`, if given); `None` if it does not exist."""
         with self.transaction():
             previous = self._expect(partition, key, expected)
             if previous is None:
@@ -254,7 +256,7 @@ class Store:
         return record
 
     def drop(self, partition: str) -> None:
-        """Forget a partition with its history. Its watches end."""
+        """Delete a partition with its history. Its watches end."""
         for watch in list(self._watches.get(partition, ())):
             watch.close()
         with self.transaction():
@@ -265,7 +267,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside become durable and visible to watches together, or not at all. Must not await inside."""
+        """Make all writes inside durable and visible to watches together, or discard them all. The block must not await."""
         if self._depth:
             self._depth += 1
             try:
@@ -323,7 +325,7 @@ class Store:
         self._pending.append((partition, event))
 
     def compact(self, partition: str, oldest: int) -> None:
-        """Forget the history before revision `oldest`: watches and lists from before it get `Compacted`."""
+        """Delete the history before revision `oldest`: watches and lists from before it raise `Compacted`."""
         with self.transaction():
             self._db.execute("DELETE FROM events WHERE partition=? AND revision<?", (partition, oldest))
             self._db.execute("UPDATE partitions SET oldest=? WHERE name=? AND oldest<?", (oldest, partition, oldest))
@@ -331,7 +333,7 @@ class Store:
     # --- watching ----------------------------------------------------------------------------------------------------
 
     def watch(self, partition: str, prefix: str = "", *, since: int | None = None) -> Watch:
-        """Events after revision `since` (None: from now on)."""
+        """Return a watch of the events after revision `since` (`None`: from now on)."""
         backlog: list[Event] = []
         if since is not None and since < self.revision(partition):
             self._check_history(partition, since)
@@ -375,5 +377,5 @@ class Store:
 
 
 def _range(prefix: str) -> tuple[str, str]:
-    """The half-open range of the keys that start with `prefix`."""
+    """Return the half-open range of the keys that start with `prefix`."""
     return prefix, prefix + "\U0010ffff"

@@ -1,6 +1,6 @@
-"""JSON trees (dicts, lists, strings, numbers, booleans, None): read, written and copied, where that happens thousands of times.
+"""JSON trees (dicts, lists, strings, numbers, booleans, None), read, written and copied thousands of times.
 
-One cluster's creation is some thousand documents. Elsewhere the standard library does. May import nothing of the sandbox.
+The creation of one cluster is about a thousand documents. Code that runs less often uses the standard library.
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ import orjson
 Tree = TypeVar("Tree")
 
 parse = orjson.loads
-"""A tree from JSON text or bytes. Raises `ValueError`; NaN and lone surrogates are no JSON."""
+"""Parse JSON text or bytes. Raises `ValueError`, also for NaN and lone surrogates."""
 
 dump = orjson.dumps
-"""Compact JSON as bytes. Raises `TypeError` for anything but a tree."""
+"""Return compact JSON as bytes. Raises `TypeError` if the value is not a tree."""
 
 Raw = orjson.Fragment
-"""JSON bytes that `dump` takes over as they are, anywhere in a tree."""
+"""JSON bytes that `dump` copies unchanged, anywhere in a tree."""
 
 
 def copy(tree: Tree) -> Tree:
-    """A tree that shares nothing with this one: `copy.deepcopy` at an eighth of its cost. Raises `ValueError` if it is no tree."""
+    """Return a copy that shares nothing with the tree, at an eighth of the cost of `copy.deepcopy`.
+
+    Raises `ValueError` if the value is not a tree.
+    """
     return marshal.loads(marshal.dumps(tree))  # type: ignore[no-any-return, arg-type]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two trees are equal in types too: 1, 1.0 and true are three values. False also if members are ordered otherwise."""
+    """Return whether two trees are equal in types too: 1, 1.0 and true are three values.
+
+    Trees whose members are in another order are not equal either.
+    """
     return one == other and marshal.dumps(one, 2) == marshal.dumps(other, 2)

@@ -1,8 +1,7 @@
-"""HTTP inside the sandbox: the application called directly, in memory, by the programs that run in its clusters.
+"""HTTP inside the sandbox: the programs that run in its clusters call the application directly, in memory.
 
-The same routes and the same authentication as over the socket, without the socket. A public address is looked up among the
-mirrors (`mirror/<url prefix>` in partition `sources`); one without a mirror fails as on a machine without a network.
-May import the store only.
+Routes and authentication are the same as over the socket. A public address is looked up among the mirrors
+(`mirror/<url prefix>` in partition `sources`); one without a mirror fails as on a machine without a network.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from azuresandbox import trees
 from azuresandbox.store import Store
 
 PUBLIC_AZURE = ("https://management.azure.com/", "https://login.microsoftonline.com/")
-"""Azure's public endpoints: what programs use by default. The sandbox is the Azure that they reach."""
+"""Azure's public endpoints, which programs use by default. The sandbox answers for them."""
 
 
 class Unreachable(Exception):
-    """No connection could be made. The text is worded as Go's net package words it, as the controllers show it."""
+    """No connection could be made. The text is that of Go's net package, because controllers show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Stream:
             yield chunk
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """The answer line by line, as a watch is read."""
+        """Yield the answer line by line, as a watch is read."""
         rest = b""
         async for chunk in self:
             *whole, rest = (rest + chunk).split(b"\n")
@@ -68,14 +67,14 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where a public URL prefix is served: `target` is a path of this server; `headers` are added to requests."""
+    """Where a public URL prefix is served: `target` is a path of this server."""
 
     prefix: str
     target: str
 
 
 class Wire:
-    """See the module. `app` and `base` are set by the server before the first request."""
+    """The client of the sandbox's own application. The server sets `app` and `base` before the first request."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -84,7 +83,7 @@ class Wire:
         self.egress_headers: dict[str, str] = {}
 
     async def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
-        """One request and its whole answer. Raises `Unreachable`; every HTTP status is an answer."""
+        """Send a request and return its whole answer. Raises `Unreachable`; every HTTP status is an answer."""
         status, sent, chunks = 0, dict[str, str](), list[bytes]()
 
         async def send(message: Any) -> None:
@@ -102,7 +101,7 @@ class Wire:
     async def stream(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> AsyncIterator[Stream]:
-        """One request whose answer is read as it comes; leaving the block hangs up."""
+        """Send a request and yield its answer as it arrives. Leaving the block closes the connection."""
         started: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
         hung_up = asyncio.Event()
 
@@ -134,7 +133,7 @@ class Wire:
             await asyncio.gather(task, return_exceptions=True)
 
     def resolve(self, url: str) -> tuple[str, bool]:
-        """The path of this server that answers for `url`, and whether it is reached as the public internet."""
+        """Return the path of this server that answers for `url`, and whether it is reached as the public internet."""
         if url.startswith(self.base + "/") or url == self.base:
             return url[len(self.base) :] or "/", False
         for endpoint in PUBLIC_AZURE:
@@ -147,7 +146,7 @@ class Wire:
         return mirror.target + url[len(mirror.prefix) :], True
 
     def mirror(self, url: str) -> Mirror | None:
-        """The entry with the longest prefix of `url`, or None."""
+        """Return the entry with the longest prefix of `url`, or `None`."""
         best: Mirror | None = None
         for record in self._store.list("sources", "mirror/").records:
             prefix = record.key[len("mirror/") :]

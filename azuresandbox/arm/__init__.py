@@ -1,7 +1,7 @@
 """Azure Resource Manager, as far as a fleet of AKS clusters needs it. `docs/sandbox.md` lists what is emulated.
 
-The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other
-(but AKS counts with Compute's sizes and quotas), nor Entra, nor the data plane: goals and reports go through `sandbox/fabric.py`.
+The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other,
+except that AKS counts with Compute's sizes and quotas. Goals and reports go through `azuresandbox.fabric`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _providers() -> tuple[Provider, ...]:
 
 @dataclass(frozen=True)
 class _Manager:
-    """The resource manager of a sandbox, and Resource Graph's copy of what it holds."""
+    """The resource manager of a sandbox, and Resource Graph's copy of its resources."""
 
     arm: Arm
     graph: Index
@@ -56,13 +56,13 @@ _MANAGER = Memory(_manager)
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """The resource manager's HTTP interface. On the first start the sandbox's operator becomes the subscription's owner."""
+    """Return the resource manager's application. On the first start the sandbox's operator becomes the subscription's owner."""
     assignments.ensure_owner(sandbox, OPERATOR_OBJECT_ID)
     return _MANAGER.of(sandbox).arm.app()
 
 
 async def run(sandbox: Sandbox) -> None:
-    """Work off long-running operations, and keep Resource Graph's copy, until cancelled."""
+    """Run long-running operations and update Resource Graph's copy until cancelled."""
     manager = _MANAGER.of(sandbox)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(operations.run(sandbox, manager.arm.type_of))

@@ -1,7 +1,4 @@
-"""What a caller may do: role assignments at a scope and all above it, against the actions of their role definitions.
-
-May import `arm`'s core modules and `roles` (the built-in role definitions, data).
-"""
+"""A caller's rights: role assignments at a scope and all above it, against the actions of their role definitions."""
 
 from __future__ import annotations
 
@@ -27,18 +24,18 @@ def require(store: Store, caller: Caller, action: str, scope: ResourceId) -> Non
 
 
 def require_linked(store: Store, caller: Caller, action: str, scope: ResourceId, needed: str, linked: ResourceId) -> None:
-    """A write at `scope` that takes another resource into use needs `needed` there. Raises LinkedAuthorizationFailed."""
+    """Raise LinkedAuthorizationFailed unless the caller has `needed` at `linked`, a resource that a write at `scope` uses."""
     if not allowed(store, caller.object_id, needed, linked):
         raise errors.link_not_authorized(caller.app_id, caller.object_id, action, str(scope), needed, str(linked))
 
 
 def allowed(store: Store, object_id: str, action: str, scope: ResourceId) -> bool:
-    """Whether a role of the principal at `scope` or above allows `action`."""
+    """Return whether a role of the principal at `scope` or above allows `action`."""
     return Rights(store, object_id).allow(action, scope)
 
 
 class Rights:
-    """What one principal may do, for many questions at one moment: each scope's assignments are read once."""
+    """The rights of one principal, for many questions at one moment: the assignments of each scope are read once."""
 
     def __init__(self, store: Store, object_id: str) -> None:
         self._store = store
@@ -46,11 +43,11 @@ class Rights:
         self._known: dict[str, list[Role]] = {}
 
     def allow(self, action: str, scope: ResourceId) -> bool:
-        """Whether a role at `scope` or above allows `action`."""
+        """Return whether a role at `scope` or above allows `action`."""
         return any(_grants(role, action) for role in self.roles(scope))
 
     def roles(self, scope: ResourceId) -> Iterator[Role]:
-        """The roles that the principal has at `scope`, then those from above."""
+        """Return the roles that the principal has at `scope`, then those from above."""
         return chain.from_iterable(map(self._at, scope.ancestors))
 
     def _at(self, place: ResourceId) -> list[Role]:
@@ -62,14 +59,14 @@ class Rights:
 
 
 def assignments_at(store: Store, scope: ResourceId) -> list[Resource]:
-    """The role assignments made at exactly this scope."""
+    """Return the role assignments made at exactly this scope."""
     return list(records.under(store, f"{scope.key}/providers/{ASSIGNMENTS}".lower()))
 
 
 def require_list(store: Store, caller: Caller, action: str, scope: ResourceId) -> bool:
-    """Whether a list at `scope` must be narrowed to what the caller may read, item by item.
+    """Return whether a list at `scope` must be narrowed to the items that the caller may read.
 
-    A list of a subscription is given to everybody who has a role somewhere in it. Raises AuthorizationFailed for others.
+    A list of a subscription is given to every principal that has a role somewhere in it. Raises AuthorizationFailed for others.
     """
     if allowed(store, caller.object_id, action, scope):
         return False
@@ -79,18 +76,18 @@ def require_list(store: Store, caller: Caller, action: str, scope: ResourceId) -
 
 
 def readable(store: Store, caller: Caller, found: Iterable[Resource]) -> list[Resource]:
-    """Those that the caller may read."""
+    """Return the resources that the caller may read."""
     rights = Rights(store, caller.object_id)
     return [r for r in found if rights.allow(read_action(r.type), r.id)]
 
 
 def read_action(type_name: str) -> str:
-    """What reading a resource is called in role definitions, where groups are below subscriptions."""
+    """Return the action of reading a resource, by the name of role definitions, where groups are below subscriptions."""
     return f"{'Microsoft.Resources/subscriptions/resourceGroups' if type_name == GROUPS else type_name}/read"
 
 
 def visible(store: Store, object_id: str, subscription: str) -> bool:
-    """Whether a principal has any role in the subscription: then it sees the subscription in its list."""
+    """Return whether a principal has a role in the subscription, so that it sees the subscription in its list."""
     scope = ResourceId(f"/subscriptions/{subscription}")
     at = (assignment for place in scope.ancestors for assignment in assignments_at(store, place))
     return any(a.properties["principalId"] == object_id for a in chain(at, records.under(store, scope, ASSIGNMENTS)))
@@ -106,9 +103,10 @@ def _matches(patterns: tuple[str, ...], action: str) -> bool:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """`Microsoft.Authorization/*/read`: a star stands for anything, slashes too; between slashes for nothing as well.
+    """Return the pattern of an action such as `Microsoft.Authorization/*/read`. A star also matches slashes.
 
-    Managed Identity Operator has `userAssignedIdentities/*/assign/action`, and with it `userAssignedIdentities/assign/action`.
+    Between slashes it may match nothing: Managed Identity Operator has `userAssignedIdentities/*/assign/action`, which allows
+    `userAssignedIdentities/assign/action`.
     """
     inner = [".*".join(map(re.escape, part.split("*"))) for part in pattern.split("/*/")]
     return re.compile("/(?:.*/)?".join(inner), re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""What is the same for every resource type: create, update, read, list and delete by the rules of Azure Resource Manager.
+"""Create, update, read, list and delete any resource by the rules of Azure Resource Manager.
 
-The type's entry (`provider.ResourceType`) says what differs. Source: the ARM RPC's "Proxy and tracked resources" and the
-behaviour of management.azure.com. May import `arm`'s core modules, no provider.
+The resource type (`provider.ResourceType`) says how it differs. Source: the ARM RPC's "Proxy and tracked resources" and the
+behaviour of management.azure.com.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_ONLY = ("id", "name", "type", "systemData", "etag", "eTag")
 
 
 async def handle(request: Request) -> Answer:
-    """One call on a resource: PUT, PATCH, GET, HEAD or DELETE."""
+    """Answer one call on a resource: PUT, PATCH, GET, HEAD or DELETE."""
     kind = request.type
     verb = "GET" if request.method == "HEAD" else request.method
     if verb not in kind.verbs:
@@ -39,7 +39,7 @@ async def handle(request: Request) -> Answer:
 
 
 async def list_all(request: Request, type_name: str) -> Answer:
-    """The resources of a type below `request.id`, filtered and paged."""
+    """Return the resources of a type below `request.id`, filtered and paged."""
     if "LIST" not in request.type.verbs:
         raise errors.method_not_allowed("GET", type_name)
     if request.type.lists is not None:
@@ -52,7 +52,7 @@ async def list_all(request: Request, type_name: str) -> Answer:
 
 
 async def act(request: Request, action: str) -> Answer:
-    """A POST on an existing resource."""
+    """Answer a POST on an existing resource."""
     handler = request.type.actions.get(action.lower())
     if handler is None:
         raise errors.not_emulated(f"the action '{action}' of {_full(request)}")
@@ -62,7 +62,7 @@ async def act(request: Request, action: str) -> Answer:
 
 
 def stored(request: Request) -> Resource:
-    """The resource of the request. Raises the 404 that fits."""
+    """Return the resource of the request. Raises the fitting 404."""
     _check_parents(request, request.id, "read")
     found = records.get(request.sandbox.store, request.id)
     if found is None:
@@ -71,7 +71,7 @@ def stored(request: Request) -> Resource:
 
 
 def paged(request: Request, items: list[Document]) -> Answer:
-    """`{"value": [...], "nextLink": ...}` by `$top` and `$skiptoken`."""
+    """Return a page, `{"value": [...], "nextLink": ...}`, by `$top` and `$skiptoken`."""
     start = _skipped(request.query.get("skiptoken", ""))
     size = min(PAGE, max(1, int(request.query["top"]))) if request.query.get("top", "").isdigit() else PAGE
     body: Document = {"value": items[start : start + size]}
@@ -176,12 +176,12 @@ def _shown(request: Request, resource: Resource) -> Document:
 
 
 def _hidden(scope: ResourceId, resource: Resource) -> bool:
-    """A list at a group does not show what extends resources in it."""
+    """Return whether a list at `scope` leaves the resource out: a list at a group does not show extensions of its resources."""
     return bool(scope.namespace) and resource.id.parent.key != scope.key
 
 
 def _full(request: Request) -> str:
-    """The type with its namespace, as the table writes it."""
+    """Return the type with its namespace, as the table writes it."""
     return f"{request.namespace}/{request.type.name}"
 
 
@@ -196,7 +196,7 @@ def _system_data(request: Request, current: Resource | None) -> Document:
 
 
 def _check_parents(request: Request, resource_id: ResourceId, verb: str) -> None:
-    """The resource group and every resource above must exist, and the group must not be on its way out."""
+    """Raise unless the resource group and all parent resources exist. A group that is being deleted takes no writes."""
     store = request.sandbox.store
     if resource_id.group:
         group = records.get(store, f"/subscriptions/{resource_id.subscription}/resourceGroups/{resource_id.group}")
@@ -221,7 +221,7 @@ def _check_name(request: Request) -> None:
 
 
 def _check_body(request: Request, model: str) -> None:
-    """Refuse what the model does not know, and values of the wrong kind."""
+    """Refuse properties that the model does not have, and values of the wrong kind."""
     mismatch = models.first_mismatch(model, request.body) if model else None
     if mismatch is None:
         return
@@ -234,7 +234,10 @@ def _normalized(request: Request, model: str) -> Document:
 
 
 def _location(request: Request, current: Resource | None, body: Document) -> str:
-    """The location asked for, checked. Raises LocationRequired, LocationNotAvailableForResourceType or InvalidResourceLocation."""
+    """Return the location asked for.
+
+    Raises LocationRequired, LocationNotAvailableForResourceType or InvalidResourceLocation.
+    """
     if not body.get("location"):
         raise errors.location_required()
     asked = locations.normalize(str(body["location"]))

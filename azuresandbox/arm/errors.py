@@ -1,7 +1,7 @@
-"""ARM's failures: a status, a code and a message in the common error envelope, as Azure words them.
+"""ARM's errors: a status, a code and a message in the common error envelope, in Azure's words.
 
 Source: the error responses of Azure Resource Manager (`ErrorResponse` of the common types, version 2) and learn.microsoft.com's
-"Troubleshoot common Azure deployment errors". Each function makes one code. May import `models`.
+"Troubleshoot common Azure deployment errors". Each function makes one code.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ DOCS = "docs/sandbox.md"
 
 
 class ArmError(Exception):
-    """An answer other than success. Raised by providers, turned into the envelope by the router; as the end of a
-    long-running operation it makes the operation Failed."""
+    """An answer other than success.
+
+    Providers raise it and the router turns it into the envelope. Raised by a runner, it makes the operation Failed.
+    """
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class ArmError(Exception):
         self.more = more
 
     def body(self) -> dict[str, Any]:
-        """`{code, message[, target][, details]}`: what stands under `error`."""
+        """Return `{code, message[, target][, details]}`, the value of `error` in the envelope."""
         fields = {"code": self.code, "message": self.message, "target": self.target, "details": self.details, **self.more}
         return {key: value for key, value in fields.items() if value is not None}
 
@@ -64,9 +66,10 @@ def too_large() -> ArmError:
 
 
 def scope_locked(scope: str) -> ArmError:
-    """A lock (CanNotDelete) is on the resource."""
+    """Return the error for a resource with a lock (CanNotDelete)."""
     message = (
-        f"The scope '{scope}' cannot perform delete operation because following scope(s) are locked: '{scope}'. Please remove the "
+        f"The scope '{scope}' cannot perform delete operation because following scope(s) are locked: '{scope}'. Please "
+        "remove the "
         "lock and try again."
     )
     return ArmError(409, "ScopeLocked", message)
@@ -79,13 +82,13 @@ def api_version_missing() -> ArmError:
 
 
 def api_version_invalid(version: str, supported: Iterable[str]) -> ArmError:
-    """For ARM's own types."""
+    """Return the error for one of ARM's own types."""
     message = f"The api-version '{version}' is invalid. The supported versions are '{','.join(supported)}'."
     return ArmError(400, "InvalidApiVersionParameter", message)
 
 
 def no_registered_provider(location: str, version: str, kind: str, versions: Iterable[str], places: Iterable[str]) -> ArmError:
-    """For a resource provider's types; `kind` is the type without its namespace."""
+    """Return the error for a resource provider's type; `kind` is the type without its namespace."""
     message = (
         f"No registered resource provider found for location '{location}' and API version '{version}' for type '{kind}'. "
         f"The supported api-versions are '{', '.join(versions)}'. The supported locations are '{', '.join(places)}'."
@@ -131,17 +134,24 @@ def group_being_deleted(group: str) -> ArmError:
 
 
 def resource_not_found(type_and_name: str, group: str) -> ArmError:
-    """`type_and_name`: `Microsoft.ContainerService/managedClusters/name`."""
+    """Return the 404 of a resource. `type_and_name`: `Microsoft.ContainerService/managedClusters/name`."""
     message = (
-        f"The Resource '{type_and_name}' under resource group '{group or '<null>'}' was not found. For more details please go to "
+        f"The Resource '{type_and_name}' under resource group '{group or '<null>'}' was not found. For more details "
+        "please go to "
         "https://aka.ms/ARMResourceNotFoundFix"
     )
     return ArmError(404, "ResourceNotFound", message)
 
 
 def parent_not_found(verb: str, kind: str, parent: str) -> ArmError:
-    """`verb`: read, write or delete; `kind`: the nested type without its namespace; `parent`: the parent's id."""
-    message = f"Failed to perform '{verb}' on resource(s) of type '{kind}', because the parent resource '{parent}' could not be found."
+    """Return the 404 of a parent resource.
+
+    `verb`: read, write or delete; `kind`: the nested type without its namespace; `parent`: the parent's id.
+    """
+    message = (
+        f"Failed to perform '{verb}' on resource(s) of type '{kind}', because the parent resource '{parent}' could not "
+        "be found."
+    )
     return ArmError(404, "ParentResourceNotFound", message)
 
 
@@ -171,12 +181,13 @@ def content_invalid(reason: str) -> ArmError:
 
 
 def malformed(mismatch: Mismatch) -> ArmError:
-    """A body that does not fit its model, in the words of the deserializer that ARM's own types use."""
+    """Return the error for a body that does not fit its model, in the words of the deserializer that ARM's own types use."""
     if mismatch.problem == "unknown":
         where = f"Could not find member '{mismatch.member}' on object of type '{mismatch.model}'. Path '{mismatch.path}'"
         return content_invalid(f"{where}, line 1, position 1.")
     return content_invalid(
-        f"Error converting value \"{mismatch.value}\" to type '{mismatch.expected}'. Path '{mismatch.path}', line 1, position 1."
+        f"Error converting value \"{mismatch.value}\" to type '{mismatch.expected}'. Path '{mismatch.path}', line 1, "
+        "position 1."
     )
 
 
@@ -197,8 +208,10 @@ def not_authorized(app_id: str, object_id: str, action: str, scope: str) -> ArmE
 
 def link_not_authorized(app_id: str, object_id: str, action: str, scope: str, needed: str, linked: str) -> ArmError:
     message = (
-        f"The client '{app_id}' with object id '{object_id}' has permission to perform action '{action}' on scope '{scope}'; however, "
-        f"it does not have permission to perform action(s) '{needed}' on the linked scope(s) '{linked}' (respectively) or the linked "
+        f"The client '{app_id}' with object id '{object_id}' has permission to perform action '{action}' on scope "
+        f"'{scope}'; however, "
+        f"it does not have permission to perform action(s) '{needed}' on the linked scope(s) '{linked}' (respectively) "
+        "or the linked "
         "scope(s) are invalid."
     )
     return ArmError(403, "LinkedAuthorizationFailed", message)

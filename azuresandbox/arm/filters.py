@@ -1,7 +1,7 @@
 """The OData `$filter` expressions that ARM's lists of resources take: comparisons joined by `and`.
 
-`resourceType eq 'X'`, `name eq`, `location eq`, `resourceGroup eq`, `tagName eq 'a' and tagValue eq 'b'`, `startswith(tagName,'a')`,
-`substringof('a', name)`. Others are refused by name. May import `records` and `errors`.
+`resourceType eq 'X'`, `name eq`, `location eq`, `resourceGroup eq`, `tagName eq 'a' and tagValue eq 'b'`,
+`startswith(tagName,'a')`, `substringof('a', name)`. Others are refused by name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIELDS: dict[str, Callable[[Resource], str]] = {
 
 
 def apply(expression: str, found: Iterable[Resource]) -> list[Resource]:
-    """Those that the expression selects; all, if it is empty. Raises InvalidFilterInQueryString."""
+    """Return the resources that the expression selects; all, if it is empty. Raises InvalidFilterInQueryString."""
     if not expression.strip():
         return list(found)
     tests = _parse(expression)

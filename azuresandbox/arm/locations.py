@@ -1,6 +1,7 @@
-"""Azure's public regions: what `subscriptions/locations` lists and what `location` may say. Pure data; imports nothing.
+"""Azure's public regions: the answer of `subscriptions/locations` and the valid values of `location`.
 
-Source: `az account list-locations` (name, display name, regional display name, geography group, geography, paired region, category).
+Source: `az account list-locations` (name, display name, geography group, geography, latitude, longitude, physical location,
+paired region, category).
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ DISPLAY = {row[0]: row[1] for row in _ROWS}
 
 
 def normalize(location: str) -> str:
-    """`East US 2` and `EASTUS2` as `eastus2`."""
+    """Return the region's name: `East US 2` and `EASTUS2` become `eastus2`."""
     return location.replace(" ", "").lower()
 
 
 def described(subscription: str) -> list[dict[str, Any]]:
-    """The body of `GET /subscriptions/{id}/locations`."""
+    """Return the body of `GET /subscriptions/{id}/locations`."""
     return [_describe(subscription, row) for row in _ROWS]
 
 

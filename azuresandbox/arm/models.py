@@ -1,7 +1,7 @@
-"""Which properties a request's body may have: the schemas of the public models, as data.
+"""The properties that a request's body may have: the schemas of the public models, as data.
 
-`data/models.json` is written by `tools/arm_models.py` from the installed azure-mgmt packages: importing those takes seconds and
-tens of megabytes, reading the file milliseconds. May import nothing of the project.
+`tools/arm_models.py` writes `data/models.json` from the installed azure-mgmt packages: importing those takes seconds and tens
+of megabytes, reading the file takes milliseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SCALARS: dict[str, tuple[type, ...]] = {"string": (str,), "int": (int,), "number
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Where a body departs from its model. `problem`: `unknown` (no such member) or `type`.
+    """The first place where a body departs from its model. `problem`: `unknown` (no such member) or `type`.
 
     `path`: dotted, from the body's root (`properties.agentPoolProfiles[0].vmsize`); `model`: the model's own name.
     """
@@ -34,12 +34,12 @@ class Mismatch:
 
 
 def properties_of(model: str) -> Schema:
-    """The properties of a model, by key (`containerservice.ManagedCluster`). Raises `KeyError`."""
+    """Return the properties of a model, by key (`containerservice.ManagedCluster`). Raises `KeyError`."""
     return _load()[model]
 
 
 def first_mismatch(model: str, body: Any) -> Mismatch | None:
-    """The first departure of `body` from `model`, in document order; None if it fits."""
+    """Return the first departure of `body` from `model`, in document order; `None` if it fits."""
     return _check(model, body, "", "", "")
 
 
@@ -84,7 +84,7 @@ def _members(model: str, value: dict[str, Any], path: str) -> Mismatch | None:
 
 
 def normalized(model: str, body: Any) -> Any:
-    """The body with its members named as the model names them: ARM reads names without regard to case."""
+    """Return the body with its members named as in the model: ARM reads names without regard to case."""
     if model.startswith(("[]", "{}")):
         if isinstance(body, list):
             return [normalized(model[2:], item) for item in body]

@@ -1,4 +1,4 @@
-"""Long-running operations as they are kept: `op/<id>` in partition `arm` while one runs, `done/<id>` afterwards."""
+"""Long-running operations as they are stored: `op/<id>` in partition `arm` while one runs, `done/<id>` afterwards."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Operation:
         return self.resource_id.split("/")[2]
 
     def url(self, base: str, kind: str) -> str:
-        """Return where its state (`operations`) or its result (`operationresults`) is read."""
+        """Return the URL of the operation's state (`operations`) or result (`operationresults`)."""
         place = f"/locations/{self.location}" if self.location else ""
         path = f"/subscriptions/{self.subscription}/providers/{self.namespace}{place}/{kind}/{self.id}"
         return f"{base}{path}?api-version={self.api_version}"
@@ -81,12 +81,12 @@ def load(value: bytes) -> Operation:
 
 
 def put(store: Store, operation: Operation) -> None:
-    """Write an operation that runs."""
+    """Write a running operation."""
     store.put(PARTITION, RUNNING + operation.id, _dump(operation))
 
 
 def put_done(store: Store, operation: Operation) -> None:
-    """Move a finished operation to where clients still poll it; the oldest ones are dropped."""
+    """Move a finished operation to the records that clients can still poll. Drops the oldest ones."""
     store.delete(PARTITION, RUNNING + operation.id)
     store.put(PARTITION, DONE + operation.id, _dump(operation))
     _drop_oldest(store)

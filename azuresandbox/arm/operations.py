@@ -1,8 +1,8 @@
-"""Long-running operations: records that a background loop works off, so that they survive `kill -9` and a restart.
+"""Long-running operations: a background loop runs them from stored records, so that they survive `kill -9` and a restart.
 
-An operation is a record `op/<id>` in partition `arm`. The request that starts one writes it; `run` watches these records and
-calls the type's runner. What a client polls (`Azure-AsyncOperation`, `Location`) reads them. Source: "Track asynchronous Azure
-operations" and the ARM RPC's asynchronous contract. May import `arm`'s core modules.
+The request that starts an operation writes its record. `run` watches these records and calls the type's runner; the answers
+at `Azure-AsyncOperation` and `Location` read them. Source: "Track asynchronous Azure operations" and the ARM RPC's
+asynchronous contract.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def start(
 
 
 def accepted(operation: Operation) -> Answer:
-    """The 202 of an action that started an operation."""
+    """Return the 202 of a request that started an operation."""
     return Answer(202, None, operation=operation)
 
 
 def check_idle(request: Request, resource: Resource) -> None:
     """Raise the type's busy error if an operation on the resource, or on one nested in it, is in progress.
 
-    Operations of other providers on what extends the resource do not count: they are none of its provider's business.
+    Operations on extensions of the resource do not count, because they belong to other providers.
     """
     key = resource.id.key
     running = [o for o in active(request.sandbox.store, key) if "/providers/" not in o.resource_id.lower()[len(key) :]]
@@ -107,7 +107,7 @@ def busy(kind: ResourceType, resource: Resource, operation: Operation) -> ArmErr
 
 
 def headers(sandbox: Sandbox, operation: Operation) -> dict[str, str]:
-    """Where to poll and when. `Location` is left out where the resource itself is the result (PUT)."""
+    """Return the headers that say where and when to poll. A PUT has no `Location`, because its result is the resource."""
     found = {"Azure-AsyncOperation": operation.url(sandbox.base, "operations"), **retry_after(sandbox, operation.retry_after)}
     if operation.kind != PUT:
         found["Location"] = operation.url(sandbox.base, "operationresults")
@@ -115,8 +115,10 @@ def headers(sandbox: Sandbox, operation: Operation) -> dict[str, str]:
 
 
 def retry_after(sandbox: Sandbox, seconds: float) -> dict[str, str]:
-    """The real system's `Retry-After: seconds` as fast as the clock runs. Under a second only the headers in milliseconds
-    can say it; azure-core reads them only when `Retry-After` is not there."""
+    """Return the header `Retry-After: seconds` of the real system, scaled as the clock.
+
+    Below a second only the headers in milliseconds can express it; azure-core reads them only when `Retry-After` is absent.
+    """
     delay = sandbox.clock.poll_after(seconds)
     milliseconds = str(round(delay * 1000))
     found = {"retry-after-ms": milliseconds, "x-ms-retry-after-ms": milliseconds}
@@ -124,7 +126,7 @@ def retry_after(sandbox: Sandbox, seconds: float) -> dict[str, str]:
 
 
 async def run(sandbox: Sandbox, types: Types) -> None:
-    """Work off operations, those of before a restart first. `types`: full name -> its entry."""
+    """Run operations until cancelled, first those from before a restart. `types`: full name -> resource type."""
     page = sandbox.store.list(PARTITION, RUNNING)
     watch = sandbox.store.watch(PARTITION, RUNNING, since=page.revision)
     async with asyncio.TaskGroup() as tasks:
@@ -149,7 +151,7 @@ def _start(tasks: asyncio.TaskGroup, sandbox: Sandbox, types: Types, operation: 
 
 
 def cancel(sandbox: Sandbox, operation: Operation) -> None:
-    """End an operation before its time; it and its resource become Canceled."""
+    """End an operation early. It and its resource become Canceled."""
     task = _RUNNING.of(sandbox).get(operation.id)
     if task is not None:
         task.cancel()
@@ -168,14 +170,14 @@ async def _work(sandbox: Sandbox, types: Types, operation: Operation) -> None:
         await runner.run(Work(sandbox, operation, kind, types))
     except ArmError as error:
         operation.error = error.body()
-    except Exception as error:  # a defect of a provider must not stop the others' operations
+    except Exception as error:  # a defect of one provider must not stop the operations of the others
         sandbox.log("arm", traceback.format_exc())
         operation.error = {"code": "InternalServerError", "message": f"The operation failed unexpectedly: {error!r}"}
     finish(sandbox, operation)
 
 
 def finish(sandbox: Sandbox, operation: Operation) -> None:
-    """Write the outcome: of the operation, and of its resource (gone after a deletion, else its provisioningState)."""
+    """Write the outcome of the operation and of its resource: a deletion removes it, others set its provisioningState."""
     if operation.status == IN_PROGRESS:
         operation.status = FAILED if operation.error else SUCCEEDED
     operation.ended = rfc3339_micro(sandbox.clock.now())
@@ -193,5 +195,5 @@ def finish(sandbox: Sandbox, operation: Operation) -> None:
 
 
 def may_read(operation: Operation, caller: Caller) -> bool:
-    """Who started an operation may follow it, whatever its rights at the subscription are."""
+    """Return whether the caller started the operation, which it may follow whatever its rights at the subscription are."""
     return operation.caller == caller.object_id

@@ -1,9 +1,8 @@
-"""What a resource provider is: a namespace and a table of `ResourceType`s. The contract between ARM's core and the providers.
+"""The contract between ARM's core and the resource providers: a provider is a namespace and a table of `ResourceType`s.
 
-The core (`router.py`, `engine.py`, `operations.py`) does what is the same for every type: authentication, role assignments,
-api-version, registration, locations, unknown properties, etags, paging, the envelope, busy resources, long-running
-operations and their headers, cascading deletion. A type's entry says what is its own. May import the context and `arm`'s
-data modules (`records`, `resource_id`, `errors`), no provider.
+The core (`router.py`, `engine.py`, `operations.py`) does the work that is the same for every type: authentication, role
+assignments, api-version, registration, locations, unknown properties, etags, paging, the envelope, busy resources,
+long-running operations and their headers, cascading deletion. A type's entry says how it differs.
 
 A provider is a package `arm/<name>/` with `def provider() -> Provider`, listed in `arm/__init__.py`.
 """
@@ -27,7 +26,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, from a verified token."""
+    """The principal of a verified token."""
 
     app_id: str
     object_id: str
@@ -40,7 +39,7 @@ class Request:
 
     `id` is the resource's for GET, PUT, PATCH, DELETE and actions; for a list it is the collection's parent or scope.
     `query` has its names in lower case without `$`; `headers` in lower case; `namespace` is the provider's;
-    `narrowed`: a list shows only what the caller may read.
+    `narrowed`: a list shows only the items that the caller may read.
     """
 
     sandbox: Sandbox
@@ -58,13 +57,13 @@ class Request:
 
     @property
     def location(self) -> str:
-        """For types under `locations`: the location's name in lower case."""
+        """The name of the location in lower case, for types under `locations`."""
         return self.id.name.lower()
 
 
 @dataclass
 class Answer:
-    """What a handler returns. `operation`: the long-running one just started; the core adds its headers."""
+    """The answer of a handler. `operation`: the long-running operation that it has just started; the core adds its headers."""
 
     status: int = 200
     body: Any = None
@@ -74,11 +73,12 @@ class Answer:
 
 @dataclass
 class Write:
-    """A PUT or PATCH that the core has checked so far (rights, parent, location, known properties, not busy, etag).
+    """A PUT or PATCH that the core has checked (rights, parent, location, known properties, not busy, etag).
 
-    `current` is what is stored, None for a creation. `document` is what will be stored: for PUT the body with id, name, type
-    (location and tags as sent), for PATCH the stored document with the body's `tags` put in its place. The hook `prepare`
-    completes it in place (defaults, read-only properties) or raises `ArmError`. `private` is stored beside it.
+    `current` is the stored resource, `None` for a creation. `document` is the one to store: for PUT the body with id, name,
+    type
+    (location and tags as sent), for PATCH the stored document with the body's `tags`. The hook `prepare` completes it in place
+    (defaults, read-only properties) or raises `ArmError`. `private` is stored beside it.
     """
 
     request: Request
@@ -185,12 +185,12 @@ class ResourceType:
     actions         lower-cased last segment of a POST -> handler
     get, lists      replace reading and listing of stored resources, for computed types (kubernetesVersions, skus)
     whole           answers GET, PUT, PATCH and DELETE itself: for types that are not stored as resources of their own
-    show            what GET shows of a stored resource; default: its document
-    check_delete    called before a DELETE is accepted: refuses it, or returns what its runner gets as input
-    remove          called (synchronously) when a resource goes, before its record does; for types without "delete" runner
+    show            returns the document that GET shows of a stored resource; default: the stored one
+    check_delete    called before a DELETE is accepted: refuses it, or returns the input of its runner
+    remove          called (synchronously) before the record of a resource is deleted; for types without `delete()` runner
     busy            the 409 while an operation on the resource is in progress; default AnotherOperationInProgress
     malformed       words the refusal of a body that does not fit the model; default InvalidRequestContent, Newtonsoft's words
-    rank            order of deletion with the group: lower goes first
+    rank            order of deletion with the group: lower ranks first
     etag_at         "" or the name under which the document shows its etag ("eTag")
     name_rule       regular expression the last name must match in full; `name_error(name)` words the refusal
     regions         where it is offered, () for everywhere
@@ -261,12 +261,13 @@ class Provider:
 
 @dataclass(frozen=True)
 class Route:
-    """A path of ARM's own (Microsoft.Resources), where no `providers/{namespace}` stands; or a provider's that is no resource's.
+    """A path of ARM's own (Microsoft.Resources) without `providers/{namespace}`, or a provider's path that names no resource.
 
     `pattern`: the path, `{name}` for a segment; its literals are compared without regard to case. `scope` is where the caller
-    needs `action`: a path with the same placeholders; without `action` any caller may. `id`: what the handler gets as
-    `request.id`, default the whole path. `open`: without authentication; `listing`: narrowed to what the caller may read;
-    `namespace`: whose path it is.
+    needs `action`: a path with the same placeholders; without `action` any caller is allowed. `id`: the handler's `request.id`,
+    by
+    default the whole path. `open`: without authentication; `listing`: narrowed to the items that the caller may read;
+    `namespace`: the path's provider.
     """
 
     method: str

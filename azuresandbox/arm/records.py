@@ -1,7 +1,4 @@
-"""Resources as they are kept: one record of partition `arm` each, under the lower-cased id.
-
-May import the store, the context and `resource_id`.
-"""
+"""Resources as they are stored: one record of partition `arm` each, under the lower-cased id."""
 
 from __future__ import annotations
 
@@ -21,8 +18,8 @@ PARTITION = "arm"
 class Resource:
     """A stored resource.
 
-    `document` is what clients see: id, name, type, location, tags, identity, sku, properties. `private` is what they never
-    see (secrets as hashes, counters, what was asked for). `revision` is the record's, 0 before it is stored.
+    `document` is visible to clients: id, name, type, location, tags, identity, sku, properties. `private` is not: secrets as
+    hashes, counters, the version asked for. `revision` is the record's, 0 before it is stored.
     """
 
     id: ResourceId
@@ -45,12 +42,12 @@ class Resource:
 
     @property
     def state(self) -> str:
-        """The provisioning state, "" for types without one."""
+        """The provisioning state; "" for types without one."""
         return str(self.properties.get("provisioningState", ""))
 
     @property
     def etag(self) -> str:
-        """A GUID that changes with every write, as AKS shows its etags; without the quotes of the header."""
+        """A GUID that changes with every write, as AKS's etags do; without the quotes of the header."""
         import uuid
 
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.id.key}#{self.revision}"))
@@ -62,14 +59,16 @@ def get(store: Store, resource_id: ResourceId | str) -> Resource | None:
 
 
 def put(store: Store, resource: Resource) -> Resource:
-    """Write, whatever is stored. The resource with its new revision."""
+    """Write the resource over any stored one. Return it with its new revision."""
     data = json.dumps({"document": resource.document, "private": resource.private}, separators=(",", ":")).encode()
     resource.revision = store.put(PARTITION, resource.id.key, data).revision
     return resource
 
 
 def update(store: Store, resource_id: ResourceId | str, change: Callable[[Resource], None]) -> Resource | None:
-    """Read, change and write in one step; None if the resource is gone. Writes nothing if nothing changed."""
+    """Read, change and write the resource in one step, and return it; `None` if it does not exist. An equal resource is not
+    written.
+    """
     resource = get(store, resource_id)
     if resource is None:
         return None
@@ -80,7 +79,7 @@ def update(store: Store, resource_id: ResourceId | str, change: Callable[[Resour
 
 
 def delete(store: Store, resource_id: ResourceId | str) -> None:
-    """Remove a resource with all that is nested in it or extends it, role assignments too."""
+    """Delete a resource with all its nested resources and extensions, role assignments too."""
     key = str(resource_id).lower()
     with store.transaction():
         for record in store.list(PARTITION, f"{key}/").records:
@@ -89,7 +88,7 @@ def delete(store: Store, resource_id: ResourceId | str) -> None:
 
 
 def under(store: Store, scope: ResourceId | str, type_name: str = "") -> Iterator[Resource]:
-    """All resources below a scope, at any depth, in the order of their ids; those of one type, if it is named."""
+    """Yield all resources below a scope, at any depth, in the order of their ids; those of one type, if it is named."""
     wanted = type_name.lower()
     for record in store.list(PARTITION, str(scope).lower() + "/").records:
         if not wanted or _type_of(record.key) == wanted:
@@ -97,7 +96,7 @@ def under(store: Store, scope: ResourceId | str, type_name: str = "") -> Iterato
 
 
 def _type_of(key: str) -> str:
-    """The type that a key names, in lower case: said before the record is parsed, as most of a long list are others'."""
+    """Return the type that a key names, in lower case. It saves parsing the records of other types in a long list."""
     at = provider_at(key)
     if at < 0:
         return GROUPS.lower()
@@ -113,7 +112,7 @@ def group_exists(store: Store, resource_id: ResourceId) -> bool:
 
 
 def group(subscription: str, name: str, location: str, tags: dict[str, str], managed_by: str = "") -> Resource:
-    """A new resource group, for the Resources provider and for providers that make groups of their own (AKS's `MC_...`)."""
+    """Return a new resource group, for the Resources provider and for AKS, which creates groups of its own (`MC_...`)."""
     document: dict[str, Any] = {
         "id": f"/subscriptions/{subscription}/resourceGroups/{name}",
         "name": name,

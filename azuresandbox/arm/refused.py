@@ -1,7 +1,7 @@
-"""What Azure has and the sandbox has not, by name: for the 501 that says so instead of claiming that it does not exist.
+"""Types that Azure has and the sandbox does not emulate, for a 501 that names them instead of a 404.
 
-`data/types.json` lists the types of the management clients' own operations (`tools/coverage_table.py` writes it); the tables here say what
-to do instead. May import nothing of the project.
+`data/types.json` lists the types of the management clients' own operations (`tools/coverage_table.py` writes it); the tables
+here say what to use instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMESPACES = {
     "microsoft.kubernetes": "Azure Arc connected clusters",
     "microsoft.management": "management groups: the subscription is the highest scope",
 }
-"""Namespace in lower case -> what it is."""
+"""Namespace in lower case -> its subject."""
 
 TYPES = {
     "microsoft.resourcegraph/queries": "saved Resource Graph queries (Microsoft.ResourceGraph/queries)",
@@ -41,14 +41,16 @@ TYPES = {
     "microsoft.authorization/policydefinitions": "Azure Policy",
     "microsoft.managedidentity/identities": "system-assigned identities as resources",
     "microsoft.authorization/provideroperations": "the catalogue of all providers' operations: Azure's documentation has it",
-    "microsoft.containerservice/managedclusters/accessprofiles": "access profiles: use listClusterUserCredential or listClusterAdminCredential",
-    "microsoft.containerservice/managedclusters/commandresults": "running commands in a cluster through ARM: use kubectl with its credentials",
+    "microsoft.containerservice/managedclusters/accessprofiles": "access profiles: use listClusterUserCredential or "
+    "listClusterAdminCredential",
+    "microsoft.containerservice/managedclusters/commandresults": "running commands in a cluster through ARM: "
+    "use kubectl with its credentials",
     "microsoft.containerservice/managedclusters/meshupgradeprofiles": "the service mesh add-on",
     "microsoft.containerservice/locations/meshrevisionprofiles": "the service mesh add-on",
     "microsoft.containerservice/managedclusters/privatelinkresources": "private clusters",
     "microsoft.containerservice/locations/trustedaccessroles": "trusted access",
 }
-"""Type in lower case -> what it is, and what to use instead."""
+"""Type in lower case -> its subject, and what to use instead."""
 
 ANYWHERE = {
     "operations": "the list of a provider's operations: Azure's documentation has it",
@@ -57,7 +59,10 @@ ANYWHERE = {
 
 
 def reason(namespace: str, kind: str) -> str:
-    """Why the type is not there; "" if Azure does not know it either. `kind` may be the last word of a POST on the namespace itself."""
+    """Return the type's subject for the message; "" if Azure does not know the type either.
+
+    `kind` may be the last word of a POST on the namespace itself.
+    """
     full, kind = f"{namespace}/{kind}".lower(), kind.lower()
     if namespace.lower() in NAMESPACES:
         return f"{namespace} ({NAMESPACES[namespace.lower()]})"
@@ -71,6 +76,6 @@ def reason(namespace: str, kind: str) -> str:
 
 @cache
 def _known() -> dict[str, dict[str, str]]:
-    """Namespace in lower case -> its types in lower case -> as they are written; under "" the namespace itself."""
+    """Return namespace in lower case -> type in lower case -> type as written; under "" the namespace as written."""
     names: dict[str, list[str]] = json.loads((Path(__file__).parent / "data" / "types.json").read_text())
     return {space.lower(): {"": space, **{kind.lower(): kind for kind in kinds}} for space, kinds in names.items()}

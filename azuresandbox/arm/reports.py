@@ -1,7 +1,4 @@
-"""Asking the data plane and waiting for it, as a long-running operation does: until it reports, its goal is gone, or patience ends.
-
-May import `arm`'s core modules and the fabric.
-"""
+"""Write goals for the data plane and wait for its reports, as long-running operations do."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ Done = Callable[[Report], bool]
 
 
 def ask(sandbox: Sandbox, goal: Goal, parts: tuple[str, ...] = ("",)) -> int:
-    """Write the goal; its revision. One that failed before is written anew, so that the data plane tries once more."""
+    """Write the goal and return its revision. A goal that failed is always written, so that the data plane tries again."""
     found = [_read(sandbox, goal, part) for part in parts]
     if any(report is not None and report.state == "Failed" for report in found):
         goal.revision = 0
@@ -25,21 +22,21 @@ def ask(sandbox: Sandbox, goal: Goal, parts: tuple[str, ...] = ("",)) -> int:
 
 
 def settled(report: Report) -> bool:
-    """The reporter is through, well or not."""
+    """Return whether the reporter has finished, successfully or not."""
     return report.state != "Progressing"
 
 
 def observed(report: Report) -> bool:
-    """The reporter has taken note."""
+    """Return whether the reporter has observed the goal; any report shows it."""
     return True
 
 
 async def wait(
     sandbox: Sandbox, goal: Goal, revision: int, *, parts: tuple[str, ...] = ("",), done: Done = settled, patience: float
 ) -> Report | None:
-    """The worst of the reports once every part is `done` with that revision; None if the goal was dropped.
+    """Wait until every part has a report that is `done` with that revision. Return the first Failed report, or the last one.
 
-    `patience` in seconds of the modelled system. Raises `TimeoutError` when it ends.
+    Returns `None` if the goal was dropped. `patience` is in seconds of the modelled system. Raises `TimeoutError` after it.
     """
     reporting = asyncio.create_task(_reported(sandbox, goal, revision, parts, done))
     waiting = asyncio.create_task(_timer(sandbox, patience))

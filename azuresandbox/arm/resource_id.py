@@ -1,7 +1,7 @@
-"""Resource ids: what is compared without regard to case and given back in the case it came in. Pure; imports nothing of the project.
+"""Resource ids: compared without regard to case, and given back in the case in which they came.
 
-`/subscriptions/{s}/resourceGroups/{g}/providers/{namespace}/{type}/{name}/{type}/{name}`, and the same once more behind it for
-a resource that extends another one (`.../providers/Microsoft.KubernetesConfiguration/extensions/flux`).
+`/subscriptions/{s}/resourceGroups/{g}/providers/{namespace}/{type}/{name}/{type}/{name}`, followed by a second
+`/providers/...` for a resource that extends another one (`.../providers/Microsoft.KubernetesConfiguration/extensions/flux`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ _PROVIDERS = re.compile(r".*(/providers/)[^/]+\.[^/]", re.IGNORECASE)
 
 
 def provider_at(path: str) -> int:
-    """Where the last `/providers/` of a path stands that a namespace follows, or -1: groups and resources may bear that name, too."""
+    """Return the position of the last `/providers/` of a path that a namespace follows, or -1.
+
+    Groups and resources may be named `providers`, too.
+    """
     match = _PROVIDERS.match(path)
     return match.start(1) if match else path.lower().rfind("/providers/")
 
 
 @dataclass(frozen=True)
 class ResourceId:
-    """An id as written; `key` is what it is stored and compared by. "" is the tenant."""
+    """An id as written; `key` is the form for storing and comparing. "" is the tenant."""
 
     text: str
 
@@ -54,7 +57,7 @@ class ResourceId:
 
     @cached_property
     def _provider_at(self) -> int:
-        """Where the last `providers` stands, or -1."""
+        """The position of the last `providers` that a namespace follows, or -1."""
         for at in range(len(self._parts) - 2, -1, -1):
             if self._parts[at].lower() == "providers" and "." in self._parts[at + 1]:
                 return at
@@ -90,21 +93,21 @@ class ResourceId:
 
     @cached_property
     def scope(self) -> ResourceId:
-        """What the resource lives in or extends: all before its provider. A group's is its subscription."""
+        """The scope in which the resource lives or which it extends: all before its provider. A group's is its subscription."""
         if self._provider_at >= 0:
             return ResourceId(_join(self._parts[: self._provider_at]))
         return ResourceId(_join(self._parts[:2])) if self.group else ResourceId("")
 
     @cached_property
     def parent(self) -> ResourceId:
-        """The resource it is nested in; for one that is not nested, its scope."""
+        """The resource in which it is nested; for other resources, the scope."""
         if self._provider_at >= 0 and len(self._parts) > self._provider_at + 4:
             return ResourceId(_join(self._parts[:-2]))
         return self.scope
 
     @cached_property
     def ancestors(self) -> tuple[ResourceId, ...]:
-        """Itself and every scope above it, the tenant last: where a role assignment counts."""
+        """The resource and every scope above it, the tenant last: the places of its role assignments."""
         found: list[ResourceId] = [self]
         while found[-1].text:
             found.append(found[-1].parent)
@@ -112,7 +115,7 @@ class ResourceId:
 
     @cached_property
     def label(self) -> str:
-        """As ResourceNotFound names it: `Microsoft.ContainerService/managedClusters/name`."""
+        """The name in ResourceNotFound's message: `Microsoft.ContainerService/managedClusters/name`."""
         return "/".join(self._parts[self._provider_at + 1 :]) if self._provider_at >= 0 else self.name
 
     def child(self, *parts: str) -> ResourceId:

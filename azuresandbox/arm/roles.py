@@ -1,6 +1,6 @@
-"""The built-in role definitions, as data: real names, ids, actions. Source: "Azure built-in roles" and the pages of its groups.
+"""The built-in role definitions, as data: real names, ids, actions.
 
-May import nothing of the project.
+Source: "Azure built-in roles" and the pages of its groups.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ _KUBERNETES = (
     "Microsoft.Resources/subscriptions/read",
     "Microsoft.Resources/subscriptions/resourceGroups/read",
 )
-"""What the roles for clusters with Azure RBAC may do in ARM; their data actions are about Kubernetes objects."""
+"""ARM's actions of the roles for clusters with Azure RBAC; their data actions are about Kubernetes objects."""
 
 _READ_BY_READERS = """
-apps/controllerrevisions apps/daemonsets apps/deployments apps/replicasets apps/statefulsets autoscaling/horizontalpodautoscalers
-batch/cronjobs batch/jobs configmaps discovery.k8s.io/endpointslices endpoints events.k8s.io/events events extensions/daemonsets
-extensions/deployments extensions/ingresses extensions/networkpolicies extensions/replicasets limitranges metrics.k8s.io/pods
-metrics.k8s.io/nodes namespaces networking.k8s.io/ingresses networking.k8s.io/networkpolicies persistentvolumeclaims pods
-policy/poddisruptionbudgets replicationcontrollers resourcequotas serviceaccounts services
+apps/controllerrevisions apps/daemonsets apps/deployments apps/replicasets apps/statefulsets
+autoscaling/horizontalpodautoscalers batch/cronjobs batch/jobs configmaps discovery.k8s.io/endpointslices endpoints
+events.k8s.io/events events extensions/daemonsets extensions/deployments extensions/ingresses extensions/networkpolicies
+extensions/replicasets limitranges metrics.k8s.io/pods metrics.k8s.io/nodes namespaces networking.k8s.io/ingresses
+networking.k8s.io/networkpolicies persistentvolumeclaims pods policy/poddisruptionbudgets replicationcontrollers resourcequotas
+serviceaccounts services
 """
 _DONE_BY_WRITERS = """
 apps/controllerrevisions/read apps/daemonsets/* apps/deployments/* apps/replicasets/* apps/statefulsets/*
@@ -211,7 +212,8 @@ ROLES: tuple[Role, ...] = (
     Role(
         "7f6c6a51-bcf8-42ba-9220-52d62157d7db",
         "Azure Kubernetes Service RBAC Reader",
-        "Allows read-only access to see most objects in a namespace. It does not allow viewing roles or role bindings. This role "
+        "Allows read-only access to see most objects in a namespace. It does not allow viewing roles or role bindings. "
+        "This role "
         "does not allow viewing Secrets, since reading the contents of Secrets enables access to ServiceAccount credentials in "
         "the namespace, which would allow API access as any ServiceAccount in the namespace (a form of privilege escalation). "
         "Applying this role at cluster scope will give access across all namespaces.",
@@ -223,8 +225,10 @@ ROLES: tuple[Role, ...] = (
         "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb",
         "Azure Kubernetes Service RBAC Writer",
         "Allows read/write access to most objects in a namespace.This role does not allow viewing or modifying roles or role "
-        "bindings. However, this role allows accessing Secrets and running Pods as any ServiceAccount in the namespace, so it can "
-        "be used to gain the API access levels of any ServiceAccount in the namespace. Applying this role at cluster scope will "
+        "bindings. However, this role allows accessing Secrets and running Pods as any ServiceAccount in the namespace, "
+        "so it can "
+        "be used to gain the API access levels of any ServiceAccount in the namespace. Applying this role at cluster "
+        "scope will "
         "give access across all namespaces.",
         _KUBERNETES,
         (),
@@ -238,7 +242,7 @@ OWNER = ROLES[0].id
 
 
 def by_id(definition_id: str) -> Role | None:
-    """The role of a definition's id (`/.../roleDefinitions/<guid>`) or of the bare GUID."""
+    """Return the role of a definition's id (`/.../roleDefinitions/<guid>`) or of the bare GUID."""
     return _BY_ID.get(definition_id.rpartition("/")[2].lower())
 
 

@@ -1,7 +1,7 @@
-"""From an HTTP request to a handler and back: what Azure Resource Manager's front door does before a provider is reached.
+"""From an HTTP request to a handler and back: the checks of Azure Resource Manager before a provider is reached.
 
 In this order: api-version given, token (401), known route, throttling (429), subscription, role assignment (403), type and
-api-version, registration of the namespace, then the engine. May import `arm`'s core modules, no provider: those are handed in.
+api-version, registration of the namespace, then the engine. The providers are handed in.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class Arm:
             raise errors.not_registered(provider.namespace)
 
     def _check_extends(self, kind: ResourceType, provider: Provider, identifier: ResourceId, whole: bool, call: _Call) -> None:
-        """An extension resource must extend a type that its provider names; others must be in a group, or as they are."""
+        """Refuse an extension of a type that the extension's resource type does not name in `extends`."""
         scope = identifier.scope if whole else identifier
         if not kind.extends:
             return
@@ -250,12 +250,14 @@ class Arm:
         return self.state(call, operation) if parts[-2].lower() != "operationresults" else self.result(call, operation)
 
     def state(self, call: _Call, operation: Operation) -> Answer:
-        """`Azure-AsyncOperation`: always 200, the state in the body."""
+        """Return the answer of `Azure-AsyncOperation`: always 200, the state in the body."""
         busy = operation.status == operation_records.IN_PROGRESS
         return Answer(200, operation.body(), operations.retry_after(self.sandbox, operation.retry_after) if busy else {})
 
     def result(self, call: _Call, operation: Operation) -> Answer:
-        """`Location`: 202 until done, then what the request itself would have answered."""
+        """Return the answer of `Location`: 202 until the operation is done, then the answer that a synchronous request would
+        give.
+        """
         if operation.status == operation_records.IN_PROGRESS:
             where = {"Location": operation.url(self.sandbox.base, "operationresults")}
             return Answer(202, None, where | operations.retry_after(self.sandbox, operation.retry_after))
@@ -291,7 +293,7 @@ _POLLED = ("operations", "operationresults", "operationstatuses")
 
 @dataclass
 class _Call:
-    """One HTTP request, read."""
+    """An HTTP request, read."""
 
     method: str
     path: str
@@ -331,7 +333,7 @@ class _Call:
 
 
 class _Malformed(dict[str, Any]):
-    """A body that is no JSON object, until the caller is known and may be told."""
+    """A body that is not a JSON object. The error is sent only once the caller is known."""
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -351,7 +353,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def _collection_scope(path: str, type_name: str) -> ResourceId:
-    """What a collection hangs on: the parent resource of a nested type, the scope of others."""
+    """Return the scope of a collection: the parent resource of a nested type, the scope of others."""
     if type_name.count("/") > 1:
         return ResourceId(path.rpartition("/")[0])
     return ResourceId(path[: provider_at(path)])

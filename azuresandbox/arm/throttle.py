@@ -2,7 +2,7 @@
 
 Source: "Understand how Azure Resource Manager throttles requests": buckets of 250 reads (25 refilled a second), 200 writes and
 200 deletes (10 a second) for a service principal and subscription. A second is one of the modelled system: where the clock
-runs faster, pollers come more often and the buckets fill faster, by the same factor. May import the context and `arm.errors`.
+runs faster, clients poll more often and the buckets fill faster, by the same factor.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ class _Bucket:
 
 
 class Throttle:
-    """The buckets: forgotten with the process, as Azure's are not kept for longer than they take to refill."""
+    """The buckets, in memory only: they refill faster than a restart takes."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._buckets: dict[tuple[str, str, str], _Bucket] = {}
 
     def take(self, principal: str, subscription: str, method: str) -> dict[str, str]:
-        """Count one request; the header with what remains. Raises 429 with Retry-After when the bucket is empty."""
+        """Count one request and return the header with the remaining ones. Raises 429 with Retry-After when the bucket is
+        empty.
+        """
         kind = KINDS.get(method, "writes")
         size, refill = LIMITS[kind]
         clock = self._sandbox.clock
@@ -49,7 +51,7 @@ class Throttle:
         return {f"x-ms-ratelimit-remaining-subscription-{kind}": str(int(bucket.left))}
 
     def refused(self, principal: str, subscription: str, kind: str, seconds: float = 1) -> ArmError:
-        """The 429 of an exhausted bucket."""
+        """Return the 429 of an exhausted bucket."""
         message = (
             f"Number of '{kind.removesuffix('s')}' requests for subscription '{subscription}' actor '{principal}' exceeded. "
             f"Please try again after '{max(1, round(seconds))}' seconds after additional tokens are available. Refer to "

@@ -1,7 +1,6 @@
-"""Who calls: the bearer token of a request verified against Entra's published keys.
+"""The caller of a request: its bearer token is verified against Entra's published keys. The failures are ARM's own.
 
-The keys are read where Entra keeps their public half (partition `entra`, `keys/<kid>`, one JWK each). The failures are ARM's own.
-May import the context and `arm.errors`.
+Entra keeps the public halves of its keys in partition `entra` (`keys/<kid>`, one JWK each), where they are read here.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ AUDIENCES = (
     "https://management.azure.com",
 )
 REMEMBERED = 256
-"""Verified tokens kept per process, so that a signature is checked once a token."""
+"""Verified tokens kept in memory, so that a signature is checked once for each token."""
 
 
 class Verifier:
-    """One a server: it remembers what it has verified."""
+    """Verifies tokens and remembers those that it has verified."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._verified: dict[str, dict[str, Any]] = {}
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
-        """The caller. Raises `ArmError` 401 with the challenge."""
+        """Return the caller of a request with these headers. Raises `ArmError` 401 with the challenge."""
         authorization = headers.get("authorization", "")
         if not authorization:
             raise self._refused("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
@@ -93,7 +92,10 @@ class Verifier:
             raise self._revoked(now)
 
     def _revoked(self, now: datetime) -> ArmError:
-        """Continuous access evaluation: the claims challenge makes Azure's clients ask Entra for a token issued from now on."""
+        """Return the 401 of continuous access evaluation.
+
+        Its claims challenge makes Azure's clients ask Entra for a token issued from now on.
+        """
         claims = json.dumps({"access_token": {"nbf": {"essential": True, "value": str(int(now.timestamp()))}}})
         message = (
             "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: "
@@ -111,7 +113,7 @@ class Verifier:
 
 
 def _american(moment: datetime) -> str:
-    """As .NET's invariant culture prints a time: 1/2/2026 3:04:05 PM."""
+    """Return the time as .NET's invariant culture prints it: 1/2/2026 3:04:05 PM."""
     hour = moment.hour % 12 or 12
     half = "AM" if moment.hour < 12 else "PM"
     return f"{moment.month}/{moment.day}/{moment.year} {hour}:{moment:%M:%S} {half}"

@@ -1,7 +1,7 @@
-"""Microsoft Entra ID, as far as service principals and managed identities need it: discovery, the token endpoint,
-and the part of Microsoft Graph that reads service principals.
+"""Microsoft Entra ID for service principals and managed identities.
 
-Reads the directory, writes only its own signing keys. May import the sandbox's shared modules, no other part.
+Discovery, the token endpoint, and the part of Microsoft Graph that reads service principals. It reads the directory and writes
+only its own signing keys.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANY_TENANT = ("common", "organizations", "consumers")
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """Serve every path that starts with a tenant."""
+    """Return the application for every path that starts with a tenant, and for Microsoft Graph."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)

@@ -1,6 +1,6 @@
-"""What clients read before they ask for a token: OpenID discovery, signing keys, and MSAL's authority metadata.
+"""The documents that clients read before they ask for a token: OpenID discovery, signing keys, MSAL's authority metadata.
 
-Source: OpenID Connect Discovery 1.0; the documents of login.microsoftonline.com. May import the context and `keys`, `tokens`.
+Source: OpenID Connect Discovery 1.0; the documents of login.microsoftonline.com.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 def openid(sandbox: Sandbox, tenant: str) -> Document:
-    """The version 2 document."""
+    """Return the OpenID document of version 2."""
     root = f"{sandbox.base}/{tenant}"
     return {
         "token_endpoint": f"{root}/oauth2/v2.0/token",
@@ -52,7 +52,7 @@ def signing_keys(sandbox: Sandbox, tenant: str) -> Document:
 
 
 def instance(sandbox: Sandbox) -> Document:
-    """MSAL's authority metadata: this authority stands for itself alone."""
+    """Return MSAL's authority metadata: this authority has no aliases."""
     host = sandbox.base.removeprefix("https://")
     return {
         "tenant_discovery_endpoint": f"{sandbox.base}/{sandbox.tenant_id}/v2.0/.well-known/openid-configuration",

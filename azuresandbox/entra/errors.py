@@ -1,7 +1,7 @@
-"""Entra's failures: a code, an OAuth error and a description with trace, correlation and time.
+"""Entra's errors: a code, an OAuth error and a description with trace, correlation and time.
 
-Source: "Microsoft Entra authentication and authorization error codes" and what users report of them (Azure/azure-workload-identity
-#340, #642, #1200, #1232; Azure/login#515). May import the context.
+Source: "Microsoft Entra authentication and authorization error codes" and its users' reports (Azure/azure-workload-identity
+#340, #642, #1200, #1232; Azure/login#515).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ class EntraError(Exception):
         self.status = status
 
     def body(self, sandbox: Sandbox, correlation: str) -> dict[str, Any]:
-        """The JSON that clients get."""
+        """Return the JSON that clients get."""
         trace, stamp = str(uuid.uuid4()), sandbox.clock.now().strftime("%Y-%m-%d %H:%M:%SZ")
         return {
             "error": self.error,
-            "error_description": f"AADSTS{self.code}: {self.text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}",
+            "error_description": f"AADSTS{self.code}: {self.text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: "
+            f"{stamp}",
             "error_codes": [self.code],
             "timestamp": stamp,
             "trace_id": trace,
@@ -42,7 +43,8 @@ def tenant_not_found(tenant: str) -> EntraError:
     return EntraError(
         90002,
         "invalid_request",
-        f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. "
+        f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the "
+        "correct cloud. "
         "Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.",
     )
 
@@ -63,8 +65,10 @@ def application_not_found(app_id: str, tenant: str) -> EntraError:
     return EntraError(
         700016,
         "unauthorized_client",
-        f"Application with identifier '{app_id}' was not found in the directory '{tenant}'. This can happen if the application has "
-        "not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your "
+        f"Application with identifier '{app_id}' was not found in the directory '{tenant}'. This can happen if the "
+        "application has "
+        "not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have "
+        "sent your "
         "authentication request to the wrong tenant.",
     )
 
@@ -82,7 +86,8 @@ def secret_wrong(app_id: str) -> EntraError:
     return EntraError(
         7000215,
         "invalid_client",
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client "
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the "
+        "client "
         f"secret ID, for a secret added to app '{app_id}'.",
         401,
     )
@@ -92,7 +97,8 @@ def scope_invalid(scope: str) -> EntraError:
     return EntraError(
         70011,
         "invalid_scope",
-        "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not "
+        "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' "
+        "is not "
         f"valid. The scope {scope} is not valid.",
     )
 
@@ -110,8 +116,10 @@ def resource_not_found(resource: str, tenant: str) -> EntraError:
     return EntraError(
         500011,
         "invalid_resource",
-        f"The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application "
-        "has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent "
+        f"The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the "
+        "application "
+        "has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might "
+        "have sent "
         "your authentication request to the wrong tenant.",
     )
 
@@ -130,7 +138,8 @@ def assertion_out_of_time(now: str, start: str, end: str) -> EntraError:
     return EntraError(
         700024,
         "invalid_client",
-        f"Client assertion is not within its valid time range. Current time: {now}, assertion valid from {start}, expiry time of "
+        f"Client assertion is not within its valid time range. Current time: {now}, assertion valid from {start}, expiry "
+        "time of "
         f"assertion {end}. Review the documentation at "
         "https://learn.microsoft.com/entra/identity-platform/certificate-credentials .",
         401,
@@ -173,7 +182,7 @@ def no_federated_credentials(app_id: str, name: str) -> EntraError:
 
 
 def no_match(code: int, what: str, value: str) -> EntraError:
-    """700211 issuer, 700212 audience, 700213 subject."""
+    """Return the error of a federated assertion: code 700211 for the issuer, 700212 the audience, 700213 the subject."""
     return EntraError(
         code,
         "invalid_client",
@@ -188,7 +197,8 @@ def subject_differs_in_case(subject: str) -> EntraError:
         7002138,
         "invalid_client",
         f"No matching federated identity record found for presented assertion subject '{subject}'. The subject matches with "
-        "case-insensitive comparison, but not with case-sensitive comparison. Check your federated identity credential Subject, "
+        "case-insensitive comparison, but not with case-sensitive comparison. Check your federated identity credential "
+        "Subject, "
         f"Audience and Issuer against the presented assertion. {FEDERATION_DOCS}",
         401,
     )
@@ -213,5 +223,6 @@ def signature_wrong() -> EntraError:
     return EntraError(
         50013,
         "invalid_grant",
-        "Assertion failed signature validation. [Reason - The provided signature value did not match the expected signature value.]",
+        "Assertion failed signature validation. [Reason - The provided signature value did not match the expected "
+        "signature value.]",
     )

@@ -1,7 +1,6 @@
-"""The token endpoint: a client proves who it is, by secret, certificate or federated assertion, and gets a token.
+"""The token endpoint: a client proves its identity by secret, certificate or federated assertion, and gets a token.
 
-Source: "OAuth 2.0 client credentials flow" and "Workload identity federation". May import the context, the directory and
-Entra's other modules.
+Source: "OAuth 2.0 client credentials flow" and "Workload identity federation".
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ RESOURCES = (
     "https://management.azure.com",
     "6dae42f8-4368-4678-94ff-3960e28e3630",
 )
-"""What tokens may be asked for, besides the sandbox's own addresses (ARM, Graph): ARM, and AKS's server application."""
+"""The resources of tokens besides the sandbox's own addresses (ARM, Graph): ARM, and AKS's server application."""
 
 Form = Mapping[str, str]
 
 
 async def token(sandbox: Sandbox, form: Form, endpoint: str) -> dict[str, Any]:
-    """The answer to a token request. Raises `EntraError`."""
+    """Return the answer to a token request. Raises `EntraError`."""
     if form["grant_type"] != "client_credentials":
         raise errors.grant_unsupported(form["grant_type"])
     app_id = form.get("client_id", "")
@@ -54,7 +53,7 @@ async def token(sandbox: Sandbox, form: Form, endpoint: str) -> dict[str, Any]:
 
 
 def _audience(sandbox: Sandbox, form: Form, endpoint: str) -> str:
-    """The resource that the scope (version 2) or `resource` (version 1) names."""
+    """Return the resource that the scope (version 2) or `resource` (version 1) names."""
     if endpoint == "oauth2/token":
         resource = form.get("resource", "")
         if not resource:
@@ -79,7 +78,7 @@ def _resource(form: Form) -> str:
 
 
 async def _prove(sandbox: Sandbox, principal: Principal, form: Form) -> str:
-    """Check the client's credential; what kind it was."""
+    """Check the client's credential. Return its kind, the claim `appidacr`."""
     if "client_assertion" in form:
         if form.get("client_assertion_type") != JWT_BEARER:
             raise errors.assertion_type_wrong(form.get("client_assertion_type", ""))
@@ -93,7 +92,7 @@ async def _prove(sandbox: Sandbox, principal: Principal, form: Form) -> str:
 
 
 async def _check_assertion(sandbox: Sandbox, principal: Principal, assertion: str) -> None:
-    """A client's own certificate signs as itself; any other issuer must be one that the principal trusts."""
+    """Check an assertion: one by the client's own certificate, or one of an issuer that the principal trusts."""
     try:
         claims = jwt.decode(assertion, options={"verify_signature": False})
         head = jwt.get_unverified_header(assertion)
@@ -146,7 +145,7 @@ def _parse(pem: str) -> x509.Certificate:
 
 
 def _named(certificate: x509.Certificate, head: Mapping[str, Any]) -> bool:
-    """Whether the header's thumbprint is the certificate's."""
+    """Return whether the header's thumbprint is the certificate's."""
     prints = {"x5t": hashes.SHA1(), "x5t#S256": hashes.SHA256()}  # RFC 7515 names SHA-1 for x5t
     for name, algorithm in prints.items():
         if name in head:

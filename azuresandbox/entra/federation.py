@@ -1,8 +1,7 @@
-"""Workload identity federation: a token of another issuer stands in for a secret, if the principal trusts it.
+"""Workload identity federation: a token of another issuer replaces a secret, if the principal trusts it.
 
 The trusts are the directory's federated credentials, matched on issuer, subject and audience, in that order and exactly, case
-included. Only then are the issuer's keys fetched. Source: "Workload identity federation", "How it works". May import the
-context, the directory, the Wire and `errors`.
+included. Only then are the issuer's keys fetched. Source: "Workload identity federation", "How it works".
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ async def check(sandbox: Sandbox, principal: Principal, assertion: str, claims: 
 
 
 def match(principal: Principal, claims: Mapping[str, Any]) -> FederatedCredential:
-    """The federated credential that the claims fit. The error names the first thing that no credential has."""
+    """Return the federated credential that the claims fit. The error names the first claim that no credential has."""
     if not principal.federated:
         raise errors.no_federated_credentials(principal.app_id, principal.display_name)
     audiences = claims.get("aud")

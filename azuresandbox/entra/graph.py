@@ -1,8 +1,8 @@
-"""Microsoft Graph, read only: who the tenant's service principals are. The Azure CLI asks it for `--assignee` and for names.
+"""Microsoft Graph, read only: the tenant's service principals. The Azure CLI asks it for `--assignee` and for names.
 
-Served below `/graph/v1.0` and `/graph/beta`. Source: the Graph v1.0 reference (servicePrincipal, directoryObject: getByIds, "Microsoft
-Graph error responses"). Reading the directory takes a permission there, `Directory.Read.All`, which role assignments in ARM do not give:
-here the sandbox's operator has it, and nobody else. May import the context, the directory and Entra's `keys`, `tokens`.
+Served below `/graph/v1.0` and `/graph/beta`. Source: the Graph v1.0 reference (servicePrincipal, directoryObject: getByIds,
+"Microsoft Graph error responses"). Reading the directory takes a permission of Graph, `Directory.Read.All`, which role
+assignments in ARM do not give. Here only the sandbox's operator has it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_IDS = 1000
 PAGE, LARGEST_PAGE = 100, 999
 OPTIONS = frozenset(("filter", "select", "top", "skiptoken"))
 EMPTY = ("users", "groups")
-"""Collections that exist in every tenant and are empty here: there are no people in the sandbox."""
+"""Collections that exist in every tenant and are empty here, because the sandbox has no people."""
 
 FIELDS: Mapping[str, Callable[[Principal], str]] = {
     "displayname": lambda principal: principal.display_name,
@@ -45,7 +45,7 @@ FIELDS: Mapping[str, Callable[[Principal], str]] = {
 
 
 class GraphError(Exception):
-    """A refusal in Graph's envelope."""
+    """An error in Graph's envelope."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -70,12 +70,12 @@ class _Call:
 
 
 def address(base: str) -> str:
-    """Graph's address, which is also the resource that its tokens are for."""
+    """Return Graph's address, which is also the audience of its tokens."""
     return f"{base}/graph"
 
 
 def answer(sandbox: Sandbox, scope: Scope, body: bytes) -> tuple[int, Document]:
-    """Status and document of a request below `/graph`."""
+    """Return status and document of a request below `/graph`."""
     try:
         return _answer(sandbox, scope, body)
     except GraphError as error:
@@ -141,13 +141,14 @@ def _not_emulated(what: str) -> GraphError:
     return GraphError(
         501,
         "NotImplemented",
-        f"The sandbox does not emulate Microsoft Graph's {what}: it reads service principals only. Make managed identities with "
+        f"The sandbox does not emulate Microsoft Graph's {what}: it reads service principals only. Make managed "
+        "identities with "
         "`az identity create`, and name principals by --assignee or --assignee-object-id. See docs/sandbox.md.",
     )
 
 
 def _list(call: _Call) -> Document:
-    """A page; the token of the next one is the id of this one's last principal."""
+    """Return a page. The token of the next one is the id of this page's last principal."""
     tests, size, after = _tests(call.query.get("filter", "")), _size(call), call.query.get("skiptoken", "")
     every = sorted(directory.principals(call.sandbox.store), key=lambda principal: principal.object_id)
     found = [p for p in every if p.object_id > after and all(test(p) for test in tests)]
@@ -178,7 +179,9 @@ def _tests(expression: str) -> list[Test]:
 
 
 def _test(clause: str) -> Test:
-    """One comparison. Raises for what Graph calls an invalid filter, and for what the sandbox does not compare."""
+    """Return the test of one comparison. Raises `GraphError` for an invalid filter and for one that the sandbox does
+    not emulate.
+    """
     if named := re.fullmatch(r"servicePrincipalNames/any\(\s*(\w+)\s*:\s*\1\s+eq\s+'((?:[^']|'')*)'\s*\)", clause):
         wanted = named[2].replace("''", "'").lower()
         return lambda principal: wanted == principal.app_id.lower()
@@ -223,7 +226,7 @@ def _selected(call: _Call, document: Document) -> Document:
 
 
 def _described(sandbox: Sandbox, principal: Principal) -> Document:
-    """A servicePrincipal resource; an identity's `alternativeNames` say which resource it belongs to."""
+    """Return a servicePrincipal resource. The `alternativeNames` of an identity name its resource."""
     explicit = "/userassignedidentities/" in principal.resource_id.lower()
     own = [f"isExplicit={explicit}", principal.resource_id] if principal.resource_id else []
     return {

@@ -1,7 +1,4 @@
-"""The tenant's signing key. Its public half is a JWK under `keys/<kid>` in partition `entra`, which ARM reads too.
-
-May import the context.
-"""
+"""The tenant's signing key. Its public half is a JWK under `keys/<kid>` in partition `entra`, which ARM reads too."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _PRIVATE = "private/current"
 
 
 def _ensure(sandbox: Sandbox) -> None:
-    """Make the key when it is first asked for: a start need not wait for it."""
+    """Create the key when it is first asked for, so that a start does not wait for it."""
     if sandbox.store.get(PARTITION, _PRIVATE) is not None:
         return
     key = rsa.generate_private_key(65537, 2048)
@@ -36,7 +33,7 @@ def _ensure(sandbox: Sandbox) -> None:
 
 
 def private(sandbox: Sandbox) -> tuple[str, rsa.RSAPrivateKey]:
-    """The key's id and the key, read once a process."""
+    """Return the key's id and the key. They are read once in a process."""
     return _KEY.of(sandbox)
 
 
@@ -45,7 +42,9 @@ def _read(sandbox: Sandbox) -> tuple[str, rsa.RSAPrivateKey]:
     record = sandbox.store.get(PARTITION, _PRIVATE)
     assert record is not None
     stored = json.loads(record.value)
-    key = serialization.load_pem_private_key(stored["pem"].encode(), None, unsafe_skip_rsa_key_validation=True)  # made here
+    key = serialization.load_pem_private_key(
+        stored["pem"].encode(), None, unsafe_skip_rsa_key_validation=True
+    )  # made by `_ensure`
     assert isinstance(key, rsa.RSAPrivateKey)
     return stored["kid"], key
 
@@ -54,6 +53,6 @@ _KEY = Memory(_read)
 
 
 def published(sandbox: Sandbox) -> dict[str, Any]:
-    """The JWKS."""
+    """Return the JWKS."""
     _ensure(sandbox)
     return {"keys": [json.loads(record.value) for record in sandbox.store.list(PARTITION, "keys/").records]}

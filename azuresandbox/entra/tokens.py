@@ -1,6 +1,6 @@
 """Access tokens: RS256 JWTs with the claims of Entra's version 1 tokens for applications, which ARM takes.
 
-Source: "Access token claims reference". May import the context, the directory and `keys`.
+Source: "Access token claims reference".
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ LIFETIME = 3600
 """Seconds that a token is valid."""
 
 SECRET, CERTIFICATE = "1", "2"
-"""`appidacr`: how the client proved who it is. A federated assertion counts as a certificate."""
+"""`appidacr`: how the client proved its identity. A federated assertion counts as a certificate."""
 
 
 def issue(sandbox: Sandbox, principal: Principal, audience: str, proof: str = SECRET) -> str:
-    """A token with which `principal` may call the resource `audience` for an hour."""
+    """Return a token with which `principal` may call the resource `audience` for an hour."""
     now, (kid, key) = int(sandbox.clock.now().timestamp()), keys.private(sandbox)
     claims: dict[str, Any] = {
         "aud": audience,
@@ -46,5 +46,5 @@ def issue(sandbox: Sandbox, principal: Principal, audience: str, proof: str = SE
 
 
 def issuer(sandbox: Sandbox) -> str:
-    """What stands for `https://sts.windows.net/{tenant}/`."""
+    """Return the issuer, which replaces `https://sts.windows.net/{tenant}/`."""
     return f"{sandbox.base}/{sandbox.tenant_id}/"

@@ -1,7 +1,5 @@
-"""Where the clusters' configuration comes from: Git over smart HTTP, an OCI registry, Helm repositories, and the mirrors
-that let all of them answer for public URLs.
-
-A part of the sandbox: may import its shared modules, no other part.
+"""The sources of the clusters' configuration: Git over smart HTTP, an OCI registry, Helm repositories, and the mirrors by which
+they answer for public URLs.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ __all__ = [
 
 
 def app(sandbox: Sandbox) -> ASGIApp:
-    """The application for `/git`, `/v2`, `/oauth2-registry` and `/helm`."""
+    """Return the application for `/git`, `/v2`, `/oauth2-registry` and `/helm`."""
     access = Access(sandbox)
     registry = Registry(
         sandbox,
@@ -61,7 +59,7 @@ def app(sandbox: Sandbox) -> ASGIApp:
         except Unreachable as error:
             if _in_memory(scope):
                 raise
-            # A client at the socket has already connected to the sandbox: a gateway's answer is the nearest it can get.
+            # A client at the socket has already connected to the sandbox, so a gateway's answer is the closest one.
             await send_bytes(send, 504, f"{error}\n".encode(), "text/plain; charset=utf-8")
 
     return handle
@@ -75,18 +73,21 @@ def _mirror_stand_ins(sandbox: Sandbox) -> None:
 
 
 def _in_memory(scope: Scope) -> bool:
-    """Whether the Wire asks, whose requests have no port."""
+    """Return whether the request comes from the Wire, whose requests have no port."""
     return (scope.get("client") or ("", 1))[1] == 0
 
 
 def seed_later(sandbox: Sandbox, url: str, tree: Path, *, folders: Sequence[str] = ()) -> None:
-    """Serve under `url` a repository made of `tree` (see `seed_repository`) when it is first asked for: a start need not wait."""
+    """Serve under `url` a repository made of `tree` (see `seed_repository`).
+
+    It is made when it is first asked for, so that a start does not wait for it.
+    """
     SEEDS.of(sandbox)[locate(sandbox.state, url)] = lambda: seed_repository(sandbox.state, url, tree, folders=folders)
     mirror(sandbox, url, "git")
 
 
 def mirror_repository(sandbox: Sandbox, url: str, path: Path) -> Path:
-    """Serve a copy of the local Git repository at `path` under the public `url`; the copy's folder."""
+    """Serve a copy of the local Git repository at `path` under the public `url`. Return the copy's folder."""
     folder = copy_repository(sandbox.state, url, path)
     mirror(sandbox, url, "git")
     return folder

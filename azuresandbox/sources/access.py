@@ -1,7 +1,6 @@
-"""Who asks a source for something: Basic credentials of a principal of the tenant, or a token that Entra issued.
+"""Authentication at the sources: Basic credentials of a principal of the tenant, or a token that Entra issued.
 
-Tokens are verified against the keys that Entra publishes, as any other relying party does. May import the sandbox's
-shared modules.
+Tokens are verified against the keys that Entra publishes.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ AUDIENCES = (
     "https://containerregistry.azure.net/",
 )
 _PAUSE = 1.0
-"""Seconds between two looks for a signing key that is not known: a stream of forged tokens must not become one of look-ups."""
+"""Seconds between two requests for an unknown signing key, so that forged tokens do not cause a request each."""
 
 
 class Access:
@@ -36,7 +35,7 @@ class Access:
         self._asked = -_PAUSE
 
     async def principal(self, scope: Scope) -> directory.Principal | None:
-        """Who the request comes from, or None if it does not prove it."""
+        """Return the principal of the request's credentials, or `None`."""
         scheme, _, token = header(scope, "authorization").partition(" ")
         if scheme.lower() == "bearer":
             return await self._entra(token.strip())
@@ -53,7 +52,7 @@ class Access:
             claims = jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCES, options=options)
         except jwt.PyJWTError:
             return None
-        # Expiry is judged by the sandbox's clock, which tests move by hand.
+        # The sandbox's clock decides on expiry, because tests move it by hand.
         if claims["exp"] <= self._sandbox.clock.now().timestamp() or claims["tid"] != self._sandbox.tenant_id:
             return None
         return directory.get_principal(self._sandbox.store, str(claims.get("appid") or claims.get("azp") or ""))
@@ -75,5 +74,5 @@ class Access:
 
 
 def may_push(principal: directory.Principal) -> bool:
-    """Only the operator writes; everybody else who is known reads."""
+    """Return whether the principal may write: only the operator may. All other known principals may read."""
     return principal.app_id == OPERATOR_CLIENT_ID

@@ -1,8 +1,8 @@
-"""Git over smart HTTP at `/git/<host>/<path>[.git]`: what `git clone`, `fetch` and `push` need, protocol versions 0 to 2.
+"""Git over smart HTTP at `/git/<host>/<path>[.git]`, for `git clone`, `fetch` and `push`, protocol versions 0 to 2.
 
-Packs are made and received by the `git` binary; the list of references, which controllers ask for over and over, is
-answered here (gitprotocol-v2, `ls-refs`). The operator may push, also to a repository that does not exist yet; everyone
-whose credentials are known may fetch. May import the sandbox's shared modules.
+The `git` binary makes and receives packs. The list of references, which controllers ask for again and again, is answered here
+(gitprotocol-v2, `ls-refs`). The operator may push, also to a repository that does not exist yet; every known principal may
+fetch.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,256}")
 _NO_CACHE = {"cache-control": "no-cache, max-age=0, must-revalidate", "expires": "Fri, 01 Jan 1980 00:00:00 GMT"}
 _TEXT = "text/plain; charset=utf-8"
 MAX_PACK = 256 << 20
-"""Bytes of a push, packed or not: it is held in memory."""
+"""Bytes of a push, packed or not. It is held in memory."""
 
 
 class GitHost:
-    """The handler of everything under `/git/`."""
+    """The handler of all paths under `/git/`."""
 
     def __init__(self, sandbox: Sandbox, access: Access) -> None:
         self._sandbox = sandbox
@@ -75,7 +75,7 @@ class GitHost:
             await _refuse(send, 404, "Repository not found.")
             return
         if seed := self._seeds.get(folder):
-            seed()  # leaves alone what is there; if it fails, the next request tries again
+            seed()  # keeps an existing repository; if it fails, the next request tries again
             del self._seeds[folder]
         if pushes and not folder.is_dir():
             repositories.create(folder)
@@ -88,7 +88,7 @@ class GitHost:
             await self._exchange(scope, receive, send, folder, service)
 
     def _strike(self, scope: Scope, repository: str) -> None:
-        """The fault `git-unreachable`, as a resolver that gets no answer words it."""
+        """Raise `Unreachable` for the fault `git-unreachable`, in the words of a resolver without an answer."""
         url = f"https://{repository}"
         if self._sandbox.faults.take("git-unreachable", url):
             raise Unreachable(f"dial tcp: lookup {repository.partition('/')[0]}: i/o timeout")
@@ -104,7 +104,7 @@ class GitHost:
             output, _ = await process.communicate()
             body += output
             if second and process.returncode == 0:
-                # What version 2 announces depends on the git binary and the repositories' configuration, equal for all.
+                # The capabilities of version 2 depend on the git binary and the repositories' configuration, equal for all.
                 self._capabilities = body
         await send_bytes(send, 200, body, f"application/x-{service}-advertisement", _NO_CACHE)
 
@@ -139,7 +139,7 @@ async def _spawn(service: str, *options: str, folder: Path, protocol: str) -> Pr
 
 
 async def _pump(process: Process, body: bytes, send: Send, content_type: str) -> None:
-    """Give the process the request and pass on what it answers, as it comes."""
+    """Write the request to the process and send its answer as it arrives."""
     assert process.stdin is not None and process.stdout is not None
     feeding = asyncio.create_task(_feed(process.stdin, body))
     headers = {"content-type": content_type, **_NO_CACHE}
@@ -162,7 +162,7 @@ async def _feed(stdin: asyncio.StreamWriter, body: bytes) -> None:
         stdin.write(body)
         await stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # git has heard enough
+        pass  # git needs no more of the body
     finally:
         stdin.close()
 
@@ -183,7 +183,7 @@ def pkt_line(data: bytes) -> bytes:
 
 
 def pkt_lines(body: bytes) -> Iterator[bytes]:
-    """The data of the packet lines; flush, delimiter and end-of-response packets as b""."""
+    """Yield the data of the packet lines; flush, delimiter and end-of-response packets as b""."""
     position = 0
     while position + 4 <= len(body):
         length = int(body[position : position + 4], 16)
@@ -196,7 +196,10 @@ def is_ls_refs(body: bytes) -> bool:
 
 
 def ls_refs(folder: Path, body: bytes) -> bytes:
-    """The answer to an `ls-refs` request: `<id> <name>[ symref-target:<name>][ peeled:<id>]` for each matching reference."""
+    """Return the answer to an `ls-refs` request.
+
+    `<id> <name>[ symref-target:<name>][ peeled:<id>]` for each matching reference.
+    """
     arguments = [line.rstrip(b"\n") for line in pkt_lines(body)]
     prefixes = tuple(line.removeprefix(b"ref-prefix ") for line in arguments if line.startswith(b"ref-prefix "))
     answer = b""

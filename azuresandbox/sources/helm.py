@@ -1,7 +1,4 @@
-"""Helm repositories at `/helm/<host>/<path>`: `index.yaml` and the packages it lists, made of the stand-in charts.
-
-May import the sandbox's shared modules.
-"""
+"""Helm repositories at `/helm/<host>/<path>`: `index.yaml` and the packages that it lists, made of the stand-in charts."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class HelmHost:
-    """The handler of everything under `/helm/`."""
+    """The handler of all paths under `/helm/`."""
 
     def __init__(self, sandbox: Sandbox, access: Access) -> None:
         self._sandbox = sandbox

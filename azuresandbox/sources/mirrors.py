@@ -1,6 +1,6 @@
-"""The mirror table: which public URL prefix this server answers for (partition `sources`, `mirror/<prefix>`).
+"""The mirror table: public URL prefixes that this server answers for (partition `sources`, `mirror/<prefix>`).
 
-The Wire reads it; a URL without an entry fails as on a machine without a network. May import the store and context.
+The Wire reads it. A URL without an entry fails as on a machine without a network.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ KINDS = ("git", "oci", "helm")
 
 
 def mirror(sandbox: Sandbox | Store, url: str, kind: str, target: str | None = None) -> str:
-    """Answer for the public `url` (https://... or oci://host) from here; the path that does.
+    """Answer for the public `url` (https://... or oci://host) from here. Return the path that answers.
 
-    `kind` is git, oci or helm; `target`, a path of this server, is by default the one that `kind` serves the host at.
+    `kind` is git, oci or helm; `target`, a path of this server, is by default the one at which `kind` serves the host.
     """
     if kind not in KINDS:
         raise ValueError(f"a mirror's kind is one of {', '.join(KINDS)}, not {kind!r}")
     store = sandbox.store if isinstance(sandbox, Sandbox) else sandbox
     scheme, separator, rest = url.rstrip("/").partition("://")
     if not separator or scheme not in ("https", "http", "oci") or not rest:
-        raise ValueError(f"{url!r} is no URL that can be mirrored: it must start with https:// or oci://")
+        raise ValueError(f"{url!r} cannot be mirrored: it must start with https:// or oci://")
     if kind == "oci":
         host = rest.partition("/")[0]
         prefix, default = f"https://{host}/v2/", f"/v2/{host}/"
@@ -40,6 +40,6 @@ def mirror(sandbox: Sandbox | Store, url: str, kind: str, target: str | None = N
 
 
 def mirrors(store: Store) -> dict[str, str]:
-    """Public URL prefix -> path of this server."""
+    """Return public URL prefix -> path of this server."""
     records = store.list(PARTITION, "mirror/").records
     return {record.key.removeprefix("mirror/"): json.loads(record.value)["target"] for record in records}

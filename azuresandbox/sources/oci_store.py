@@ -1,7 +1,6 @@
-"""What the OCI registry keeps: blobs as files named by their digest, and which repository has which of them in the store.
+"""The storage of the OCI registry: blobs are files named by their digest; records say which repository has which blobs.
 
-Files come first and records after, so that a record never names a file that is not there, whenever the process dies.
-May import the store.
+Files are written before records, so that a record never names a missing file, whenever the process dies.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def digest_of(data: bytes) -> str:
 
 
 class OciStore:
-    """Repositories are named `<host>/<name>`."""
+    """The repositories of a registry, named `<host>/<name>`."""
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
@@ -69,7 +68,7 @@ class OciStore:
     # --- blobs -------------------------------------------------------------------------------------------------------
 
     def blob(self, repository: str, digest: str) -> Path | None:
-        """The file of a blob that the repository has."""
+        """Return the file of a blob that the repository has, or `None`."""
         if self._store.get(PARTITION, f"oci/{repository}#b/{digest}") is None:
             return None
         return self._file(digest)
@@ -84,7 +83,7 @@ class OciStore:
         return digest
 
     def mount(self, repository: str, origin: str, digest: str) -> bool:
-        """Give the repository a blob that another one has; False if that one has not."""
+        """Give the repository a blob of another repository. Return whether the other one has it."""
         if self.blob(origin, digest) is None:
             return False
         self._link(repository, digest)
@@ -109,7 +108,7 @@ class OciStore:
         return upload
 
     def upload_size(self, upload: str) -> int | None:
-        """How many bytes have arrived, or None if there is no such upload."""
+        """Return the number of bytes that have arrived, or `None` if there is no such upload."""
         path = self._uploads / upload
         return path.stat().st_size if re.fullmatch("[0-9a-f]{32}", upload) and path.exists() else None
 
@@ -119,7 +118,9 @@ class OciStore:
             return file.tell()
 
     def finish_upload(self, repository: str, upload: str, digest: str) -> bool:
-        """Make the upload the blob `digest`; False, and the upload is gone, if it is not that."""
+        """Make the upload the blob `digest` and return true. An upload with another digest is deleted, and the result
+        is false.
+        """
         path = self._uploads / upload
         with path.open("rb") as file:
             found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
@@ -136,7 +137,7 @@ class OciStore:
     # --- manifests and tags ------------------------------------------------------------------------------------------
 
     def put_manifest(self, repository: str, data: bytes, media_type: str, reference: str = "") -> Manifest:
-        """Keep a manifest, under a tag if `reference` is one."""
+        """Store a manifest, under a tag if `reference` is one."""
         digest = self.add_blob(repository, data)
         manifest = _manifest(digest, media_type, data)
         with self._store.transaction():
@@ -146,7 +147,7 @@ class OciStore:
         return manifest
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
-        """The manifest of a tag or digest."""
+        """Return the manifest of a tag or digest, or `None`."""
         digest = reference
         if not DIGEST.fullmatch(reference):
             tag = self._store.get(PARTITION, f"oci/{repository}#t/{reference}")
@@ -160,7 +161,7 @@ class OciStore:
         return self._file(manifest.digest).read_bytes()
 
     def delete_manifest(self, repository: str, reference: str) -> bool:
-        """Remove a tag, or a manifest with all its tags."""
+        """Remove a tag, or a manifest with all its tags. Return whether it existed."""
         if not DIGEST.fullmatch(reference):
             return self._store.delete(PARTITION, f"oci/{repository}#t/{reference}") is not None
         with self._store.transaction():

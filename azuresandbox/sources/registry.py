@@ -1,8 +1,7 @@
-"""An OCI registry (distribution-spec 1.1) at `/v2/<host>/<name>/...`: one for all hosts, the host being the name's first part.
+"""An OCI registry (distribution-spec 1.1) at `/v2/<host>/<name>/...`: one for all hosts; the host is the name's first part.
 
 `oci://contoso.azurecr.io/charts/x` is served as `/v2/contoso.azurecr.io/charts/x`, so a client at the socket pushes to
-`oci://127.0.0.1:PORT/contoso.azurecr.io/charts`. Signing in is Docker's token authentication, whose tokens live as long as
-the process, or Basic. May import the sandbox's shared modules.
+`oci://127.0.0.1:PORT/contoso.azurecr.io/charts`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _ROUTE = re.compile(rf"/v2/(?P<name>{_NAME})/(?P<what>blobs/uploads|blobs|manife
 
 @dataclass
 class Call:
-    """One authorised request: what of which repository, and where the answer goes."""
+    """An authorised request: its method, repository and reference, and the channels of its answer."""
 
     method: str
     repository: str
@@ -52,7 +51,7 @@ class Call:
 
 
 class Registry:
-    """The handler of everything under `/v2/` and `/oauth2-registry/`; `stand_in` fills what stands for a public repository."""
+    """The handler of all paths under `/v2/` and `/oauth2-registry/`. `stand_in` fills the repository of a stand-in chart."""
 
     def __init__(self, sandbox: Sandbox, access: Access, store: OciStore, stand_in: Callable[[OciStore, str], None]) -> None:
         self._sandbox = sandbox
@@ -93,7 +92,10 @@ class Registry:
             await self._handler(match["what"], call)(call)
 
     def _strike(self, scope: Scope) -> None:
-        """The fault `registry-unreachable`: taken by the first request of a client in a cluster, the ping, or by any other."""
+        """Raise `Unreachable` for the fault `registry-unreachable`.
+
+        In a cluster the first request of a client, the ping, takes it; elsewhere any request does.
+        """
         parts = scope["path"].split("/")
         host = parts[2] if len(parts) > 2 else ""
         in_memory = (scope.get("client") or ("", 1))[1] == 0
@@ -320,7 +322,7 @@ def _upload_headers(repository: str, upload: str, size: int) -> dict[str, str]:
 
 
 def _range(value: str, size: int) -> tuple[int, int]:
-    """The first and last byte that a Range header asks for. Raises 416 for one that cannot be satisfied."""
+    """Return the first and last byte that a Range header asks for. Raises 416 if the blob has no such bytes."""
     if not value:
         return 0, size - 1
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", value)

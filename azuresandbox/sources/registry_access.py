@@ -1,4 +1,4 @@
-"""Signing in at the registry: Docker's token authentication, whose tokens live as long as the process, or Basic."""
+"""Signing in at the registry: Basic, or Docker's token authentication, whose tokens live as long as the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOKEN_SECONDS = 3600
 
 
 class SignIn:
-    """The tokens given out so far, and who may do what with which repository."""
+    """The registry's tokens, and the check of a request's rights."""
 
     def __init__(self, sandbox: Sandbox, access: Access) -> None:
         self._sandbox = sandbox
@@ -40,7 +40,7 @@ class SignIn:
         return directory.get_principal(self._sandbox.store, known[0])
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET with Basic (distribution's token protocol) or POST with a form (OAuth2 password grant)."""
+        """Answer GET with Basic (distribution's token protocol) or POST with a form (OAuth2 password grant)."""
         if scope["path"] != "/oauth2-registry/token" or scope["method"] not in ("GET", "POST"):
             raise RegistryError(404, "UNSUPPORTED", "the operation is unsupported")
         principal = await self._access.principal(scope)

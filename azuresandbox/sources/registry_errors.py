@@ -1,4 +1,4 @@
-"""The registry's failures, as the distribution spec's table names them."""
+"""The registry's errors, by the table of the distribution spec."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ API = {"docker-distribution-api-version": "registry/2.0"}
 
 
 class RegistryError(Exception):
-    """An answer of the registry other than success: `code` as in the distribution spec's table."""
+    """An answer of the registry other than success. `code` is one of the distribution spec's table."""
 
     def __init__(self, status: int, code: str, message: str, detail: Any = None) -> None:
         super().__init__(message)

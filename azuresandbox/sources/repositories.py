@@ -1,7 +1,7 @@
-"""Git repositories on disk: where they are, how one is made from a folder or from another repository.
+"""Git repositories on disk: their folders, and how one is made from a folder or from another repository.
 
-Bare repositories under `<state>/git/<host>/<path>.git`. Making one is synchronous and touches files only, so that it can
-be done before the server runs, or in a thread. May import the sandbox's shared modules.
+Bare repositories under `<state>/git/<host>/<path>.git`. Making one is synchronous and touches files only, so that it can run
+before the server does, or in a thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RepositoryError(Exception):
 
 
 def locate(state: Path, url: str) -> Path:
-    """The folder of the repository behind a public URL or `<host>/<path>`. Raises `RepositoryError` for what is no such."""
+    """Return the folder of the repository behind a public URL or `<host>/<path>`. Raises `RepositoryError` for another text."""
     path = url.partition("://")[2] or url
     parts = path.strip("/").removesuffix(".git").split("/")
     if len(parts) < 2 or not all(_SEGMENT.fullmatch(part) for part in parts):
@@ -48,12 +48,15 @@ def locate(state: Path, url: str) -> Path:
 
 
 def create(folder: Path, branch: str = "main") -> None:
-    """An empty bare repository whose HEAD is `branch`."""
+    """Create an empty bare repository whose HEAD is `branch`."""
     _make(folder, branch, lambda repo: "")
 
 
 def _make(folder: Path, branch: str, fill: Callable[[Repo], str]) -> str:
-    """A repository with what `fill` puts in, all or nothing: one that is half made is never seen, nor kept."""
+    """Create a repository, filled by `fill`, and return the result of `fill`.
+
+    A half-made repository is never visible and not kept. Returns "" if another process has created the repository meanwhile.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     making = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
@@ -63,7 +66,7 @@ def _make(folder: Path, branch: str, fill: Callable[[Repo], str]) -> str:
         os.rename(making, folder)
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
-        if not folder.is_dir():  # somebody else was faster, which is as good
+        if not folder.is_dir():  # another process may have created it
             raise RepositoryError(f"{folder}: {error}") from error
         result = ""
     return result
@@ -80,7 +83,7 @@ def _initialise(folder: Path, branch: str) -> None:
 
 
 SEEDS = Memory[dict[Path, Callable[[], str]]](lambda sandbox: {})
-"""Folder of a repository -> what makes it, when it is first asked for."""
+"""Folder of a repository -> the function that makes it when it is first asked for."""
 
 
 def seed_repository(
@@ -92,10 +95,11 @@ def seed_repository(
     *,
     folders: Iterable[str] = (),
 ) -> str:
-    """A repository with one commit of what is in `tree` (only `folders` of it, if named); the commit's id.
+    """Create a repository with one commit of `tree` (only of `folders`, if named). Return the commit's id.
 
-    The commit has a fixed author and date, so equal trees give equal ids. A repository that exists already is left as
-    it is: its history is its users'.
+    The commit has a fixed author and date, so equal trees give equal ids. A repository that exists already is left unchanged:
+    its
+    history is its users'.
     """
     folder = locate(state, url)
     if folder.is_dir():
@@ -150,7 +154,7 @@ def _add(repo: Repo, parent: Tree, path: Path) -> None:
 
 
 def copy_repository(state: Path, url: str, source: Path) -> Path:
-    """Copy a local Git repository, with its branches and tags, to where `url` is served; a former copy is replaced."""
+    """Copy a local Git repository, with its branches and tags, to where `url` is served. Replaces a former copy."""
     folder = locate(state, url)
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     making = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
@@ -175,7 +179,7 @@ def copy_repository(state: Path, url: str, source: Path) -> Path:
 
 
 def _default_branch(source: Path, copy: Path) -> str:
-    """The branch that is checked out in the source; where that is a bare commit, main, master or the first one."""
+    """Return the branch that is checked out in the source; with a detached HEAD: main, master or the first one."""
     try:
         return _git("symbolic-ref", "HEAD", cwd=source).strip()
     except RepositoryError:
@@ -185,7 +189,7 @@ def _default_branch(source: Path, copy: Path) -> str:
 
 
 def settle_head(folder: Path) -> None:
-    """Let HEAD be a branch that exists: the first one pushed, as Git hosts do."""
+    """Point HEAD to a branch that exists: the first one pushed, as Git hosts do."""
     with Repo(str(folder)) as repo:
         branches = sorted(name for name in repo.get_refs() if name.startswith(b"refs/heads/"))
         head = repo.refs.get_symrefs().get(Ref(b"HEAD"))
@@ -204,7 +208,7 @@ def _replace(making: Path, folder: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of the sandbox's own git processes: nobody's configuration, no prompts, no other repository."""
+    """Return the environment of the sandbox's own git processes: no user's configuration, no prompts, no other repository."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.devnull,

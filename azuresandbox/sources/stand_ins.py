@@ -1,7 +1,7 @@
 """Stand-ins for public Helm charts: which public address serves which chart of this project, in which versions.
 
-The charts lie as folders under `charts/`; their version comes from the table here, so that semver ranges find what they
-find on the internet. Packages are made on demand, reproducibly, and kept in the state folder. May import the context.
+The charts are folders under `charts/`. Their versions come from the table here, so that semver ranges find the versions that
+they find on the internet. Packages are made on demand, reproducibly, and kept in the state folder.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ REPOSITORIES: dict[str, tuple[str, ...]] = {
     "https://kubernetes.github.io/ingress-nginx": ("ingress-nginx",),
     "https://charts.bitnami.com/bitnami": ("redis",),
 }
-"""Helm repository -> the charts it has here."""
+"""Helm repository -> its charts."""
 
 REGISTRIES: dict[str, str] = {
     "ghcr.io/stefanprodan/charts/podinfo": "podinfo",
     "registry-1.docker.io/bitnamicharts/redis": "redis",
     "quay.io/jetstack/charts/cert-manager": "cert-manager",
 }
-"""OCI repository -> the chart it has here."""
+"""OCI repository -> its chart."""
 
 
 class ChartError(Exception):
-    """A stand-in chart that is not there or not a chart."""
+    """The stand-in chart is missing or invalid."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ class Package:
 
 
 def versions(name: str) -> list[str]:
-    """The versions of a stand-in; none if this installation lacks its folder."""
+    """Return the versions of a stand-in; an empty list if this installation lacks its folder."""
     return list(VERSIONS[name]) if (CHARTS / name / "Chart.yaml").is_file() else []
 
 
 def package(state: Path, name: str, version: str) -> Package:
-    """The chart in that version, packaged at first need. Raises `ChartError`."""
+    """Return the packaged chart in that version. Packages it if that has not been done. Raises `ChartError`."""
     source = CHARTS / name
     try:
         metadata: dict[str, Any] = yaml.safe_load((source / "Chart.yaml").read_text())

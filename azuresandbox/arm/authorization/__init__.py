@@ -1,6 +1,6 @@
 """Microsoft.Authorization: role definitions (built in) and role assignments. Source: the Authorization REST API, 2022-04-01.
 
-Enforcing them is the core's work (`arm/access.py`).
+The core enforces them (`arm/access.py`).
 """
 
 from __future__ import annotations

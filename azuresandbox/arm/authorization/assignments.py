@@ -1,4 +1,4 @@
-"""Role assignments, at any scope that exists. A principal's deletion leaves its assignments, as on Azure.
+"""Role assignments, at any scope that exists. They stay when their principal is deleted, as on Azure.
 
 Messages after Azure's: Azure/azure-cli#33586 (PrincipalNotFound), "Troubleshoot Azure RBAC" (limits, updates, replication).
 """
@@ -24,7 +24,7 @@ Test = Callable[[Resource], bool]
 
 
 def make(scope: str, name: str, principal: str, principal_type: str, role_definition: str, now: str, by: str) -> Resource:
-    """A new assignment; `scope` "" is the tenant."""
+    """Return a new assignment; `scope` "" is the tenant."""
     document: Document = {
         "properties": {
             "roleDefinitionId": role_definition,
@@ -48,7 +48,7 @@ def make(scope: str, name: str, principal: str, principal_type: str, role_defini
 
 
 def ensure_owner(sandbox: Sandbox, object_id: str) -> None:
-    """On the first start: the sandbox's operator owns the subscription, as whoever creates one does."""
+    """Make the sandbox's operator the owner of the subscription, on the first start."""
     store = sandbox.store
     if store.get(records.PARTITION, "meta/owner") is not None:
         return
@@ -105,7 +105,8 @@ def _put(request: Request) -> Answer:
             raise ArmError(
                 409,
                 "RoleAssignmentExists",
-                f"The role assignment already exists. The ID of the existing role assignment is {other.id.name.replace('-', '')}.",
+                "The role assignment already exists. The ID of the existing role assignment is "
+                f"{other.id.name.replace('-', '')}.",
             )
     now = rfc3339_micro(request.sandbox.clock.now())
     definition = definition_id(role, scope.subscription)
@@ -124,7 +125,7 @@ def _check_scope(request: Request, scope: ResourceId) -> None:
 
 
 def _properties(request: Request) -> Document:
-    """The body's properties, checked against the model, principal id in lower case."""
+    """Return the body's properties, checked against the model, principal id in lower case."""
     mismatch = models.first_mismatch("authorization.RoleAssignmentCreateParameters", request.body)
     if mismatch is not None:
         raise errors.malformed(mismatch)
@@ -144,14 +145,16 @@ def _properties(request: Request) -> Document:
 
 
 def _principal_type(request: Request, given: Document) -> str:
-    """The principal's type. With `principalType` sent, Azure does not wait for the directory's replication."""
+    """Return the principal's type. With `principalType` in the request, Azure does not wait for the directory's replication."""
     sandbox, wanted = request.sandbox, str(given.get("principalType") or "")
     principal = directory.by_object_id(sandbox.store, given["principalId"])
     lagging = not wanted and sandbox.faults.take("principal-not-found", given["principalId"]) is not None
     if lagging or (principal is None and not wanted):
         message = (
-            f"Principal {given['principalId'].replace('-', '')} does not exist in the directory {sandbox.tenant_id}. Check that you "
-            "have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error "
+            f"Principal {given['principalId'].replace('-', '')} does not exist in the directory {sandbox.tenant_id}. Check "
+            "that you "
+            "have the correct principal ID. If you are creating this principal and then immediately assigning a role, this "
+            "error "
             "might be related to a replication delay. In this case, set the role assignment principalType property to a value, "
             "such as ServicePrincipal, User, or Group.  See https://aka.ms/docs-principaltype"
         )
@@ -171,7 +174,7 @@ def _principal_type(request: Request, given: Document) -> str:
 
 
 def _again(existing: Resource, given: Document, role_id: str) -> Answer:
-    """A PUT on an assignment that exists: the same one is met, a different one refused."""
+    """Raise the 409 of a PUT on an existing assignment: the same assignment exists already, another one cannot replace it."""
     held = existing.properties
     if held["principalId"] != given["principalId"]:
         message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
@@ -187,7 +190,7 @@ def _again(existing: Resource, given: Document, role_id: str) -> Answer:
 
 
 async def _list(request: Request) -> Answer:
-    """Assignments at the scope, above it and below it; `$filter` narrows them."""
+    """Return the assignments at the scope, above it and below it; `$filter` narrows them."""
     store, scope = request.sandbox.store, request.id
     if scope.group:
         _check_scope(request, scope)
@@ -201,7 +204,10 @@ async def _list(request: Request) -> Answer:
 
 
 def _parse(expression: str) -> tuple[list[Test], bool]:
-    """`atScope()`, `principalId eq 'x'`, `assignedTo('x')`, `roleDefinitionId eq 'x'`, joined by `and`."""
+    """Return the tests of a filter, and whether it has `atScope()`.
+
+    `atScope()`, `principalId eq 'x'`, `assignedTo('x')`, `roleDefinitionId eq 'x'` are understood, joined by `and`.
+    """
     tests: list[Test] = []
     at_scope = False
     for clause in filter(None, re.split(r"\s+and\s+", expression.strip(), flags=re.IGNORECASE)):

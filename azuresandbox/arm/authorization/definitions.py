@@ -26,7 +26,7 @@ def definition_id(role: Role, subscription: str) -> str:
 
 
 def permissions(role: Role) -> Document:
-    """What the role allows, as documents say it."""
+    """Return the role's permissions, as documents show them."""
     return {
         "actions": list(role.actions),
         "notActions": list(role.not_actions),
@@ -60,7 +60,10 @@ async def _list(request: Request) -> Answer:
 
 
 def _selected(expression: str, role: Role) -> bool:
-    """`roleName eq 'x'`, `type eq 'BuiltInRole'` and `atScopeAndBelow()`, which all built-in roles are."""
+    """Return whether a filter selects the role.
+
+    `roleName eq 'x'`, `type eq 'BuiltInRole'` and `atScopeAndBelow()` are understood; the last one selects all built-in roles.
+    """
     for clause in filter(None, re.split(r"\s+and\s+", expression.strip(), flags=re.IGNORECASE)):
         if re.fullmatch(r"atScope(AndBelow)?\(\)", clause, re.IGNORECASE):
             continue

@@ -1,4 +1,4 @@
-"""What the caller may do at a scope: the permissions of all its roles there. Source: the Permissions REST API, 2022-04-01."""
+"""The caller's permissions at a scope: those of all its roles there. Source: the Permissions REST API, 2022-04-01."""
 
 from __future__ import annotations
 

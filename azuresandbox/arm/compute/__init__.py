@@ -1,6 +1,6 @@
-"""Microsoft.Compute, as far as clusters need it: quotas, sizes. `sizes` and `quota` are data and pure functions.
+"""Microsoft.Compute, as far as clusters need it: quotas and sizes. `sizes` and `quota` are data and pure functions.
 
-May import `arm`'s core. Usage is counted from the managed clusters that are stored, not kept twice.
+Usage is counted from the stored managed clusters; no second count is kept.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _location(request: Request) -> str:
 
 
 async def usages(request: Request) -> Answer:
-    """`locations/{location}/usages`: vCPUs in use and allowed, of the region and of each family."""
+    """Answer `locations/{location}/usages`: vCPUs in use and allowed, of the region and of each family."""
     location, subscription = _location(request), request.id.subscription
     total = quota.used(clusters(request, subscription), location)
     limits = quota.limits(request.sandbox, subscription, location)
@@ -74,7 +74,7 @@ async def usages(request: Request) -> Answer:
 
 
 def clusters(request: Request, subscription: str) -> Iterator[Document]:
-    """All managed clusters of the subscription with their pools, as far as quotas look at them."""
+    """Yield all managed clusters of the subscription with their pools, reduced to the members that quotas use."""
     store, scope = request.sandbox.store, f"/subscriptions/{subscription}"
     pools: dict[str, list[Document]] = {}
     for pool in list(records.under(store, scope, "Microsoft.ContainerService/managedClusters/agentPools")):
@@ -87,7 +87,7 @@ def clusters(request: Request, subscription: str) -> Iterator[Document]:
 
 
 async def vm_sizes(request: Request) -> Answer:
-    """`locations/{location}/vmSizes`."""
+    """Answer `locations/{location}/vmSizes`."""
     found = [size for size in sizes.all_sizes().values() if sizes.offered(size, _location(request))]
     return Answer(200, {"value": [_vm_size(size) for size in found]})
 
@@ -104,7 +104,7 @@ def _vm_size(size: Size) -> Document:
 
 
 async def skus(request: Request) -> Answer:
-    """`skus`: every size in every region, or in the one that `$filter=location eq '...'` names."""
+    """Answer `skus`: every size in every region, or in the one that `$filter=location eq '...'` names."""
     places = _filtered(request.query.get("filter", ""))
     found = [
         _sku(size, place, request.id.subscription)

@@ -1,7 +1,7 @@
-"""vCPU quotas of a subscription's regions: what all clusters' pools use, and how much there may be.
+"""vCPU quotas of a subscription's regions: the use of all clusters' pools, and the limits.
 
 Azure counts vCPUs twice, against the region and against the size's family; only machines that run (or are allocated) count.
-Source: "vCPU quotas", Microsoft.Compute/locations/usages. May import the sizes and the context.
+Source: "vCPU quotas", Microsoft.Compute/locations/usages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from azuresandbox.context import Sandbox
 REGIONAL = "cores"
 REGIONAL_LIMIT = 1000
 FAMILY_LIMIT = 500
-"""What a subscription starts with: enough for fleets of a hundred small clusters."""
+"""A subscription's initial limits: enough for fleets of a hundred small clusters."""
 
 OTHERS = {
     "availabilitySets": ("Availability Sets", 2500),
@@ -28,7 +28,7 @@ OTHERS = {
 
 
 def used(clusters: Iterable[dict[str, Any]], location: str) -> Counter[str]:
-    """vCPUs (under `cores` and under each family) and machines in use by the clusters of the region."""
+    """Return the vCPUs (under `cores` and under each family) and the machines that the clusters of the region use."""
     total: Counter[str] = Counter()
     for cluster in clusters:
         if cluster["location"] == location:
@@ -37,7 +37,7 @@ def used(clusters: Iterable[dict[str, Any]], location: str) -> Counter[str]:
 
 
 def of_pools(properties: dict[str, Any]) -> Counter[str]:
-    """What the pools of one cluster use; nothing while they are stopped."""
+    """Return the use of one cluster's pools; stopped pools use no quota."""
     total: Counter[str] = Counter()
     for pool in properties.get("agentPoolProfiles") or []:
         size = sizes.find(pool["vmSize"])
@@ -59,12 +59,12 @@ def families() -> list[str]:
 
 
 def limit(name: str, limits: dict[str, int]) -> int:
-    """The limit of `cores` or of a family; `limits` are those that were changed."""
+    """Return the limit of `cores` or of a family. `limits` are the changed ones."""
     return limits.get(name, REGIONAL_LIMIT if name == REGIONAL else FAMILY_LIMIT)
 
 
 def listing(total: Counter[str], limits: dict[str, int]) -> list[dict[str, Any]]:
-    """The usages of a region as Compute lists them."""
+    """Return the usages of a region as Compute lists them."""
     rows = [(REGIONAL, "Total Regional vCPUs", limit(REGIONAL, limits))]
     rows += [(name, text, limits.get(name, most)) for name, (text, most) in OTHERS.items()]
     rows += [(family, f"{display(family)} vCPUs", limit(family, limits)) for family in families()]
@@ -75,13 +75,13 @@ def listing(total: Counter[str], limits: dict[str, int]) -> list[dict[str, Any]]
 
 
 def display(family: str) -> str:
-    """`standardDASv5Family` -> `Standard DASv5 Family`."""
+    """Return a family's display name: `standardDASv5Family` becomes `Standard DASv5 Family`."""
     core = family[len("standard") :].removesuffix("Family")
     return f"Standard {core} Family"
 
 
 def parse(detail: str) -> dict[str, int]:
-    """Limits as a fault's detail gives them: `8` (regional vCPUs) or `standardDASv5Family=4,cores=8`."""
+    """Return the limits in a fault's detail: `8` (regional vCPUs) or `standardDASv5Family=4,cores=8`."""
     if detail.strip().isdigit():
         return {REGIONAL: int(detail)}
     pairs = (part.partition("=") for part in detail.split(",") if "=" in part)
@@ -90,7 +90,7 @@ def parse(detail: str) -> dict[str, int]:
 
 
 def limits(sandbox: Sandbox, subscription: str, location: str) -> dict[str, int]:
-    """The limits that were lowered for the region: by `vcpu-quota` faults armed for it with a detail (see `parse`)."""
+    """Return the region's lowered limits: those of `vcpu-quota` faults that are armed for it with a detail (see `parse`)."""
     scope = f"/subscriptions/{subscription}/providers/microsoft.compute/locations/{location}"
     found: dict[str, int] = {}
     for fault in sandbox.faults.armed():

@@ -1,7 +1,7 @@
-"""The virtual machine sizes of the sandbox's regions: data, and the two questions asked of them.
+"""The virtual machine sizes of the sandbox's regions: data, and whether a region offers a size.
 
-Families, vCPUs and memory are Azure's own ("Sizes for virtual machines in Azure"); the table holds the series that people use for
-AKS nodes. May import nothing of the project.
+Families, vCPUs and memory are Azure's own ("Sizes for virtual machines in Azure"). The table holds the series that people use
+for AKS nodes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Sizes that differ in the number of vCPUs only: `pattern` with {n}, `ratio` GiB a vCPU, `disk` GiB a vCPU of temporary disk."""
+    """Sizes that differ only in the number of vCPUs.
+
+    `pattern` with {n}, `ratio` GiB a vCPU, `disk` GiB a vCPU of temporary disk.
+    """
 
     pattern: str
     family: str
@@ -102,7 +105,7 @@ ZONAL = frozenset(_ZONAL.split())
 
 @cache
 def all_sizes() -> dict[str, Size]:
-    """Every size, by its name in lower case: Azure compares size names without regard to case."""
+    """Return every size by its name in lower case: Azure compares size names without regard to case."""
     regular = (
         Size(
             name=series.pattern.format(n=n),
@@ -126,17 +129,17 @@ def find(name: str) -> Size | None:
 
 
 def offered(size: Size, location: str) -> bool:
-    """Whether the region has the size at all."""
+    """Return whether the region has the size at all."""
     return location not in ABSENT.get(size.series, frozenset())
 
 
 def restricted(size: Size, location: str) -> bool:
-    """Whether this subscription may not use the size in the region, though the region has it."""
+    """Return whether this subscription may not use the size in the region, though the region has it."""
     return location in RESTRICTED.get(size.series, frozenset())
 
 
 def usable(location: str) -> list[Size]:
-    """The sizes this subscription may use in the region, by name."""
+    """Return the sizes this subscription may use in the region, by name."""
     found = (size for size in all_sizes().values() if offered(size, location) and not restricted(size, location))
     return sorted(found, key=lambda size: size.name.lower())
 

@@ -1,8 +1,7 @@
 """Microsoft.ContainerService: AKS.
 
-`versions`, `defaults`, `rules`, `errors`, `data` are data and pure functions; `clusters`, `pools`, `upgrades`, `credentials` are
-the requests; `work` is what runs behind them; `state` is how a cluster is kept and what the data plane is told of it.
-May import `arm`'s core, `arm.compute` (sizes, quotas) and the fabric; never the data plane.
+`versions`, `defaults`, `rules`, `errors`, `data` are data and pure functions. `clusters`, `pools`, `upgrades`, `credentials`
+answer requests, and `work` runs the operations that they start. `state` stores a cluster and writes its goal.
 """
 
 from __future__ import annotations
@@ -88,6 +87,6 @@ _COMPUTED = (
 
 
 def _refused(name: str, what: str) -> ResourceType:
-    """A type that Azure has and the sandbox does not: every call says so."""
+    """Return a type that Azure has and the sandbox does not emulate: every call is refused by name."""
     handler = clusters.refuse(what)
     return ResourceType(name=name, api_versions=data.API_VERSIONS, tracked=False, verbs=ALL, whole=handler, lists=handler)

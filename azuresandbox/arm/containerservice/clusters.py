@@ -1,7 +1,4 @@
-"""What a PUT of a managed cluster means, and its actions: start, stop, credentials.
-
-May import `arm`'s core and this folder.
-"""
+"""PUT of a managed cluster, and its actions: start, stop, abort, credentials."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
 
 ASSIGN_IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
-"""What taking an identity into use needs on the identity."""
+"""The action that a caller needs on an identity to assign it to a cluster."""
 
 
 def prepare(write: Write) -> None:
-    """Check a PUT and complete the cluster's document; its pools become records of their own. A PATCH changes tags only."""
+    """Check a PUT and complete the cluster's document; write its pools as records of their own. A PATCH changes tags only."""
     struck = write.sandbox.faults.take("operation-not-allowed", str(write.id))
     if struck is not None:
         raise errors.busy(struck.detail or "Updating")
@@ -50,7 +47,7 @@ def _put(write: Write) -> None:
     _issuer(write, wanted, properties, version)
     pools = _pools(write, wanted, properties, version)
     quota.check(write, pools)
-    _identity(write)  # from here on nothing may refuse any more: identities are made
+    _identity(write)  # no check may fail after this line, because it creates identities
     _fixed(write, properties)
     write.document["properties"] = properties
     write.private["version"] = version
@@ -65,7 +62,7 @@ def _addons(wanted: Document) -> None:
 
 
 def _shell(write: Write) -> None:
-    """What stands beside the properties: sku and kind."""
+    """Complete the members beside the properties: sku and kind."""
     current = write.current.document if write.current else {}
     sku = {"name": "Base", "tier": "Free", **(current.get("sku") or {}), **(write.document.get("sku") or {})}
     if sku["name"] not in ("Base", "Automatic") or sku["tier"] not in data.TIERS:
@@ -77,7 +74,7 @@ def _shell(write: Write) -> None:
 
 
 def _version(write: Write, wanted: Document, properties: Document, tier: str) -> str:
-    """The full version of the control plane after this PUT."""
+    """Return the full version of the control plane after this PUT."""
     location, name = write.document["location"], write.id.name
     asked = wanted.get("kubernetesVersion")
     plan = state.plan_of(properties, tier)
@@ -96,20 +93,20 @@ def _version(write: Write, wanted: Document, properties: Document, tier: str) ->
 
 
 def _strike_version(write: Write, version: str) -> None:
-    """The region has just stopped offering the version (fault)."""
+    """Raise K8sVersionNotSupported if the fault `version-unsupported` is armed for the cluster."""
     if write.sandbox.faults.take("version-unsupported", str(write.id)) is not None:
         raise errors.version_not_supported(version)
 
 
 def _issuer(write: Write, wanted: Document, properties: Document, version: str) -> None:
-    """New clusters of 1.34 and later have an OIDC issuer unless they are told not to."""
+    """Enable the OIDC issuer of new clusters of 1.34 and later, unless the request says otherwise."""
     if write.current is None and rules.at(wanted, "oidcIssuerProfile.enabled") is None:
         properties["oidcIssuerProfile"] = {"enabled": versions.parse(version) >= (1, 34, 0)}
     rules.issuer(properties, write.before or None)
 
 
 def _identity(write: Write) -> None:
-    """The cluster's own identity: one that Entra makes for it, or one that exists."""
+    """Complete the cluster's own identity: a new one in the directory, or an existing one that the request names."""
     identity = defaults.without_nulls(write.document.get("identity") or {})
     current = (write.current.document.get("identity") if write.current else None) or {}
     kind = identity.get("type") or current.get("type") or "None"
@@ -152,7 +149,7 @@ def _principal(write: Write, name: str, resource_id: str) -> directory.Principal
 
 
 def _fixed(write: Write, properties: Document) -> None:
-    """What AKS decides once: names, addresses, the kubelet's identity, the issuer's address."""
+    """Complete the properties that AKS decides once: names, addresses, the kubelet's identity, the issuer's address."""
     before, name, location = write.before, write.id.name, write.document["location"]
     if write.current is None:
         properties["resourceUID"] = uuid.uuid4().hex[:24]
@@ -177,7 +174,7 @@ def _kubelet(write: Write, properties: Document) -> None:
 
 
 def _pools(write: Write, wanted: Document, properties: Document, version: str) -> list[Resource]:
-    """The records of the pools that the PUT names, completed and checked. Pools it does not name stay as they are."""
+    """Return the records of the pools that the PUT names, completed and checked. The other pools are left unchanged."""
     profiles = wanted.get("agentPoolProfiles")
     existing = {pool.document["name"]: pool for pool in state.pools(write.sandbox.store, write.id)}
     if not profiles and not existing:
@@ -194,7 +191,7 @@ def _pools(write: Write, wanted: Document, properties: Document, version: str) -
 
 
 def pool_of(write: Write, profile: Document, current: Resource | None, control_plane: str) -> Resource:
-    """One entry of `agentPoolProfiles` as a pool's record."""
+    """Return the record of a pool for one entry of `agentPoolProfiles`."""
     name = profile.get("name", "")
     given = {key: value for key, value in profile.items() if key not in ("name", "powerState")}
     resource_id = write.id.child("agentPools", name)
@@ -208,7 +205,7 @@ def pool_of(write: Write, profile: Document, current: Resource | None, control_p
 def complete_pool(
     write: Write, document: Document, given: Document, current: Resource | None, control_plane: str, name: str
 ) -> str:
-    """Put the completed and checked properties into the pool's document; its full version."""
+    """Write the completed and checked properties into the pool's document. Return its full version."""
     location = str(write.document.get("location") or _cluster_location(write))
     rules.emulated(given, data.POOL_NOT_EMULATED)
     if current is not None:
@@ -235,7 +232,7 @@ def _cluster_location(write: Write) -> str:
 
 
 def show(request: Request, cluster: Resource) -> Document:
-    """The document with its pools; 404 if somebody has just deleted the cluster behind the fleet's back (fault)."""
+    """Return the document with its pools. The fault `cluster-deleted-out-of-band` deletes the cluster and raises its 404."""
     asked = request.method == "GET" and request.id.key == cluster.id.key
     if asked and request.sandbox.faults.take("cluster-deleted-out-of-band", str(request.id)) is not None:
         state.forget(request.sandbox, cluster)
@@ -245,7 +242,7 @@ def show(request: Request, cluster: Resource) -> Document:
 
 
 def found(request: Request, resource_id: ResourceId | None = None) -> Resource:
-    """The cluster that a request is about. Raises ResourceNotFound."""
+    """Return the cluster that a request is about. Raises ResourceNotFound or ResourceGroupNotFound."""
     wanted = resource_id or request.id
     cluster = records.get(request.sandbox.store, wanted)
     if cluster is None and not records.group_exists(request.sandbox.store, wanted):
@@ -256,7 +253,7 @@ def found(request: Request, resource_id: ResourceId | None = None) -> Resource:
 
 
 def busy(resource: Resource, operation: Operation) -> ArmError:
-    """AKS's 409 while an operation runs on the cluster or on one of its pools."""
+    """Return AKS's 409 for an operation that runs on the cluster or on one of its pools."""
     running = ResourceId(operation.resource_id)
     doing = {
         work.PUT_CLUSTER.name: "Creating" if operation.creates else "Updating",
@@ -285,7 +282,7 @@ async def stop(request: Request) -> Answer:
 
 
 async def abort(request: Request) -> Answer:
-    """End the operation that runs on the cluster or on one of its pools; what it was about becomes Canceled."""
+    """End the operations that run on the cluster and on its pools. Their resources become Canceled."""
     cluster, store = found(request), request.sandbox.store
     own = f"{data.NAMESPACE}/".lower()
     running = [o for o in operation_records.active(store, str(cluster.id)) if o.type.lower().startswith(own) and not o.deletes]
@@ -297,7 +294,7 @@ async def abort(request: Request) -> Answer:
 
 
 def credential(role: str) -> Any:
-    """The handler of listCluster{Admin,User}Credential."""
+    """Return the handler of listCluster{Admin,User}Credential."""
 
     async def handle(request: Request) -> Answer:
         cluster = found(request)
@@ -309,7 +306,7 @@ def credential(role: str) -> Any:
 
 
 def refuse(what: str) -> Any:
-    """A handler that says what is not emulated."""
+    """Return a handler that refuses `what` as not emulated."""
 
     async def handle(request: Request) -> Answer:
         raise not_emulated(what)

@@ -1,7 +1,7 @@
-"""The kubeconfigs that AKS gives out, filled with what the cluster's Kubernetes API reports.
+"""The kubeconfigs that AKS returns, filled from the report of the cluster's Kubernetes API.
 
 Names are AKS's: context `<cluster>-admin` with user `clusterAdmin_<group>_<cluster>`, context `<cluster>` with user
-`clusterUser_<group>_<cluster>`. May import the fabric and this folder.
+`clusterUser_<group>_<cluster>`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from azuresandbox.arm.containerservice import errors, state
 from azuresandbox.arm.records import Resource
 from azuresandbox.context import Sandbox
 
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # where libyaml is, a tenth of the time
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml takes a tenth of the time, where it is installed
 
 ROLES = {"admin": ("clusterAdmin", "-admin"), "user": ("clusterUser", "")}
 """Credential -> (prefix of the user's name and name of the result, suffix of the context's name)."""
 
 
 def results(sandbox: Sandbox, cluster: Resource, role: str) -> dict[str, Any]:
-    """The body of listCluster{Admin,User}Credential. Raises `ArmError` while there are no credentials."""
+    """Return the body of listCluster{Admin,User}Credential. Raises `ArmError` while there are no credentials."""
     report = fabric.get_cluster_report(sandbox.store, state.cluster_id(cluster))
     material = report.credentials.get(role) if report else None
     if not material:
@@ -33,7 +33,7 @@ def results(sandbox: Sandbox, cluster: Resource, role: str) -> dict[str, Any]:
 
 
 def kubeconfig(sandbox: Sandbox, cluster: Resource, role: str, material: fabric.Credential) -> dict[str, Any]:
-    """`material`: {token, cert, key}, certificate and key in PEM."""
+    """Return the kubeconfig of a role with the given credential."""
     name, group = str(cluster.document["name"]), cluster.id.group
     prefix, suffix = ROLES[role]
     user, context = f"{prefix}_{group}_{name}", f"{name}{suffix}"

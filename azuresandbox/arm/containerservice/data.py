@@ -1,4 +1,4 @@
-"""The tables of Microsoft.ContainerService: api-versions, durations, what is not emulated. May import nothing of the project."""
+"""The tables of Microsoft.ContainerService: api-versions, durations, and properties that are not emulated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEFAULT_SIZES = (
     "Standard_D2s_v3",
     "Standard_D2s_v6",
 )
-"""What a pool gets that names no size: the first that the region has and the family's quota allows."""
+"""The size of a pool that names no size: the first one that the region has and the family's quota allows."""
 
 TIERS = ("Free", "Standard", "Premium")
 
@@ -64,7 +64,7 @@ NOT_EMULATED: dict[str, str] = {
     "aiToolchainOperatorProfile.enabled": "the AI toolchain operator",
     "hostedSystemProfile.enabled": "hosted system components (hostedSystemProfile)",
 }
-"""Cluster property -> what asking for it would need."""
+"""Cluster property -> the feature that it asks for."""
 
 POOL_NOT_EMULATED: dict[str, str] = {
     "creationData": "pools made from snapshots (creationData)",
@@ -77,7 +77,8 @@ POOL_NOT_EMULATED: dict[str, str] = {
 }
 
 REFUSED_ACTIONS: dict[str, str] = {
-    "runcommand": "running commands in a cluster through ARM (az aks command invoke): use kubectl with the cluster's credentials",
+    "runcommand": "running commands in a cluster through ARM (az aks command invoke): use kubectl with the cluster's "
+    "credentials",
     "rotateclustercertificates": "rotating a cluster's certificates",
     "rotateserviceaccountsigningkeys": "rotating a cluster's service account signing keys",
     "resetaadprofile": "Microsoft Entra integration of clusters",

@@ -1,7 +1,7 @@
-"""What AKS fills in on the server: the managed cluster and its pools as they come back from a PUT.
+"""The properties that AKS fills in: the managed cluster and its pools as a PUT returns them.
 
-Pure functions over JSON documents. The values are those AKS answered in late 2025 (read off the recordings that Azure Service
-Operator's tests keep of real calls). May import `versions` and the compute sizes' names only.
+Pure functions over JSON documents. The values are those that AKS answered in late 2025 (read from the recordings of real calls
+in Azure Service Operator's tests).
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ READ_ONLY = frozenset(
         "status",
     )
 )
-"""Cluster properties that AKS sets; a PUT that carries them (read, changed, written back) is not refused, they are ignored."""
+"""Cluster properties that AKS sets. A PUT that carries them (read, changed, written back) is accepted, and they are ignored."""
 
 POOL_READ_ONLY = frozenset(["eTag", "provisioningState", "currentOrchestratorVersion", "nodeImageVersion", "status"])
 
 
 def merged(base: Document, over: Document) -> Document:
-    """`over` laid upon `base`, key by key; null means not given, as AKS reads it."""
+    """Return `over` merged into `base`, key by key. Null means not given, as for AKS."""
     result = copy.deepcopy(base)
     for key, value in over.items():
         if value is None:
@@ -130,20 +130,20 @@ def merged(base: Document, over: Document) -> Document:
 
 
 def without_nulls(document: Any) -> Any:
-    """The document without the keys whose value is null."""
+    """Return the document without the keys whose value is null."""
     if isinstance(document, dict):
         return {key: without_nulls(value) for key, value in document.items() if value is not None}
     return [without_nulls(item) for item in document] if isinstance(document, list) else document
 
 
 def pool(wanted: Document, current: Document | None, version: str) -> Document:
-    """A pool's properties: what is wanted over what there is over the defaults. `version`: the control plane's."""
+    """Return a pool's properties: the given ones over the current ones or the defaults. `version`: the control plane's."""
     given = {key: value for key, value in wanted.items() if key not in POOL_READ_ONLY}
     base = copy.deepcopy(POOL) if current is None else copy.deepcopy(current)
     if current is not None and given.get("enableAutoScaling", current.get("enableAutoScaling")):
-        given.pop("count", None)  # the autoscaler owns the number
+        given.pop("count", None)  # the autoscaler owns the count
     result = merged(base, given)
-    for replaced in ("nodeLabels", "nodeTaints", "tags", "availabilityZones"):  # sets, not things to merge
+    for replaced in ("nodeLabels", "nodeTaints", "tags", "availabilityZones"):  # sets are replaced, not merged
         if wanted.get(replaced) is not None:
             result[replaced] = copy.deepcopy(wanted[replaced])
     if result["enableAutoScaling"]:
@@ -159,13 +159,13 @@ def pool(wanted: Document, current: Document | None, version: str) -> Document:
 
 
 def cluster(wanted: Document, current: Document | None) -> Document:
-    """A cluster's properties without its pools: what is wanted over what there is over the defaults."""
+    """Return a cluster's properties without its pools: the given ones over the current ones or the defaults."""
     given = {key: value for key, value in wanted.items() if key not in READ_ONLY and key != "agentPoolProfiles"}
     return merged(CLUSTER if current is None else current, given)
 
 
 def identities(properties: Document, resource_group_id: str, name: str, client_id: str, object_id: str) -> None:
-    """The kubelet's identity and the outbound address, which AKS makes in the node resource group."""
+    """Complete the kubelet's identity and the outbound address, which AKS creates in the node resource group."""
     properties.setdefault("servicePrincipalProfile", {"clientId": "msi"})
     properties.setdefault("identityProfile", {}).setdefault(
         "kubeletidentity",
@@ -182,12 +182,12 @@ def identities(properties: Document, resource_group_id: str, name: str, client_i
 
 
 def node_resource_group(group: str, name: str, location: str) -> str:
-    """AKS's name for the group of the nodes; longer than 80 characters it is cut."""
+    """Return AKS's name for the resource group of the nodes, cut to 80 characters."""
     return f"MC_{group}_{name}_{location}"[:80]
 
 
 def fqdn_suffix(resource_uid: str) -> str:
-    """The eight characters that make the API server's name unique: letters and digits, the same for the cluster's whole life."""
+    """Return the eight characters that make the API server's name unique: letters and digits, stable for the cluster's life."""
     alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
     digest = hashlib.sha256(resource_uid.encode()).digest()
     return "".join(alphabet[byte % len(alphabet)] for byte in digest[:8])

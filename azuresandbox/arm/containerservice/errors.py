@@ -1,7 +1,6 @@
-"""AKS's refusals: codes and sentences as the service gives them.
+"""AKS's errors: codes and sentences of the service.
 
-Read off public reports of real failures; where no report shows the exact sentence, the function says so. May import `arm.errors`
-only.
+They are read from public reports of real failures; where no report shows the exact sentence, the function says so.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def invalid(parameter: str) -> ArmError:
 
 
 def malformed(mismatch: Mismatch) -> ArmError:
-    """A body that AKS, a program in Go, cannot read."""
+    """Return the error for a body that AKS, a program in Go, cannot read."""
     if mismatch.problem == "unknown":
         reason = f'json: unknown field "{mismatch.member}"'
     else:
@@ -49,7 +48,8 @@ def missing(parameter: str) -> ArmError:
 
 def invalid_count(count: int, low: int, high: int) -> ArmError:
     message = (
-        f"The value of parameter agentPoolProfile.count is invalid. agentPoolProfile.count was {count}. It must be greater or equal "
+        f"The value of parameter agentPoolProfile.count is invalid. agentPoolProfile.count was {count}. It must be "
+        "greater or equal "
         f"to minCount:{low} and less than or equal to maxCount:{high}."
     )
     return _refused(400, "InvalidParameter", message, "agentPoolProfile.count")
@@ -80,8 +80,10 @@ def version_not_supported(version: str, *, pool: bool = False) -> ArmError:
 
 def version_lts_only(cluster: str, version: str) -> ArmError:
     message = (
-        f"Managed cluster {cluster} is on version {version}, which is only available for Long-Term Support (LTS). If you intend to "
-        "onboard to LTS, please ensure the cluster is in Premium tier and LTS support plan (see https://aka.ms/aks/enable-lts). "
+        f"Managed cluster {cluster} is on version {version}, which is only available for Long-Term Support (LTS). If you "
+        "intend to "
+        "onboard to LTS, please ensure the cluster is in Premium tier and LTS support plan (see "
+        "https://aka.ms/aks/enable-lts). "
         f"Otherwise, use [az aks get-versions]{VERSION_LIST.removeprefix('Please use [az aks get-versions]')}"
     )
     return _refused(400, "K8sVersionNotSupported", message)
@@ -89,7 +91,8 @@ def version_lts_only(cluster: str, version: str) -> ArmError:
 
 def upgrade_not_allowed(current: str, wanted: str, available: Iterable[str]) -> ArmError:
     message = (
-        f"Upgrading Kubernetes version {current} to {wanted} is not allowed. Available upgrades: [{' '.join(available)}]. Please "
+        f"Upgrading Kubernetes version {current} to {wanted} is not allowed. Available upgrades: "
+        f"[{' '.join(available)}]. Please "
         "see https://aka.ms/aks-supported-k8s-ver for version details."
     )
     return _refused(400, "OperationNotAllowed", message)
@@ -97,7 +100,8 @@ def upgrade_not_allowed(current: str, wanted: str, available: Iterable[str]) -> 
 
 def pool_upgrade_not_allowed(current: str, wanted: str) -> ArmError:
     message = (
-        f"Upgrade agent pool version from {current} to {wanted} is not allowed, you can only upgrade one minor version at a time. "
+        f"Upgrade agent pool version from {current} to {wanted} is not allowed, you can only upgrade one minor version "
+        "at a time. "
         "Please use [az aks get-upgrades] command to get the supported upgrade paths. For more information, please check "
         "https://aka.ms/version-skew-policy"
     )
@@ -106,8 +110,10 @@ def pool_upgrade_not_allowed(current: str, wanted: str) -> ArmError:
 
 def pool_newer_than_control_plane(pool: str, control_plane: str) -> ArmError:
     message = (
-        f"Node pool version {pool} and control plane version {control_plane} are incompatible. Minor version of node pool version "
-        f"{pool.split('.')[1]} is bigger than control plane version {control_plane.split('.')[1]}. For more information, please "
+        f"Node pool version {pool} and control plane version {control_plane} are incompatible. Minor version of node "
+        "pool version "
+        f"{pool.split('.')[1]} is bigger than control plane version {control_plane.split('.')[1]}. For more information, "
+        "please "
         "check https://aka.ms/version-skew-policy"
     )
     return _refused(400, "NodePoolMcVersionIncompatible", message)
@@ -115,24 +121,27 @@ def pool_newer_than_control_plane(pool: str, control_plane: str) -> ArmError:
 
 def pool_too_old(pool: str, control_plane: str, skew: int) -> ArmError:
     message = (
-        f"Node pool version {pool} and control plane version {control_plane} are incompatible. Minor version of node pool cannot "
-        f"be more than {skew} versions less than control plane's version. Minor version of node pool is {pool.split('.')[1]} and "
+        f"Node pool version {pool} and control plane version {control_plane} are incompatible. Minor version of node "
+        "pool cannot "
+        f"be more than {skew} versions less than control plane's version. Minor version of node pool is "
+        f"{pool.split('.')[1]} and "
         f"control plane is {control_plane.split('.')[1]}. For more information, please check https://aka.ms/version-skew-policy"
     )
     return _refused(400, "NodePoolMcVersionIncompatible", message)
 
 
 def size_not_supported(size: str, subscription: str, location: str, available: Iterable[str]) -> ArmError:
-    """The region does not have the size."""
+    """Return the error for a size that the region does not have."""
     message = (
-        f"Virtual Machine size: '{size}' is not supported for subscription {subscription} in location '{location}'. The available "
+        f"Virtual Machine size: '{size}' is not supported for subscription {subscription} in location '{location}'. The "
+        "available "
         f"VM sizes are '{','.join(available)}'. For more details, please visit https://aka.ms/aks/quotas-skus-regions"
     )
     return _refused(400, "VMSizeNotSupported", message)
 
 
 def size_not_allowed(size: str, location: str, available: Iterable[str]) -> ArmError:
-    """The region has the size, but not for this subscription."""
+    """Return the error for a size that the region has, but not for this subscription."""
     message = (
         f"The VM size of {size} is not allowed in your subscription in location '{location}'. The available VM sizes are "
         f"'{','.join(available)}'. For more details, please visit https://aka.ms/aks/quotas-skus-regions"
@@ -157,7 +166,10 @@ SURGE = (
     "Surge nodes would also consume vcpu quota, please consider use smaller maxSurge or use maxUnavailable to proceed upgrade "
     "without surge nodes, details: aka.ms/aks/maxUnavailable."
 )
-INCREASE = "If you want to increase the quota, please follow this instruction: https://learn.microsoft.com/en-us/azure/quotas/view-quotas."
+INCREASE = (
+    "If you want to increase the quota, please follow this instruction: "
+    "https://learn.microsoft.com/en-us/azure/quotas/view-quotas."
+)
 
 
 def regional_quota(location: str, left: int, requested: int) -> ArmError:
@@ -170,16 +182,18 @@ def regional_quota(location: str, left: int, requested: int) -> ArmError:
 
 def family_quota(family: str, location: str, left: int, requested: int) -> ArmError:
     message = (
-        f"Insufficient vcpu quota requested {requested}, remaining {left} for family {family} for region {location}. {INCREASE} "
+        f"Insufficient vcpu quota requested {requested}, remaining {left} for family {family} for region {location}. "
+        f"{INCREASE} "
         f"{SURGE}"
     )
     return _refused(400, "ErrCode_InsufficientVCPUQuota", message)
 
 
 def busy(operation: str) -> ArmError:
-    """`operation`: Updating, or `nodepool1 - Updating` for a pool's."""
+    """Return the 409 of a busy cluster. `operation`: Updating, or `nodepool1 - Updating` for a pool's."""
     message = (
-        f"Operation is not allowed: Another operation ({operation}) is in progress, please wait for it to finish before starting a "
+        f"Operation is not allowed: Another operation ({operation}) is in progress, please wait for it to finish before "
+        "starting a "
         "new operation. See https://aka.ms/aks-pending-operation for more details"
     )
     return _refused(409, "OperationNotAllowed", message)
@@ -196,19 +210,19 @@ def not_stopped(state: str) -> ArmError:
 
 
 def nothing_to_abort() -> ArmError:
-    """The sentence is the sandbox's: no public report shows AKS's."""
+    """Return the error of an abort without an operation. The sentence is the sandbox's: no public report shows AKS's."""
     return _refused(400, "OperationNotAllowed", "There is no operation in progress that could be aborted.")
 
 
 def issuer_stays() -> ArmError:
-    """The sentence is AKS's; no public report shows its code."""
+    """Return the error of disabling the issuer. The sentence is AKS's; no public report shows its code."""
     return _refused(
         400, "OIDCIssuerFeatureCannotBeDisabled", "OIDC issuer feature cannot be disabled.", "oidcIssuerProfile.enabled"
     )
 
 
 def issuer_needed() -> ArmError:
-    """The sentence is the sandbox's: no public report shows AKS's."""
+    """Return the error of workload identity without an issuer. The sentence is the sandbox's: no public report shows AKS's."""
     message = "Workload identity can only be enabled on a cluster whose OIDC issuer is enabled (oidcIssuerProfile.enabled)."
     return _refused(400, "InvalidParameter", message, "securityProfile.workloadIdentity.enabled")
 
@@ -219,12 +233,12 @@ def local_accounts_disabled() -> ArmError:
 
 
 def no_credentials_yet() -> ArmError:
-    """The control plane is not up; the sentence is the sandbox's."""
+    """Return the 404 before the control plane is up. The sentence is the sandbox's."""
     return _refused(
         404, "NotFound", "The credentials of the managed cluster are not available: its control plane is not ready yet."
     )
 
 
 def provisioning_failed(message: str, code: str = "") -> ArmError:
-    """How an operation ends whose control plane or nodes did not come up."""
+    """Return the error of an operation whose control plane or nodes did not become ready."""
     return _refused(500, code or "ControlPlaneProvisioningFailed", message)

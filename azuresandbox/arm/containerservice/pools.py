@@ -1,4 +1,4 @@
-"""What a PUT or DELETE of an agent pool means. May import `arm`'s core and this folder."""
+"""PUT and DELETE of an agent pool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepare(write: Write) -> None:
 
 
 def idle_cluster(request: Request) -> Resource:
-    """The pool's cluster. Raises AKS's 409 if an operation runs on it or on another of its pools."""
+    """Return the pool's cluster. Raises AKS's 409 if an operation runs on it or on another of its pools."""
     cluster = state.cluster_of(request.sandbox.store, request.id)
     assert cluster is not None, "the core has checked that the parent exists"
     for running in operation_records.active(request.sandbox.store, str(cluster.id)):
@@ -46,7 +46,7 @@ def _keep_a_system_pool(write: Write, cluster: Resource) -> None:
 
 
 def check_delete(request: Request, pool: Resource) -> Document:
-    """The last system pool stays, and the cluster must be idle."""
+    """Raise unless a system pool remains and the cluster is idle. Return the empty input of the runner."""
     others = [other for other in state.pools(request.sandbox.store, pool.id.parent) if other.id.key != pool.id.key]
     if pool.properties["mode"] == "System" and not any(other.properties["mode"] == "System" for other in others):
         raise errors.last_system_pool()
@@ -55,7 +55,7 @@ def check_delete(request: Request, pool: Resource) -> Document:
 
 
 def show(request: Request, pool: Resource) -> Document:
-    """The document, with the state that the cluster's own operation gave the pool."""
+    """Return the document. A pool that the cluster's own operation was about shares the operation's state."""
     cluster = state.cluster_of(request.sandbox.store, pool.id)
     if cluster is None:
         return pool.document

@@ -1,4 +1,4 @@
-"""vCPU quota where AKS checks it: before it accepts a cluster or a pool. May import `arm`'s core, `compute`, and this folder."""
+"""vCPU quota where AKS checks it: before it accepts a cluster or a pool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from azuresandbox.arm.records import Resource
 
 
 def check(write: Write, pools: list[Resource], location: str = "") -> None:
-    """Refuse pools that need more vCPUs than the region has left. `pools`: those that change, as they shall be."""
+    """Refuse pools that need more vCPUs than the region has left. `pools`: the changed ones, as they shall become."""
     where = location or str(write.document["location"])
     subscription, sandbox = write.id.subscription, write.sandbox
     total = quota.used(state.clusters(sandbox.store, subscription), where)
@@ -32,9 +32,9 @@ def check(write: Write, pools: list[Resource], location: str = "") -> None:
 
 
 def default_size(write: Write, location: str, count: int) -> str:
-    """The size of a pool that names none: AKS chooses by capacity and quota (Azure/azure-cli#31424). The order is the sandbox's own.
+    """Return the size of a pool that names no size; "" if the region has none of the table's sizes.
 
-    "" if the region has none of them.
+    AKS chooses by capacity and quota (Azure/azure-cli#31424). The order is the sandbox's own.
     """
     total = quota.used(state.clusters(write.sandbox.store, write.id.subscription), location)
     limits = quota.limits(write.sandbox, write.id.subscription, location)
@@ -45,7 +45,7 @@ def default_size(write: Write, location: str, count: int) -> str:
 
 
 def _added(write: Write, pools: list[Resource]) -> Counter[str]:
-    """What the change needs beyond what its pools use now; an upgrade needs its surge nodes besides."""
+    """Return the quota that the change needs in addition to its pools' present use; an upgrade also needs its surge nodes."""
     before = [records.get(write.sandbox.store, pool.id) for pool in pools]
     surge = [_surge(old, new) for old, new in zip(before, pools, strict=True) if old is not None]
     now = quota.of_pools({"agentPoolProfiles": [pool.properties for pool in before if pool is not None]})
@@ -56,7 +56,7 @@ def _added(write: Write, pools: list[Resource]) -> Counter[str]:
 
 
 def _surge(old: Resource, new: Resource) -> dict[str, Any]:
-    """The nodes that stand in while an upgrade replaces the pool's, as a pool: `maxSurge` is a number or a percentage."""
+    """Return the surge nodes of a pool's upgrade, as a pool. `maxSurge` is a number or a percentage."""
     if old.private["version"] == new.private.get("version", old.private["version"]):
         return {**new.properties, "count": 0}
     allowed = str((new.properties.get("upgradeSettings") or {}).get("maxSurge") or "1")

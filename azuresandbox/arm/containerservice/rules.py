@@ -1,7 +1,6 @@
-"""What AKS refuses before it starts to work: names, versions, sizes, pools, and what may not change.
+"""The checks of AKS before it starts to work: names, versions, sizes, pools, and immutable properties.
 
-Pure functions over the filled-in documents; each raises `ArmError`. May import the data tables and `errors` of this folder and of
-`compute`.
+Pure functions over the filled-in documents; each raises `ArmError`.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ POOL_IMMUTABLE = (
 
 
 def at(document: Document, path: str) -> Any:
-    """The value at a dotted path, None where there is none."""
+    """Return the value at a dotted path, `None` if there is no such path."""
     value: Any = document
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
@@ -67,7 +66,9 @@ def at(document: Document, path: str) -> Any:
 
 
 def immutable(wanted: Document, current: Document, paths: tuple[str, ...], prefix: str = "") -> None:
-    """Refuse a wanted value that differs from the current one. Sizes are compared as Azure does, without regard to case."""
+    """Refuse a wanted value that differs from the current one. Text is compared without regard to case, as Azure
+    compares sizes.
+    """
     for path in paths:
         asked, is_now = at(wanted, path), at(current, path)
         if asked is not None and _folded(asked) != _folded(is_now):
@@ -79,7 +80,7 @@ def _folded(value: Any) -> Any:
 
 
 def emulated(properties: Document, table: dict[str, str]) -> None:
-    """Refuse by name what the sandbox does not have, where a property really asks for it."""
+    """Refuse by name the properties of `table` that ask for a feature the sandbox does not emulate."""
     for path, what in table.items():
         if at(properties, path):
             raise not_emulated(what)
@@ -99,7 +100,7 @@ def dns_prefix(properties: Document) -> None:
 
 
 def version(location: str, name: str, wanted: str, plan: str, tier: str) -> str:
-    """The full version for what a cluster asks for."""
+    """Return the full version for the version that a cluster asks for."""
     found = versions.resolve(location, wanted)
     if found is None:
         raise errors.version_not_supported(wanted)
@@ -111,7 +112,10 @@ def version(location: str, name: str, wanted: str, plan: str, tier: str) -> str:
 
 
 def upgrade(location: str, current: str, wanted: str, plan: str) -> str:
-    """The full version a control plane goes to from `current`; `current` itself if that is what is asked for."""
+    """Return the full version that a control plane gets when it goes from `current` to `wanted`.
+
+    `wanted` may be the current version or its minor version: then the result is `current`.
+    """
     if wanted in (current, current.rpartition(".")[0]):
         return current
     found = versions.resolve(location, wanted)
@@ -123,7 +127,7 @@ def upgrade(location: str, current: str, wanted: str, plan: str) -> str:
 
 
 def pool_version(location: str, wanted: str, current: str | None, control_plane: str) -> str:
-    """The full version of a pool. `current`: what it has now, None for a new pool."""
+    """Return the full version of a pool. `current`: its present version, `None` for a new pool."""
     if wanted in (control_plane, control_plane.rpartition(".")[0]):
         full = control_plane
     elif wanted == current:
@@ -156,7 +160,7 @@ def system_pool(pools: list[Document]) -> None:
 
 
 def pool(properties: Document, name: str, subscription: str, location: str) -> None:
-    """Refuse a filled-in pool that AKS would not make."""
+    """Refuse a filled-in pool that AKS would not create."""
     if properties["osType"] not in POOL_NAME or not POOL_NAME[properties["osType"]].match(name):
         raise errors.invalid("agentPoolProfile.name")
     size(properties, subscription, location)
@@ -190,7 +194,7 @@ def _usable(location: str) -> list[str]:
 
 
 def counts(properties: Document) -> None:
-    """The number of nodes and the autoscaler's bounds: a system pool has at least one node."""
+    """Check the number of nodes and the autoscaler's bounds. A system pool has at least one node."""
     lowest = 1 if properties["mode"] == "System" else 0
     if properties["enableAutoScaling"]:
         low, high = properties.get("minCount"), properties.get("maxCount")

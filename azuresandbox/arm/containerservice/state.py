@@ -1,7 +1,7 @@
-"""A managed cluster with its pools: how they are kept, and what of them the data plane is told.
+"""A managed cluster with its pools: how they are stored, and the goal that they make for the data plane.
 
-The pools' own records are the truth; the cluster's document is kept without `agentPoolProfiles`, which are put in when it is
-shown. May import `arm`'s core, the fabric, and the data of this folder and of `compute`.
+The pools' own records hold their properties. The cluster is stored without `agentPoolProfiles`, which are added when it is
+shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARTS = ("api", "nodes")
 
 
 def pools(store: Store, cluster: ResourceId | str) -> list[Resource]:
-    """The pools of a cluster, by name."""
+    """Return the pools of a cluster, by name."""
     return list(records.under(store, f"{cluster}/agentPools", data.POOLS))
 
 
@@ -33,40 +33,42 @@ def cluster_of(store: Store, pool: ResourceId) -> Resource | None:
 
 
 def cluster_id(cluster: Resource) -> str:
-    """The cluster's name in the data plane: short, never used again, the same for its whole life."""
+    """Return the cluster's id in the data plane: short, never reused, the same for its whole life."""
     return str(cluster.properties["resourceUID"])
 
 
 def profile(cluster: Resource, pool: Resource) -> Document:
-    """A pool as `agentPoolProfiles` shows it: its properties with its name."""
+    """Return a pool as `agentPoolProfiles` shows it: its properties with its name."""
     return {"name": pool.document["name"], **pool.properties, "provisioningState": pool_state(cluster, pool), "eTag": pool.etag}
 
 
 def pool_state(cluster: Resource, pool: Resource) -> str:
-    """A pool that the cluster's own operation was about shares its end, if that was not a good one."""
+    """Return the pool's state. A pool that a failed or canceled operation of the cluster was about has that operation's
+    state.
+    """
     shared = pool.private.get("with_cluster") and cluster.state in ("Failed", "Canceled")
     return cluster.state if shared else pool.state
 
 
 def shown(store: Store, cluster: Resource) -> Document:
-    """The cluster's document with its pools."""
+    """Return the cluster's document with its pools."""
     properties = {**cluster.properties, "agentPoolProfiles": [profile(cluster, pool) for pool in pools(store, cluster.id)]}
     return {**cluster.document, "properties": properties}
 
 
 def clusters(store: Store, subscription: str) -> Iterator[Document]:
-    """All clusters of a subscription, as shown."""
+    """Yield all clusters of a subscription, as shown."""
     for cluster in list(records.under(store, f"/subscriptions/{subscription}", data.CLUSTERS)):
         yield shown(store, cluster)
 
 
 def plan_of(properties: Document, tier: str) -> str:
-    """The support plan that decides which versions are open to a cluster."""
+    """Return the support plan that decides which versions a cluster may use."""
     return versions.LTS if tier == "Premium" and properties.get("supportPlan") == versions.LTS else versions.OFFICIAL
 
 
 def goal(sandbox: Sandbox, cluster: Resource) -> fabric.ClusterGoal:
-    """What the data plane is to make of the cluster as it is stored now."""
+    """Return the data plane's goal for the cluster as it is stored now."""
     properties = cluster.properties
     issuer = properties["oidcIssuerProfile"]
     security = properties.get("securityProfile") or {}
@@ -108,7 +110,7 @@ def _pool_goal(pool: Resource) -> fabric.AgentPool:
 
 
 def forget(sandbox: Sandbox, cluster: Resource) -> None:
-    """Drop what exists for the cluster beside its own record: goals, node resource group, identities."""
+    """Delete everything that exists for the cluster beside its own record: goals, node resource group, identities."""
     store, name = sandbox.store, cluster_id(cluster)
     with store.transaction():
         for kind in ("flux", "extension", "cluster"):

@@ -1,7 +1,4 @@
-"""Versions as AKS lists them: of a region, and of a cluster's and a pool's possible upgrades.
-
-May import `arm`'s core and this folder.
-"""
+"""Versions as AKS lists them: of a region, and of a cluster's and a pool's possible upgrades."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from azuresandbox.arm.resource_id import ResourceId
 
 
 async def of_region(request: Request) -> Answer:
-    """`locations/{location}/kubernetesVersions`."""
+    """Answer `locations/{location}/kubernetesVersions`."""
     location = locations.normalize(request.id.name)
     if location not in locations.NAMES:
         raise location_not_available(request.id.name, request.type.name, locations.NAMES)
@@ -24,7 +21,7 @@ async def of_region(request: Request) -> Answer:
 
 
 async def of_cluster(request: Request) -> Answer:
-    """`managedClusters/{name}/upgradeProfiles/default`."""
+    """Answer `managedClusters/{name}/upgradeProfiles/default`."""
     cluster = clusters.found(request, request.id.parent)
     pools = [_pool(cluster, pool) for pool in state.pools(request.sandbox.store, cluster.id)]
     control_plane = {
@@ -44,7 +41,7 @@ async def of_cluster(request: Request) -> Answer:
 
 
 async def of_pool(request: Request) -> Answer:
-    """`agentPools/{name}/upgradeProfiles/default`."""
+    """Answer `agentPools/{name}/upgradeProfiles/default`."""
     pool = records.get(request.sandbox.store, request.id.parent)
     if pool is None:
         raise resource_not_found(request.id.parent.label, request.id.group)
@@ -68,7 +65,7 @@ async def of_pool(request: Request) -> Answer:
 
 
 async def available_for_pools(request: Request) -> Answer:
-    """`managedClusters/{name}/availableAgentPoolVersions`."""
+    """Answer `managedClusters/{name}/availableAgentPoolVersions`."""
     cluster = clusters.found(request)
     control_plane = cluster.private["version"]
     items: list[Document] = [
@@ -87,7 +84,7 @@ async def available_for_pools(request: Request) -> Answer:
 
 
 def _pool(cluster: Resource, pool: Resource) -> Document:
-    """A pool's row: it goes as far as its control plane."""
+    """Return a pool's row. A pool's upgrades end at the version of its control plane."""
     version = pool.private["version"]
     open_to_it = versions.pool_versions(cluster.location, cluster.private["version"], _plan(cluster))
     newer = [other for other in open_to_it if versions.parse(other) > versions.parse(version)]

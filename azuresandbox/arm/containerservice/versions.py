@@ -1,8 +1,7 @@
-"""Which Kubernetes versions a region offers, and which upgrades lead where.
+"""The Kubernetes versions of a region, and the upgrades between them.
 
-The table follows AKS's policy (three minor versions with community support, one in preview, older ones for Long-Term Support only;
-two patches each) as of autumn 2026. Source: "Supported Kubernetes versions in AKS", "AKS release calendar".
-May import nothing of the project.
+The table follows AKS's policy (three minor versions with community support, one in preview, older ones for Long-Term Support
+only; two patches each) as of autumn 2026. Source: "Supported Kubernetes versions in AKS", "AKS release calendar".
 """
 
 from __future__ import annotations
@@ -43,23 +42,25 @@ Version = tuple[int, int, int]
 
 
 def parse(version: str) -> Version:
-    """`1.35.7` as numbers, for comparing; a missing patch is 0."""
+    """Return `1.35.7` as numbers, for comparing; a missing patch is 0."""
     major, minor, patch = (*version.split("."), "0")[:3]
     return int(major), int(minor), int(patch)
 
 
 def offered(location: str) -> list[Minor]:
-    """The minor versions of the region, oldest first."""
+    """Return the minor versions of the region, oldest first."""
     return [minor for minor in MINORS if not (minor.preview and location in WITHOUT_PREVIEW)]
 
 
 def default(location: str) -> str:
-    """What a cluster without a version gets."""
+    """Return the version of a cluster that names no version."""
     return next(minor.patches[-1] for minor in offered(location) if minor.default)
 
 
 def resolve(location: str, wanted: str) -> tuple[str, Minor] | None:
-    """The full version and its minor for `1.35` (its latest patch) or `1.35.7`; None if the region does not offer it."""
+    """Return the full version and its minor for `1.35` (its latest patch) or `1.35.7`; `None` if the region does not
+    offer it.
+    """
     for minor in offered(location):
         if wanted == minor.name:
             return minor.patches[-1], minor
@@ -74,7 +75,7 @@ def minor_of(location: str, version: str) -> Minor | None:
 
 
 def upgrades(location: str, version: str, plan: str = OFFICIAL) -> list[str]:
-    """Where a control plane may go from `version`: newer patches of its minor, and the next minor. Newest first."""
+    """Return the upgrades of a control plane: newer patches of its minor version, and the next minor. Newest first."""
     _, current, _ = parse(version)
     patches = [
         patch
@@ -92,7 +93,7 @@ def preview(location: str, version: str) -> bool:
 
 
 def pool_versions(location: str, control_plane: str, plan: str = OFFICIAL) -> list[str]:
-    """The versions a node pool may have under `control_plane`: not newer, at most MAX_SKEW minors older. Newest first."""
+    """Return the versions of a node pool under `control_plane`: not newer, at most MAX_SKEW minors older. Newest first."""
     _, top, _ = parse(control_plane)
     found = {
         patch
@@ -105,7 +106,7 @@ def pool_versions(location: str, control_plane: str, plan: str = OFFICIAL) -> li
 
 
 def listing(location: str) -> list[dict[str, object]]:
-    """`kubernetesVersions` of a region as AKS lists them: newest minor first, each patch with its upgrades."""
+    """Return `kubernetesVersions` of a region as AKS lists them: newest minor first, each patch with its upgrades."""
     return [_entry(location, minor) for minor in reversed(offered(location))]
 
 

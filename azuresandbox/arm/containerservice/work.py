@@ -1,7 +1,6 @@
-"""AKS's long-running work: what happens between a request's answer and its operation's end.
+"""The runners of AKS's long-running operations.
 
-Every runner meets its own half-done work, so that a restart of the sandbox carries it on. May import `arm`'s core, the fabric,
-and this folder's `state` and `data`.
+Every runner continues its own half-done work, so that a restart of the sandbox resumes it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Document = dict[str, Any]
 
 
 async def _put_cluster(work: Work) -> None:
-    """Make the cluster, or bring it to what its document says: control plane, then nodes."""
+    """Create the cluster or update it to its document: control plane, then nodes."""
     cluster = work.resource()
     creating = not cluster.private.get("made")
     if creating:
@@ -42,7 +41,7 @@ def _cluster_duration(cluster: Resource, creating: bool) -> float:
 
 
 def _nodes_duration(work: Work, cluster: ResourceId) -> float:
-    """Pools work side by side, the nodes of one after each other."""
+    """Return the seconds that the changed nodes take. Pools are worked on side by side, the nodes of one in sequence."""
     changed = [_changed_nodes(pool) for pool in state.pools(work.sandbox.store, cluster)]
     return DURATIONS["node"] * max(changed, default=0)
 
@@ -60,7 +59,7 @@ def _made(cluster: Resource) -> None:
 
 
 def settle_pools(work: Work, cluster: ResourceId) -> None:
-    """The pools are as their documents say."""
+    """Record that the pools are as their documents say."""
     for pool in state.pools(work.sandbox.store, cluster):
         records.update(work.sandbox.store, pool.id, _pool_made)
 
@@ -75,7 +74,7 @@ def _pool_made(pool: Resource) -> None:
 
 
 async def _reported(work: Work, cluster: Resource, revision: int) -> None:
-    """Wait for the data plane; its failure is the operation's."""
+    """Wait for the data plane's reports. A failure of the data plane fails the operation."""
     goal = fabric.ClusterGoal(cluster_id=state.cluster_id(cluster))
     try:
         report = await reports.wait(work.sandbox, goal, revision, parts=state.PARTS, patience=PATIENCE)
@@ -89,7 +88,7 @@ async def _reported(work: Work, cluster: Resource, revision: int) -> None:
 
 
 def make_node_group(work: Work, cluster: Resource) -> None:
-    """The node resource group with the kubelet's identity in it, once."""
+    """Create the node resource group with the kubelet's identity in it, unless they exist."""
     store, group_id = work.sandbox.store, state.node_group_id(cluster)
     if records.get(store, group_id) is None:
         name = str(cluster.properties["nodeResourceGroup"])
@@ -113,7 +112,7 @@ def make_node_group(work: Work, cluster: Resource) -> None:
 
 
 async def _delete_cluster(work: Work) -> None:
-    """Take the cluster down: its API and nodes first, then what belongs to it in ARM and the directory."""
+    """Delete the cluster: its API and nodes first, then its resources in ARM and its identities in the directory."""
     cluster, store = work.resource(), work.sandbox.store
     goal = fabric.get_goal(store, "cluster", state.cluster_id(cluster))
     if goal is not None:
@@ -142,7 +141,7 @@ def _power(code: str, duration: str) -> Callable[[Work], Awaitable[None]]:
 
 
 async def _put_pool(work: Work) -> None:
-    """Make a pool, or bring it to its document: scale, upgrade, label."""
+    """Create a pool or update it to its document: scale, upgrade, label."""
     pool = work.resource()
     cluster = _cluster(work, pool)
     revision = reports.ask(work.sandbox, state.goal(work.sandbox, cluster), state.PARTS)

@@ -1,7 +1,7 @@
 """Microsoft.KubernetesConfiguration on AKS clusters: extensions and flux configurations.
 
-`flux`, `errors`, `data` are data and pure functions; `extensions` and `configurations` are the two types. May import `arm`'s core
-and the fabric, no other provider: what it must know of a managed cluster it reads from its stored resource (`clusters`).
+`flux`, `errors`, `data` are data and pure functions; `extensions` and `configurations` are the two types. `clusters` reads the
+stored managed cluster, because providers do not import each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CLUSTERS = ("Microsoft.ContainerService/managedClusters",)
 
 
 def provider() -> Provider:
-    """The namespace with its types; the states of operations can be read below either."""
+    """Return the namespace with its types. The states of operations can be read below both of them."""
     return Provider(
         data.NAMESPACE,
         (

@@ -1,4 +1,4 @@
-"""What extensions and configurations need to know of the managed cluster they belong to. May import `arm`'s core."""
+"""The managed cluster of an extension or a flux configuration."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ CLUSTERS = "Microsoft.ContainerService/managedClusters"
 
 
 def of(store: Store, resource_id: ResourceId) -> Resource | None:
-    """The cluster that an extension or a configuration extends."""
+    """Return the cluster that an extension or a configuration extends; `None` if it does not exist."""
     return records.get(store, resource_id.scope)
 
 
 def name_in_fabric(cluster: Resource) -> str:
-    """The cluster's id in the data plane."""
+    """Return the cluster's id in the data plane."""
     return str(cluster.properties["resourceUID"])
 
 
 def ready(write: Write) -> Resource:
-    """The cluster, if it can take an extension or a configuration now. Raises `ArmError` otherwise."""
+    """Return the cluster if it can take an extension or a configuration now. Raises `ArmError` otherwise."""
     cluster = of(write.sandbox.store, write.id)
     assert cluster is not None, "the core has checked that the extended resource exists"
     if cluster.state in ("Creating", "Deleting"):
@@ -38,6 +38,6 @@ def extensions(store: Store, cluster: ResourceId) -> list[Resource]:
 
 
 def flux_extension(store: Store, cluster: ResourceId) -> Resource | None:
-    """The cluster's microsoft.flux extension, whatever its state."""
+    """Return the cluster's microsoft.flux extension in any state; `None` if there is none."""
     found = (one for one in extensions(store, cluster) if str(one.properties.get("extensionType", "")).lower() == data.FLUX)
     return next(found, None)

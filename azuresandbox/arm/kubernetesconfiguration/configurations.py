@@ -1,7 +1,4 @@
-"""Flux configurations of a cluster: written into it by the service, reported on by the agent that microsoft.flux brings.
-
-May import `arm`'s core, the fabric and this folder.
-"""
+"""Flux configurations of a cluster: the service writes them into the cluster, the agent of microsoft.flux reports on them."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from azuresandbox.arm.records import Resource
 from azuresandbox.context import Sandbox
 
 COMPLIANCE = {"Progressing": "Pending", "Succeeded": "Compliant", "Failed": "Non-Compliant", "Deleted": "Unknown"}
-"""A report's state -> complianceState, where the agent's details do not say it."""
+"""A report's state -> complianceState, where the agent's details do not have it."""
 
 
 def prepare(write: Write) -> None:
@@ -41,12 +38,12 @@ def prepare(write: Write) -> None:
 
 
 def _stored(before: Document) -> Document:
-    """What was written, without what the service adds."""
+    """Return the properties that the client wrote, without those that the service adds."""
     return {key: value for key, value in before.items() if key not in (*data.LIVE, "provisioningState")}
 
 
 def _check_collision(write: Write, cluster: Resource, properties: Document) -> None:
-    """Two configurations must not make kustomizations of one name in one namespace."""
+    """Refuse kustomizations that would have the same name and namespace as those of another configuration."""
     mine = {f"{write.id.name}-{name}" for name in properties["kustomizations"]}
     for other in records.under(write.sandbox.store, cluster.id, f"{data.NAMESPACE}/fluxConfigurations"):
         if other.id.key == write.id.key or other.properties["namespace"] != properties["namespace"]:
@@ -54,13 +51,14 @@ def _check_collision(write: Write, cluster: Resource, properties: Document) -> N
         both = mine & {f"{other.id.name}-{name}" for name in other.properties["kustomizations"]}
         if both:
             raise errors.validation(
-                f"Invalid kustomizations. The kustomization '{min(both)}' in namespace '{properties['namespace']}' belongs to the "
+                f"Invalid kustomizations. The kustomization '{min(both)}' in namespace '{properties['namespace']}' belongs to "
+                "the "
                 f"configuration '{other.id.name}' already."
             )
 
 
 def show(request: Request, configuration: Resource) -> Document:
-    """The document with what the agent reports now."""
+    """Return the document with the agent's latest report."""
     details = _details(request.sandbox, configuration)
     return {**configuration.document, "properties": flux.live(configuration.properties, details)}
 
@@ -84,7 +82,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
 
 
 async def _put(work: Work) -> None:
-    """Hand the configuration to the cluster's agent; it has arrived once the agent has taken note."""
+    """Hand the configuration to the cluster's agent. It has arrived once the agent has observed it."""
     configuration, sandbox = work.resource(), work.sandbox
     cluster = clusters.of(sandbox.store, configuration.id)
     if cluster is None:
@@ -121,7 +119,7 @@ async def _put(work: Work) -> None:
 
 
 async def _flux_installed(work: Work, cluster: Resource) -> None:
-    """Wait until microsoft.flux is installed; not for long, if nobody is installing it."""
+    """Wait until microsoft.flux is installed. The wait is short unless its installation is in progress."""
     deadline = asyncio.create_task(_timer(work.sandbox))
     watch = work.sandbox.store.watch(records.PARTITION, cluster.id.key + "/")
     try:
@@ -146,7 +144,7 @@ async def _timer(sandbox: Sandbox) -> None:
 
 
 async def _delete(work: Work) -> None:
-    """Ask the agent to remove the configuration with what it pruned, and wait."""
+    """Ask the agent to remove the configuration with the objects that it prunes, and wait."""
     await extensions.remove(work, "flux", work.resource())
 
 

@@ -1,4 +1,4 @@
-"""The tables of Microsoft.KubernetesConfiguration: api-versions, durations, extension types, defaults. May import nothing."""
+"""The tables of Microsoft.KubernetesConfiguration: api-versions, durations, extension types, defaults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DURATIONS = {
     "configuration update": 20.0,
     "configuration delete": 30.0,
 }
-"""Seconds that the service needs by itself, before or beside what happens in the cluster."""
+"""Seconds that the service needs in addition to the work in the cluster."""
 
 PATIENCE = {"extension": 1200.0, "configuration": 1200.0, "delete": 1200.0, "forced": 60.0, "extension missing": 60.0}
 """Seconds until the service gives up waiting for the cluster."""
@@ -43,7 +43,7 @@ microsoft.web.appservice microsoft.app.environment microsoft.argocd microsoft.ap
 microsoft.appconfiguration microsoft.openservicemesh microsoft.videoindexer microsoft.iotoperations microsoft.certmanagement
 """
 NOT_EMULATED = frozenset(_NOT_EMULATED.split())
-"""Extension types that Azure has and the sandbox does not."""
+"""Extension types that Azure has and the sandbox does not emulate."""
 
 EXTENSION: dict[str, Any] = {
     "autoUpgradeMinorVersion": True,

@@ -1,6 +1,6 @@
-"""What Microsoft.KubernetesConfiguration refuses, and how its operations fail: codes and sentences as the service gives them.
+"""The errors of Microsoft.KubernetesConfiguration and of its operations: codes and sentences of the service.
 
-Read off public reports of real failures; where none shows the sentence, the function says so. May import `arm.errors` only.
+They are read from public reports of real failures; where no report shows the sentence, the function says so.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ TROUBLESHOOTING = "For general troubleshooting visit: https://aka.ms/k8s-extensi
 
 
 NOT_READY = (
-    "Timed out waiting for the resource to come to a ready/completed state : Recommendation Please contact Microsoft support for "
-    "further inquiries : InnerError [release flux failed, and has been uninstalled due to atomic being set: timed out waiting for the "
+    "Timed out waiting for the resource to come to a ready/completed state : Recommendation Please contact Microsoft "
+    "support for "
+    "further inquiries : InnerError [release flux failed, and has been uninstalled due to atomic being set: timed "
+    "out waiting for the "
     "condition]"
 )
-"""What Helm says when the extension's deployments do not become ready."""
+"""Helm's message when the extension's deployments do not become ready."""
 
 
 def operation_not_found(name: str) -> ArmError:
@@ -28,13 +30,14 @@ def validation(message: str) -> ArmError:
 
 def source_kind_mismatch(kind: str) -> ArmError:
     return validation(
-        f"Invalid source kind match. Config with specified source kind '{kind}' must contain corresponding body specified in the "
+        f"Invalid source kind match. Config with specified source kind '{kind}' must contain corresponding body "
+        "specified in the "
         "properties."
     )
 
 
 def extension_failed(reason: str, operation: str = "Create") -> ArmError:
-    """The end of a failed installation. `reason` is what Helm said; `operation`: Create, Update or Delete."""
+    """Return the error of a failed installation. `reason` is Helm's message; `operation`: Create, Update or Delete."""
     message = (
         "The extension operation failed with the following error:  Error: [ InnerError: [Helm installation failed : "
         f"{reason}]] occurred while doing the operation : [{operation}] on the config, {TROUBLESHOOTING}."
@@ -55,7 +58,7 @@ def service_principal_cluster() -> ArmError:
 
 
 def type_not_found(extension_type: str) -> ArmError:
-    """The sentence is the sandbox's: no public report shows the service's."""
+    """Return the error for an unknown type. The sentence is the sandbox's: no public report shows the service's."""
     return ArmError(
         400,
         "ExtensionTypeNotFound",
@@ -64,7 +67,7 @@ def type_not_found(extension_type: str) -> ArmError:
 
 
 def version_not_found(extension_type: str, version: str, known: tuple[str, ...]) -> ArmError:
-    """The sentence is the sandbox's: no public report shows the service's."""
+    """Return the error for an unknown version. The sentence is the sandbox's: no public report shows the service's."""
     return ArmError(
         400,
         "ExtensionVersionNotFound",
@@ -74,19 +77,22 @@ def version_not_found(extension_type: str, version: str, known: tuple[str, ...])
 
 
 def type_already_installed(extension_type: str, name: str) -> ArmError:
-    """The sentence is the sandbox's: no public report shows the service's."""
+    """Return the error for a second instance. The sentence is the sandbox's: no public report shows the service's."""
     return ArmError(
         409,
         "ExtensionTypeAlreadyInstalled",
-        f"An extension of type '{extension_type}' is already installed in the cluster under the name '{name}'. Only one instance "
+        f"An extension of type '{extension_type}' is already installed in the cluster under the name '{name}'. Only one "
+        "instance "
         "of this extension type is allowed in a cluster.",
     )
 
 
 def flux_not_installed() -> ArmError:
-    """How the operation ends that writes a configuration into a cluster without Flux. The documentation says that the extension
-    must be installed first and that only the portal and the Azure CLI do so by themselves; no public report shows the sentence
-    of the service."""
+    """Return the error of an operation that writes a configuration into a cluster without Flux.
+
+    The documentation says that the extension must be installed first, and that only the portal and the Azure CLI install it by
+    themselves; no public report shows the sentence of the service.
+    """
     return ArmError(
         400,
         "ExtensionNotInstalled",
@@ -99,7 +105,8 @@ def cluster_not_ready(state: str) -> ArmError:
     return ArmError(
         409,
         "OperationNotAllowed",
-        f"Operation is not allowed: Another operation ({state}) is in progress, please wait for it to finish before starting a new "
+        f"Operation is not allowed: Another operation ({state}) is in progress, please wait for it to finish before "
+        "starting a new "
         "operation. See https://aka.ms/aks-pending-operation for more details",
     )
 
@@ -109,9 +116,10 @@ def cluster_stopped() -> ArmError:
 
 
 def busy(kind: str, name: str, state: str) -> ArmError:
-    """`kind`: extension or fluxConfiguration."""
+    """Return the 409 of a busy resource. `kind`: extension or fluxConfiguration."""
     return ArmError(
         409,
         "OperationNotAllowed",
-        f"Another operation ({state}) is in progress on the {kind} '{name}'. Please wait for it to finish before starting a new one.",
+        f"Another operation ({state}) is in progress on the {kind} '{name}'. Please wait for it to finish before "
+        "starting a new one.",
     )

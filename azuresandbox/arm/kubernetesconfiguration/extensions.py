@@ -1,7 +1,4 @@
-"""Extensions of a cluster: microsoft.flux is installed for real, the other types are refused by name.
-
-May import `arm`'s core, the fabric and this folder.
-"""
+"""Extensions of a cluster: microsoft.flux is installed in the cluster, other types are refused by name."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def prepare(write: Write) -> None:
         wanted = flux.merged(write.before, body.get("properties") or {})
     else:
         wanted = {key: value for key, value in flux.without_nulls(write.properties).items() if key not in READ_ONLY}
-        # `identity` is for Arc clusters; on AKS it is taken and has no effect (as ASO's sample for AKS shows).
+        # `identity` is for Arc clusters; on AKS it is accepted and has no effect (as ASO's sample for AKS shows).
         write.document.pop("identity", None)
     properties = {**copy.deepcopy(data.EXTENSION), **wanted}
     _check_type(write, cluster, properties)
@@ -70,7 +67,7 @@ def _check_type(write: Write, cluster: Resource, properties: Document) -> None:
 
 
 def _version(properties: Document) -> str:
-    """The version to install: the pinned one, or the newest of the release train."""
+    """Return the version to install: the pinned one, or the newest of the release train."""
     pinned = properties.get("version")
     if pinned is None:
         return data.FLUX_RELEASES[-1]
@@ -86,7 +83,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
 
 
 async def _put(work: Work) -> None:
-    """Install the extension in the cluster or bring it to its settings."""
+    """Install the extension in the cluster, or update it to its settings."""
     extension = work.resource()
     cluster = clusters.of(work.sandbox.store, extension.id)
     if cluster is None:
@@ -133,12 +130,15 @@ def _installed(extension: Resource) -> None:
 
 
 def check_delete(request: Request, resource: Resource) -> Document:
-    """`forceDelete` means not to wait for the cluster."""
+    """Return the runner's input: `forceDelete` means not to wait for the cluster."""
     return {"force": request.query.get("forcedelete", "").lower() == "true"}
 
 
 async def _delete(work: Work) -> None:
-    """Uninstall the extension, after configurations that are being deleted: they need its agent. Others stay behind, as in Azure."""
+    """Uninstall the extension, after the configurations that are being deleted, which need its agent.
+
+    Other configurations stay, as in Azure.
+    """
     extension = work.resource()
     await _configurations_gone(work, extension)
     await remove(work, "extension", extension)
@@ -159,7 +159,7 @@ def _deletes_configuration(operation: Operation) -> bool:
 
 
 async def remove(work: Work, kind: str, resource: Resource) -> None:
-    """Ask the cluster to remove what a goal of that kind made, and wait; with forceDelete only ask."""
+    """Ask the cluster to remove the objects of a goal, and wait; with forceDelete do not wait long."""
     sandbox, cluster = work.sandbox, clusters.of(work.sandbox.store, resource.id)
     goal = None
     if cluster is not None:
@@ -167,7 +167,7 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
     if goal is None:
         return
     if kind == "flux" and cluster is not None and clusters.flux_extension(sandbox.store, cluster.id) is None:
-        fabric.drop(sandbox.store, goal)  # no agent is left that could remove anything
+        fabric.drop(sandbox.store, goal)  # no agent is left that could remove objects
         return
     goal.deleted = True
     revision = fabric.put_goal(sandbox.store, goal)
@@ -184,7 +184,7 @@ async def remove(work: Work, kind: str, resource: Resource) -> None:
 
 
 async def operation_status(request: Request) -> Answer:
-    """`{extensions,fluxConfigurations}/{name}/operations/{id}`: the same as `Azure-AsyncOperation`."""
+    """Answer `{extensions,fluxConfigurations}/{name}/operations/{id}`: the same as `Azure-AsyncOperation`."""
     found = operation_records.get(request.sandbox.store, request.id.name)
     if found is None or found.resource_id.lower() != request.id.parent.key:
         raise errors.operation_not_found(request.id.name)

@@ -1,6 +1,6 @@
-"""A flux configuration's document: defaults, rules, and what the cluster reports of it. Pure functions.
+"""A flux configuration's document: defaults, rules, and the agent's report. Pure functions.
 
-Source: the reference of Microsoft.KubernetesConfiguration/fluxConfigurations. May import this folder's data and errors.
+Source: the reference of Microsoft.KubernetesConfiguration/fluxConfigurations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_NAMESPACE = 253
 
 
 def filled(wanted: Document, name: str) -> Document:
-    """The properties of a new configuration or a replaced one: what is wanted over the defaults, checked."""
+    """Return the properties of a new or replaced configuration: the given ones over the defaults, checked."""
     properties = {**copy.deepcopy(data.CONFIGURATION), **_given(wanted)}
     _check_names(name, properties)
     _fill_source(properties)
@@ -31,7 +31,7 @@ def filled(wanted: Document, name: str) -> Document:
 
 
 def patched(current: Document, patch: Document, name: str) -> Document:
-    """A configuration after a PATCH: maps are merged key by key, null takes a key away."""
+    """Return a configuration after a PATCH: maps are merged key by key, null removes a key."""
     result = merged(current, patch)
     for kind, key in data.SOURCES.items():
         if kind != result.get("sourceKind"):
@@ -40,7 +40,7 @@ def patched(current: Document, patch: Document, name: str) -> Document:
 
 
 def merged(base: Document, patch: Document) -> Document:
-    """`patch` laid upon `base`, key by key; null takes a key away."""
+    """Return `patch` merged into `base`, key by key; null removes a key."""
     result = copy.deepcopy(base)
     for key, value in patch.items():
         if value is None:
@@ -53,13 +53,13 @@ def merged(base: Document, patch: Document) -> Document:
 
 
 def _given(document: Document) -> Document:
-    """Without nulls, which mean not given, and without what only the service sets."""
+    """Return the properties without nulls, which mean not given, and without those that only the service sets."""
     ignored = {*data.LIVE, "provisioningState"}
     return {key: without_nulls(value) for key, value in document.items() if value is not None and key not in ignored}
 
 
 def without_nulls(value: Any) -> Any:
-    """The document without the keys whose value is null, which means not given."""
+    """Return the document without the keys whose value is null, which means not given."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
@@ -68,13 +68,15 @@ def without_nulls(value: Any) -> Any:
 def _check_names(name: str, properties: Document) -> None:
     if not NAME.match(name) or len(name) > MAX_NAME:
         raise errors.validation(
-            f"Invalid configuration name '{name}'. It must be at most {MAX_NAME} characters and consist of lower case alphanumeric "
+            f"Invalid configuration name '{name}'. It must be at most {MAX_NAME} characters and consist of lower case "
+            "alphanumeric "
             "characters, '-' or '.', and must start and end with an alphanumeric character."
         )
     namespace = properties["namespace"]
     if not NAME.match(namespace) or len(namespace) > MAX_NAMESPACE:
         raise errors.validation(
-            f"Invalid namespace '{namespace}'. Maximum of {MAX_NAMESPACE} lower case alphanumeric characters, hyphen and period only."
+            f"Invalid namespace '{namespace}'. Maximum of {MAX_NAMESPACE} lower case alphanumeric characters, hyphen and "
+            "period only."
         )
     if properties["scope"] not in ("cluster", "namespace"):
         raise errors.validation(f"Invalid scope '{properties['scope']}'. The scope must be 'cluster' or 'namespace'.")
@@ -134,7 +136,7 @@ def _fill_kustomizations(properties: Document, name: str) -> None:
 
 
 def _check_dependencies(kustomizations: Document) -> None:
-    """Every dependency is a kustomization of the same configuration, and none depends on itself, however far round."""
+    """Raise unless every dependency is a kustomization of the same configuration, without circles."""
     for key, value in kustomizations.items():
         for other in value["dependsOn"]:
             if other not in kustomizations:
@@ -156,7 +158,7 @@ def _visit(kustomizations: Document, key: str, path: tuple[str, ...], done: set[
 
 
 def unchangeable(wanted: Document, current: Document) -> ArmError | None:
-    """The refusal of a PUT that moves a configuration to another scope or namespace, which are set when it is made."""
+    """Return the error for a PUT that changes the scope or the namespace; `None` if it keeps them."""
     for key in ("scope", "namespace"):
         if wanted[key] != current[key]:
             return errors.validation(
@@ -166,14 +168,14 @@ def unchangeable(wanted: Document, current: Document) -> ArmError | None:
 
 
 def live(properties: Document, details: Document) -> Document:
-    """The properties with what the agent reports of the configuration laid over them."""
+    """Return the properties with the agent's report over them."""
     result = {**properties, **{key: details[key] for key in data.LIVE if details.get(key) is not None}}
     result.setdefault("complianceState", "Suspended" if properties.get("suspend") else "Pending")
     return result
 
 
 def without_secrets(properties: Document) -> Document:
-    """As it is stored and shown: protected settings keep their names only."""
+    """Return the properties as they are stored and shown: protected settings keep their names only."""
     shown = copy.deepcopy(properties)
     shown["configurationProtectedSettings"] = dict.fromkeys(properties.get("configurationProtectedSettings") or {}, "")
     return shown

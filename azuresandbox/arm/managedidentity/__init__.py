@@ -1,6 +1,6 @@
 """Microsoft.ManagedIdentity: user-assigned identities and their federated credentials. Source: its REST API, 2024-11-30.
 
-Identities and their trusts are written to the directory, where Entra finds them.
+Identities and their trusts are written to the directory, where Entra reads them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Federated identity credentials: whose tokens may act as an identity.
+"""Federated identity credentials: the tokens that may act as an identity.
 
 Source: "Important considerations and restrictions for federated identity credentials" (20 an identity, one audience, unique
 issuer and subject, no concurrent writes); the messages after hashicorp/terraform-provider-azurerm#19968,
@@ -23,14 +23,14 @@ from azuresandbox.context import Memory, Sandbox
 TYPE_NAME = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials"
 LIMIT = 20
 WRITE_SECONDS = 2.0
-"""How long the provider is busy with one write: another one to the same identity meanwhile is refused."""
+"""Seconds that the provider needs for one write; another write to the same identity is refused meanwhile."""
 
 LENGTH = 600
 _WRITING = Memory[set[str]](lambda sandbox: set())
 
 
 async def _handle(request: Request) -> Answer:
-    """Reads at once; writes one at a time for an identity."""
+    """Answer a read at once, and only one write at a time for an identity."""
     if request.method in ("GET", "HEAD"):
         return await engine.handle(_plain(request))
     identity = request.id.parent
@@ -64,7 +64,8 @@ def _prepare(write: Write) -> None:
     for name, value in (("issuer", given["issuer"]), ("subject", given["subject"]), ("audience", audiences[0])):
         if len(value) > LENGTH:
             raise _bad(
-                f"The request format was unexpected. The '{name}' of a Federated Identity Credential has at most {LENGTH} characters."
+                f"The request format was unexpected. The '{name}' of a Federated Identity Credential has at most {LENGTH} "
+                "characters."
             )
     if urlsplit(given["issuer"]).scheme != "https" or not urlsplit(given["issuer"]).netloc:
         raise _bad(f"The request format was unexpected. The issuer '{given['issuer']}' must be a valid https URL.")
@@ -110,14 +111,18 @@ def _bad(message: str) -> ArmError:
 
 def _concurrent(identity: ResourceId) -> ArmError:
     message = (
-        f"Too many Federated Identity Credentials are written concurrently for the managed identity '{identity.key}'. Concurrent "
+        f"Too many Federated Identity Credentials are written concurrently for the managed identity '{identity.key}'. "
+        "Concurrent "
         "Federated Identity Credentials writes under the same managed identity are not supported."
     )
     return ArmError(409, "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity", message)
 
 
 def _malformed(mismatch: Mismatch) -> ArmError:
-    """`claimsMatchingExpression` is a property of the previews, which the model of the stable version does not have."""
+    """Return the error for a body that does not fit the model.
+
+    `claimsMatchingExpression` is a property of the previews, which the model of the stable version does not have.
+    """
     if mismatch.member == "claimsMatchingExpression":
         return errors.not_emulated("flexible federated credentials (claimsMatchingExpression): name one subject")
     return errors.malformed(mismatch)

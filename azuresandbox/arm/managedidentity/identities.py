@@ -1,7 +1,7 @@
 """User-assigned managed identities. Each is a service principal in the directory.
 
-Client and principal ids are derived from the resource id and how often it has been created, so that a runbook's outputs are
-the same on every fresh sandbox and yet a recreated identity is another principal.
+Client and principal ids are derived from the resource id and the number of its creations: a runbook's outputs are the same on
+every fresh sandbox, and a recreated identity is still another principal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _prepare(write: Write) -> None:
 
 
 def _count(store: Store, key: str) -> int:
-    """How often this id has been created, this time included; counted even after its deletion."""
+    """Return the number of this id's creations, this one included. Deletions do not reset it."""
     record = store.get(PARTITION, f"created/{key}")
     count = int(record.value) + 1 if record else 1
     store.put(PARTITION, f"created/{key}", str(count).encode())
@@ -51,13 +51,14 @@ def _count(store: Store, key: str) -> int:
 
 
 def _remove(sandbox: Sandbox, resource: Resource) -> None:
-    """The principal goes from the directory; role assignments that name it stay behind."""
+    """Delete the principal from the directory. Role assignments that name it are kept."""
     directory.delete_principal(sandbox.store, resource.properties["clientId"])
 
 
 def _name_error(name: str) -> ArmError:
     message = (
-        f"The identity name '{name}' is invalid. A valid name starts with a letter or digit, has 3 to 128 characters, and holds "
+        f"The identity name '{name}' is invalid. A valid name starts with a letter or digit, has 3 to 128 characters, "
+        "and holds "
         "letters, digits, hyphens and underscores only."
     )
     return ArmError(400, "InvalidResourceName", message)

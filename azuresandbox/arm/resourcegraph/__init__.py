@@ -1,7 +1,7 @@
-"""Microsoft.ResourceGraph: queries over everything that a caller may read, in one call.
+"""Microsoft.ResourceGraph: queries over all resources that a caller may read, in one call.
 
-`syntax` and `evaluate` are the query language, pure; `tables` says which resource is which row; `index` is the copy that lags
-behind ARM; `quota` the limit; `query` the request. May import `arm`'s core and the fabric, no other provider.
+`lexer`, `syntax`, `parser` and `evaluate` are the query language, pure. `tables` maps resources to rows, `index` is the copy
+that lags behind ARM, `quota` is the limit, `query` answers the request.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from azuresandbox.context import Sandbox
 
 NAMESPACE = "Microsoft.ResourceGraph"
 VERSIONS = ("2024-04-01", "2022-10-01", "2021-03-01")
-"""Those since a query needs no subscriptions and answers with objects unless asked for a table."""
+"""The versions whose queries need no subscriptions and answer with objects unless asked for a table."""
 
 _TYPE = ResourceType("resources", VERSIONS, tracked=False, verbs=frozenset())
 
 
 def provider() -> Provider:
-    """Registered in every subscription; its one path is `routes`."""
+    """Return the provider. It is registered in every subscription; its one path is in `routes`."""
     return Provider(NAMESPACE, (_TYPE,), always_registered=True)
 
 

@@ -1,8 +1,7 @@
-"""A parsed query run over rows: each operator turns a table into the next, as Kusto defines it.
+"""Run a parsed query over rows: each operator turns a table into the next, as Kusto defines it.
 
-Columns have Kusto's types (string, dynamic, bool, long), because what Kusto refuses by type is refused here: sorting or grouping
-by a dynamic value, a condition that is no bool. Source: the Kusto reference (null values, string operators, names of columns).
-May import `syntax` and `trees`.
+Columns have Kusto's types (string, dynamic, bool, long), because Kusto refuses some operations by type: sorting or grouping by
+a dynamic value, a condition that is not a bool. Source: the Kusto reference (null values, string operators, names of columns).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ STRING, DYNAMIC, BOOL, LONG = "string", "dynamic", "bool", "long"
 
 
 class Json:
-    """A dynamic value as it is kept: JSON, parsed only by a query that looks into it."""
+    """A dynamic value as it is stored: JSON, parsed only by a query that reads its members."""
 
     __slots__ = ("data",)
 
@@ -41,7 +40,7 @@ class Row:
         self._parsed: dict[Json, Any] = origin._parsed if origin else {}
 
     def tree(self, column: str) -> Any:
-        """The value of a dynamic column, parsed."""
+        """Return the value of a dynamic column, parsed."""
         value = self.cells[column]
         if type(value) is not Json:
             return value
@@ -64,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _Value:
-    """A compiled expression: its Kusto type, how to read it of a row, and the name it gives a column."""
+    """A compiled expression: its Kusto type, how to read it from a row, and the name that it gives a column."""
 
     type: str
     read: Read
@@ -72,14 +71,14 @@ class _Value:
 
 
 def run(operators: Iterable[syntax.Operator], table: Table) -> Table:
-    """The table that a query's operators make of this one. Raises `QueryError` before any row is read."""
+    """Return the table that a query's operators make of this one. Raises `QueryError` before any row is read."""
     for operator in operators:
         table = _OPERATORS[type(operator)](table, operator)
     return table
 
 
 def data(row: Row, columns: Iterable[str]) -> dict[str, Any]:
-    """A row as the answer shows it: dynamic values that were not looked into stay as they are kept."""
+    """Return a row as the answer shows it. Dynamic values that the query did not parse stay JSON."""
     cells = row.cells
     return {name: trees.Raw(cell.data) if type(cell := cells[name]) is Json else cell for name in columns}
 
@@ -111,7 +110,7 @@ def _project_away(table: Table, operator: syntax.ProjectAway) -> Table:
 
 
 def _extend(table: Table, operator: syntax.Extend) -> Table:
-    """Columns are added one by one: a later item sees an earlier one's name only as it was before, as in Kusto."""
+    """Add columns. An item sees another item's name as it was before, as in Kusto."""
     values = _named(operator.items, table.columns, "extend")
     columns = table.columns | {name: value.type for name, value in values.items()}
     readers = [(name, value.read) for name, value in values.items()]
@@ -132,7 +131,9 @@ def _order(table: Table, operator: syntax.Order) -> Table:
 
 
 def _sorted(rows: list[Row], read: Read, key: Key) -> list[Row]:
-    """By one key. Nulls come first where it ascends, last where it descends, unless the query says so."""
+    """Return the rows sorted by one key. Nulls come first in ascending and last in descending order, unless the query
+    says so.
+    """
     pairs = [(read(row), row) for row in rows]
     nulls = [row for value, row in pairs if value is None]
     values = sorted((pair for pair in pairs if pair[0] is not None), key=lambda pair: pair[0], reverse=key.descending)
@@ -170,7 +171,8 @@ def _summarize(table: Table, operator: syntax.Summarize) -> Table:
     for (name, value), item in zip(keys.items(), operator.by, strict=True):
         if value.type == DYNAMIC:
             message = (
-                f"Summarize group key ('{name}') is of a 'dynamic' type. Please use an explicit cast (for example, 'summarize ... "
+                f"Summarize group key ('{name}') is of a 'dynamic' type. Please use an explicit cast (for example, 'summarize "
+                "... "
                 f"by tostring({name})') as grouping by a 'dynamic' type is not supported."
             )
             raise _semantic(message, item.value.at)
@@ -202,7 +204,7 @@ _OPERATORS: dict[type[Any], Callable[[Table, Any], Table]] = {
 
 
 def _named(items: Iterable[Item], columns: dict[str, str], operator: str) -> dict[str, _Value]:
-    """Compiled items under their columns' names; what has no name is Column1, Column2, and a name taken gets a number."""
+    """Return compiled items by their columns' names. Unnamed ones are Column1, Column2; a name that is taken gets a number."""
     found: dict[str, _Value] = {}
     unnamed = 0
     for item in items:
@@ -258,7 +260,7 @@ def _path(path: syntax.Path, columns: dict[str, str], operator: str) -> _Value:
 
 
 def _walk(column: str, way: tuple[str | int, ...], row: Row) -> Any:
-    """The value at the end of a path, None where it leads nowhere; names are compared with regard to case."""
+    """Return the value at the end of a path, `None` if there is no such path. Names are compared with regard to case."""
     value = row.tree(column)
     for step in way:
         if isinstance(step, str):
@@ -295,7 +297,7 @@ _FUNCTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def text_of(value: Any) -> str:
-    """`tostring()`: null is the empty string, a tree its JSON."""
+    """Return the value of `tostring()`: null is the empty string, a tree its JSON."""
     if isinstance(value, str):
         return value
     if _is_null(value):
@@ -347,7 +349,7 @@ def _comparison(operator: str, left: _Value, right: _Value) -> Read:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """A dynamic value beside a string is compared as its text; a null equals nothing."""
+    """Return whether two values are equal. A dynamic value is compared with a string as its text; a null equals no value."""
     if isinstance(one, str) and isinstance(other, str):
         return one == other
     if _is_null(one) or _is_null(other):
@@ -362,7 +364,7 @@ def _equal_folded(one: Any, other: Any) -> bool:
 
 
 def _has(text: Any, term: Any) -> bool:
-    """Whether a whole term, as letters and digits make one, occurs in the text."""
+    """Return whether a whole term of letters and digits occurs in the text."""
     wanted = re.escape(text_of(term).lower())
     return re.search(rf"(?<![^\W_]){wanted}(?![^\W_])", text_of(text).lower()) is not None
 
@@ -383,5 +385,5 @@ def _check_column(name: str, columns: dict[str, str], operator: str, at: Token) 
 
 
 def _semantic(message: str, at: Token) -> QueryError:
-    """Kusto's sentence; the code that Resource Graph gives it is not known for certain."""
+    """Return Kusto's error. The code that Resource Graph gives it is not known for certain."""
     return QueryError("InvalidQuery", message, at)

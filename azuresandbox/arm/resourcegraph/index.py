@@ -1,8 +1,8 @@
-"""Resource Graph's copy of what ARM keeps: read fast, and always a little late.
+"""Resource Graph's copy of ARM's resources: fast to read, and always a little late.
 
-Azure Resource Manager notifies Resource Graph of changes, which then updates its database; until then a query shows what was.
-Here a change is seen `LAG` to twice `LAG` seconds after it was made. Whole families are read anew, a resource with all that is
-nested in it or extends it, as a pool's change shows in its cluster. May import `arm`'s core and `tables`.
+Azure Resource Manager notifies Resource Graph of changes, which then updates its database; until then a query shows the old
+state. Here a change is visible `LAG` to twice `LAG` seconds after it was made. Whole families are read again (a resource with
+all its nested resources and extensions), because a pool's change shows in its cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOBODY = Caller("", "", "")
 
 
 class Index:
-    """The copy of one sandbox; filled when it is first looked at or `follow` begins."""
+    """The copy of one sandbox. It is filled when it is first read or when `follow` begins."""
 
     def __init__(self, sandbox: Sandbox, types: Types) -> None:
         self._sandbox = sandbox
@@ -36,7 +36,7 @@ class Index:
         self._by_table: dict[str, list[Entry]] = {}
 
     def entries(self, table: str) -> list[Entry]:
-        """The rows of a table, by id."""
+        """Return the rows of a table, by id."""
         families = self._filled()
         if table not in self._by_table:
             found = (entry for key in sorted(families) for entry in families[key] if entry.table == table)
@@ -51,7 +51,7 @@ class Index:
         return self._families
 
     async def follow(self) -> None:
-        """Keep up with ARM, late, until cancelled."""
+        """Copy ARM's changes, late, until cancelled."""
         store, queue = self._sandbox.store, asyncio.Queue[str]()
         watches = [store.watch(records.PARTITION, "/"), store.watch(fabric.PARTITION, "report/flux/")]
         self._filled()
@@ -69,7 +69,7 @@ class Index:
                 watch.close()
 
     def _family_of(self, event: Event) -> str:
-        """The family that a change of ARM's or of an agent's report concerns."""
+        """Return the key of the family that a change of ARM's or of an agent's report concerns."""
         if event.record.key.startswith("/"):
             return family(event.record.key)
         _, kind, cluster, name = event.record.key.split("/", 3)
@@ -87,7 +87,7 @@ class Index:
         self._by_table.clear()
 
     def _read(self, key: str) -> Iterable[Entry]:
-        """The rows of a family as it is now."""
+        """Yield the rows of a family as ARM stores it now."""
         store = self._sandbox.store
         first = records.get(store, key)
         members = [first] if first else []
@@ -125,6 +125,9 @@ _FAMILY = re.compile(r".*?/providers/[^/]+\.[^/]+/[^/]+/[^/]+")
 
 
 def family(key: str) -> str:
-    """The key of the resource that a resource is, is nested in or extends: `.../providers/{namespace}/{type}/{name}`."""
+    """Return the key of a resource's family: of itself, or of the resource in which it is nested or which it extends.
+
+    `.../providers/{namespace}/{type}/{name}`.
+    """
     match = _FAMILY.match(key)
     return match[0] if match else key

@@ -1,4 +1,4 @@
-"""The words of a query, and what is wrong with it by place."""
+"""The words of a query, and the error that names a word's place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ DOCS = "docs/sandbox.md"
 
 
 class QueryError(Exception):
-    """A query that cannot be run. `code` and `message` as the answer's details name them; the place is 1-based line, 0-based column."""
+    """A query that cannot be run.
+
+    `code` and `message` are those of the answer's details; `at` is the word whose place they name.
+    """
 
     def __init__(self, code: str, message: str, at: Token | None = None) -> None:
         super().__init__(message)
@@ -19,7 +22,10 @@ class QueryError(Exception):
 
 
 class Token(NamedTuple):
-    """A word of the query. `kind`: name, string, number, sign or end; `value`: a string without its quotes and escapes."""
+    """A word of the query. `kind`: name, string, number, sign or end; `value`: a string without its quotes and escapes.
+
+    `line` is 1-based, `column` and `offset` are 0-based.
+    """
 
     kind: str
     text: str
@@ -54,7 +60,7 @@ _ESCAPES = {
 
 
 def tokenize(text: str) -> list[Token]:
-    """The words of a query, an end last. Raises `QueryError` at what is none."""
+    """Return the words of a query, an `end` last. Raises `QueryError` at a character that begins no word."""
     tokens: list[Token] = []
     offset, line, start = 0, 1, 0
     while offset < len(text):
@@ -97,6 +103,6 @@ def unexpected(token: Token) -> QueryError:
 
 
 def refused(what: str, at: Token) -> QueryError:
-    """What Azure would run and the sandbox does not."""
+    """Return the error for a feature that Azure has and the sandbox does not emulate."""
     message = f"The sandbox's Resource Graph does not emulate {what}. {DOCS} lists what it emulates."
     return QueryError("InvalidQueryLanguage", message, at)

@@ -1,7 +1,7 @@
-"""From the text of a query to its tree: recursive descent, pure, without knowledge of tables and rows.
+"""From the text of a query to its tree: recursive descent, without knowledge of tables and rows.
 
-What Azure understands and this does not is refused by its name, with its place in the text. Source: "Understanding the Azure
-Resource Graph query language" and the Kusto reference.
+Features that Azure understands and the sandbox does not are refused by name, with their place in the text. Source:
+"Understanding the Azure Resource Graph query language" and the Kusto reference.
 """
 
 from __future__ import annotations
@@ -54,27 +54,27 @@ FUNCTIONS = {"tostring": 1, "tolower": 1, "isempty": 1, "isnotempty": 1, "isnull
 """Function -> how many arguments it takes."""
 
 _REFUSED_OPERATORS = """
-as distinct evaluate extend-valid fork getschema graph-match invoke join let lookup make-series mv-apply mv-expand mvexpand parse
-parse-where partition print project-keep project-rename project-reorder range render sample sample-distinct scan search serialize
-summarize-by top-hitters top-nested union
+as distinct evaluate extend-valid fork getschema graph-match invoke join let lookup make-series mv-apply mv-expand mvexpand
+parse parse-where partition print project-keep project-rename project-reorder range render sample sample-distinct scan search
+serialize summarize-by top-hitters top-nested union
 """
 REFUSED_OPERATORS = frozenset(_REFUSED_OPERATORS.split())
-"""What Kusto has after a pipe and the sandbox has not."""
+"""Operators that Kusto has and the sandbox does not emulate."""
 
 _REFUSED_COMPARISONS = """
-< > <= >= <> between !between contains_cs !contains_cs has_cs !has_cs has_any has_all hasprefix !hasprefix hasprefix_cs hassuffix
-!hassuffix hassuffix_cs startswith_cs !startswith_cs endswith_cs !endswith_cs matches + - * / %
+< > <= >= <> between !between contains_cs !contains_cs has_cs !has_cs has_any has_all hasprefix !hasprefix hasprefix_cs
+hassuffix !hassuffix hassuffix_cs startswith_cs !startswith_cs endswith_cs !endswith_cs matches + - * / %
 """
 REFUSED_COMPARISONS = frozenset(_REFUSED_COMPARISONS.split())
 
 
 def parse(text: str) -> Query:
-    """The tree of a query. Raises `QueryError`."""
+    """Return the tree of a query. Raises `QueryError`."""
     return _Parser(tokenize(text)).query()
 
 
 DEPTH = 100
-"""How deep brackets may nest: deeper is refused instead of exhausting the stack."""
+"""How deep brackets may nest. Deeper ones are refused, because they could exhaust the stack."""
 
 
 class _Parser:
@@ -158,7 +158,7 @@ class _Parser:
         return self._operators[name]()
 
     def _operator_name(self) -> str:
-        """`project-away` is three words without space between them."""
+        """Return the name of an operator; `project-away` is three words without space between them."""
         first = self._take()
         name, end = first.text, first.offset + len(first.text)
         while self._next.text == "-" and self._next.offset == end and self._tokens[self._at + 1].kind == "name":

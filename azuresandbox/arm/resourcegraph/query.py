@@ -1,8 +1,8 @@
 """`POST /providers/Microsoft.ResourceGraph/resources`: the request checked, the query run, the answer paged.
 
-Source: the Resource Graph REST API 2024-04-01 and its examples; "Working with large Azure resource data sets"; "Troubleshoot errors
-using Azure Resource Graph" (500 for another Content-Type); failures as public threads show them (Azure/azure-powershell#13762, Azure/aztfexport#485, #491, Azure/azqr#847, microsoft/ARI#199). May import
-`arm`'s core and this folder.
+Source: the Resource Graph REST API 2024-04-01 and its examples; "Working with large Azure resource data sets"; "Troubleshoot
+errors using Azure Resource Graph" (500 for another Content-Type); failures as public threads show them
+(Azure/azure-powershell#13762, Azure/aztfexport#485, #491, Azure/azqr#847, microsoft/ARI#199).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAGE = 1000
 """Rows of an answer unless `$top` asks for fewer; also the most it may ask for."""
 
 MAX_BYTES = 16 << 20
-"""What an answer's data may weigh."""
+"""The largest size of an answer's data."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _number(request: Request, options: Document, name: str, default: int, least:
 
 
 def _packed(query: str, size: int, skip: int) -> str:
-    """A `$skipToken`: where the next page begins, and of which query."""
+    """Return a `$skipToken`: the start of the next page, and its query."""
     return base64.b64encode(trees.dump({"query": query, "size": size, "skip": skip})).decode()
 
 
@@ -117,7 +117,7 @@ def _unpacked(request: Request, token: str, query: str) -> tuple[int, int]:
 
 
 def _check_scope(request: Request) -> None:
-    """At least one of the subscriptions must be one in which the caller has a role; without any, all are meant."""
+    """Check that the caller has a role in one of the subscriptions. A query without subscriptions means all of them."""
     store, own = request.sandbox.store, request.sandbox.subscription_id
     given = request.body.get("subscriptions") or []
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
@@ -128,7 +128,7 @@ def _check_scope(request: Request) -> None:
 
 
 def _table(request: Request, parsed: syntax.Query) -> str:
-    """The name of the table, in lower case: Resource Graph reads it without regard to case."""
+    """Return the name of the table, in lower case: Resource Graph reads it without regard to case."""
     if parsed.table is None:
         return tables.DEFAULT
     name = parsed.table.text.lower()
@@ -144,7 +144,7 @@ def _table(request: Request, parsed: syntax.Query) -> str:
 
 
 def _readable(request: Request, table: str, index: Index) -> Iterator[Entry]:
-    """The rows of a table that the caller may read."""
+    """Yield the rows of a table that the caller may read."""
     rights = access.Rights(request.sandbox.store, request.caller.object_id)
     everywhere = ResourceId(f"/subscriptions/{request.sandbox.subscription_id}")
     whole: dict[str, bool] = {}
@@ -169,13 +169,13 @@ def _rows(request: Request, table: str, index: Index) -> Iterator[Entry]:
 
 
 def _shown(table: Table, parsed: syntax.Query) -> dict[str, str]:
-    """The columns of the answer: the hidden ones only where the query names what it wants."""
+    """Return the columns of the answer. Hidden ones are shown only if the query names its columns."""
     chosen = any(isinstance(operator, syntax.Project | syntax.Summarize | syntax.Count) for operator in parsed.operators)
     return {name: kind for name, kind in table.columns.items() if chosen or name not in tables.HIDDEN}
 
 
 def _answer(request: Request, asked: Asked, table: Table, columns: dict[str, str]) -> Document:
-    """A page. There is a next one unless the query takes a number of rows, or no column could order the rows."""
+    """Return a page. The next one exists unless the query takes a number of rows, or no column could order the rows."""
     rows = list(table.rows)
     skip = 0 if table.limited else asked.skip
     page = [evaluate.data(row, columns) for row in rows[skip : skip + asked.top]]
@@ -193,7 +193,8 @@ def _answer(request: Request, asked: Asked, table: Table, columns: dict[str, str
         body["$skipToken"] = _packed(asked.query, asked.top, skip + len(page))
     if len(data) > MAX_BYTES:
         message = (
-            f"Response payload size is {len(data)}, and has exceeded the limit of {MAX_BYTES}. Please consider querying less data at a "
+            f"Response payload size is {len(data)}, and has exceeded the limit of {MAX_BYTES}. Please consider querying less "
+            "data at a "
             "time and make paginated call if needed."
         )
         raise _refused(request, "ResponsePayloadTooLarge", message)
@@ -212,8 +213,11 @@ def _tabular(page: list[Document], columns: dict[str, str]) -> Document:
 
 
 def _invalid(request: Request, error: QueryError) -> ArmError:
-    """A query that does not parse, or asks for what is not there: first what all such have in common, then the place."""
-    general = "Query is invalid. Please refer to the documentation for the Azure Resource Graph service and fix the error before retrying."
+    """Return the error for a query that does not parse or that asks for an unknown name: the common part, then the place."""
+    general = (
+        "Query is invalid. Please refer to the documentation for the Azure Resource Graph service and fix the error "
+        "before retrying."
+    )
     detail: Document = {"code": error.code, "message": error.message}
     if error.at is not None:
         detail |= {"line": error.at.line, "characterPositionInLine": error.at.column, "token": error.at.text}
@@ -229,7 +233,7 @@ def _refused(
     top: str = "BadRequest",
     headers: dict[str, str] | None = None,
 ) -> ArmError:
-    """Resource Graph's envelope: the cause stands in the details, the message is for support."""
+    """Return an error in Resource Graph's envelope: the cause is in the details, the message is for support."""
     correlation = request.headers["x-ms-correlation-request-id"]
     support = (
         f"Please provide below info when asking for support: timestamp = {_ticks(request)}, correlationId = {correlation}."
@@ -238,5 +242,5 @@ def _refused(
 
 
 def _ticks(request: Request) -> str:
-    """The time as .NET writes it, with seven digits of a second."""
+    """Return the time as .NET writes it, with seven digits of a second."""
     return f"{request.sandbox.clock.now():%Y-%m-%dT%H:%M:%S.%f}0Z"

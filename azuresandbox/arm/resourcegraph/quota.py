@@ -1,7 +1,7 @@
-"""Resource Graph's own limit: so many queries of one principal in a window of seconds.
+"""Resource Graph's own limit: a number of queries of one principal in a window of seconds.
 
-Source: "Guidance for throttled requests in Azure Resource Graph": 15 queries within 5 seconds, told in two headers of every
-answer; Azure/azure-cli-extensions#3325 for the 429. Seconds run as the clock's do for pollers. May import `arm`'s core.
+Source: "Guidance for throttled requests in Azure Resource Graph": 15 queries within 5 seconds, in two headers of every answer;
+Azure/azure-cli-extensions#3325 for the 429. The seconds are scaled as those of pollers.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class _Window:
 
 
 class Quota:
-    """The windows of all principals; forgotten with the process, as five seconds are shorter than a restart."""
+    """The windows of all principals, in memory only: five seconds are shorter than a restart."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._clock = sandbox.clock
         self._windows: dict[str, _Window] = {}
 
     def take(self, principal: str) -> dict[str, str]:
-        """Count one query; the headers with what is left. Raises `Exhausted`."""
+        """Count one query and return the headers with the remaining ones. Raises `Exhausted`."""
         now, length = self._clock.now(), timedelta(seconds=self._seconds())
         window = self._windows.get(principal)
         if window is None or window.ends <= now:
@@ -54,5 +54,5 @@ class Quota:
         return headers
 
     def _seconds(self) -> float:
-        """How long a window is by the sandbox's clock: where clients may poll sooner, it ends sooner."""
+        """Return the length of a window by the sandbox's clock: where clients may poll sooner, it ends sooner."""
         return min(SECONDS, self._clock.poll_after(SECONDS))

@@ -15,7 +15,7 @@ class Literal:
 
 @dataclass(frozen=True)
 class Path:
-    """A column, and the way into it: `properties.a['b'][0]` is ("properties", "a", "b", 0)."""
+    """A column and the path into it: `properties.a['b'][0]` is ("properties", "a", "b", 0)."""
 
     parts: tuple[str | int, ...]
     at: Token
@@ -39,7 +39,7 @@ class Logical:
 
 @dataclass(frozen=True)
 class Binary:
-    """`operator`: one of `COMPARISONS`."""
+    """`operator`: one of `parser.COMPARISONS`."""
 
     operator: str
     left: Expression
@@ -62,7 +62,7 @@ Expression = Literal | Path | Call | Logical | Binary | Among
 
 @dataclass(frozen=True)
 class Item:
-    """An expression with the name of its column, "" where the query gives none."""
+    """An expression with the name of its column, "" if the query does not name it."""
 
     name: str
     value: Expression
@@ -70,7 +70,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Key:
-    """What to sort by. `nulls_first` is None where the query does not say."""
+    """A key to sort by. `nulls_first` is `None` where the query does not say."""
 
     value: Expression
     descending: bool = True
@@ -131,7 +131,7 @@ Operator = Where | Project | ProjectAway | Extend | Order | Take | Top | Count |
 
 @dataclass(frozen=True)
 class Query:
-    """`table` is None where the query starts with an operator: Resource Graph then takes `resources`."""
+    """`table` is `None` where the query starts with an operator: Resource Graph then takes `resources`."""
 
     table: Token | None
     operators: tuple[Operator, ...]

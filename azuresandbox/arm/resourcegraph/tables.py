@@ -1,7 +1,6 @@
-"""Which resource is a row of which table, and what its columns say. Data and pure functions.
+"""The tables of Resource Graph: which resources are their rows, and the columns. Data and pure functions.
 
-Source: "Azure Resource Graph table and resource type reference"; the columns are those of its answers. May import `arm`'s core
-data and `evaluate`'s types.
+Source: "Azure Resource Graph table and resource type reference"; the columns are those of its answers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ RESOURCES, CONTAINERS, KUBERNETES, AUTHORIZATION = (
     "authorizationresources",
 )
 DEFAULT = RESOURCES
-"""The table of a query that names none."""
+"""The table of a query that does not name one."""
 
 TABLES = {
     GROUPS: CONTAINERS,
@@ -34,7 +33,7 @@ TABLES = {
     "Microsoft.Authorization/roleAssignments": AUTHORIZATION,
     "Microsoft.Authorization/roleDefinitions": AUTHORIZATION,
 }
-"""Type -> its table. Every other tracked resource is in `resources`; what is nested in one (agent pools) is in none."""
+"""Type -> its table. Other tracked resources are in `resources`; nested ones (agent pools) are in no table."""
 
 _NAMES = {GROUPS: "microsoft.resources/subscriptions/resourcegroups", SUBSCRIPTIONS: "microsoft.resources/subscriptions"}
 
@@ -49,7 +48,7 @@ recoveryservicesresources resourcechanges resourcecontainerchanges securityresou
 servicehealthresources spotresources sportresources supportresources tagsresources
 """
 REFUSED = frozenset(_REFUSED.split())
-"""Tables that Azure has and the sandbox has not."""
+"""Tables that Azure has and the sandbox does not emulate."""
 
 COLUMNS = {
     "id": STRING,
@@ -69,10 +68,10 @@ COLUMNS = {
     "zones": DYNAMIC,
     "extendedLocation": DYNAMIC,
 }
-"""What an answer shows unless the query projects."""
+"""The columns of an answer, unless the query projects."""
 
 HIDDEN = {"apiVersion": STRING}
-"""Columns that only a query which names them gets."""
+"""Columns that are shown only to a query that names them."""
 
 _DYNAMIC = tuple(name for name, kind in COLUMNS.items() if kind == DYNAMIC)
 _NULL = Json(b"null")
@@ -89,7 +88,7 @@ class Entry:
 
 
 def entry(document: Document, resource_id: ResourceId, tenant: str, api_version: str) -> Entry:
-    """The row of a resource as ARM shows it."""
+    """Return the row of a resource as ARM shows it."""
     kind = str(document["type"])
     cells: dict[str, Any] = {
         "id": document["id"],
@@ -111,7 +110,7 @@ def entry(document: Document, resource_id: ResourceId, tenant: str, api_version:
 
 
 def subscription(subscription_id: str, tenant: str) -> Entry:
-    """The subscription's row of `resourcecontainers`."""
+    """Return the subscription's row of `resourcecontainers`."""
     document = {
         "id": f"/subscriptions/{subscription_id}",
         "name": SUBSCRIPTION_NAME,
@@ -130,7 +129,7 @@ def subscription(subscription_id: str, tenant: str) -> Entry:
 
 
 def definition(role: Role, tenant: str) -> Entry:
-    """A built-in role's row of `authorizationresources`."""
+    """Return a built-in role's row of `authorizationresources`."""
     permissions = {
         "actions": role.actions,
         "notActions": role.not_actions,
@@ -157,12 +156,14 @@ def _as_it_is(properties: Document) -> Document:
 
 
 def _extension(properties: Document) -> Document:
-    """Extensions alone write their properties' names with a capital: documented samples ask for `properties.ExtensionType`."""
+    """Return an extension's properties, whose names begin with a capital: documented samples ask for
+    `properties.ExtensionType`.
+    """
     return {name[:1].upper() + name[1:]: value for name, value in properties.items()}
 
 
 def _assignment(properties: Document) -> Document:
-    """The definition is named without its subscription, as `authorizationresources` names definitions."""
+    """Return an assignment's properties. `authorizationresources` names definitions without their subscription."""
     definition = str(properties["roleDefinitionId"]).rpartition("/")[2]
     return {**properties, "roleDefinitionId": f"/providers/Microsoft.Authorization/RoleDefinitions/{definition}"}
 

@@ -9,7 +9,7 @@ from azuresandbox.arm.resources import generic, groups, metadata, registrations,
 
 
 def provider() -> Provider:
-    """What long-running operations and locations know it by; its paths are `routes`."""
+    """Return the types that long-running operations and locations look up; the paths of Microsoft.Resources are `routes`."""
     return Provider("Microsoft.Resources", (groups.TYPE, registrations.TYPE, tags.TYPE), always_registered=True)
 
 

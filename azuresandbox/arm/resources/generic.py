@@ -1,6 +1,6 @@
 """Resources of any type: the lists of a subscription and of a group. Source: the Resources REST API, 2021-04-01.
 
-Reading, writing and deleting one by its id is the engine's work: the id's provider answers.
+The engine reads, writes and deletes a single resource, by its id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TYPE = ResourceType("resources", VERSIONS, tracked=False)
 SUBSCRIPTION = "/subscriptions/{subscription}"
 GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
 SHOWN = ("id", "name", "type", "kind", "managedBy", "location", "tags", "sku", "plan", "identity")
-"""What a list of resources shows of each; the rest is read from its provider."""
+"""Members of a document in a list of resources; the others are read from the resource's provider."""
 
 
 def routes(types: Types) -> tuple[Route, ...]:
@@ -62,7 +62,7 @@ def _list(request: Request, types: Types) -> Answer:
 
 
 def _listed(resource: Resource, types: Types) -> bool:
-    """Tracked resources only: not what is nested in them, nor extends them."""
+    """Return whether a list of resources shows it: only tracked resources that are neither nested nor extensions."""
     return resource.id.parent.key == resource.id.scope.key and types(resource.type).tracked
 
 

@@ -1,4 +1,4 @@
-"""Resource groups, and their deletion with all that is in them. Source: the Resource Groups REST API, 2021-04-01."""
+"""Resource groups, and their deletion with all their resources. Source: the Resource Groups REST API, 2021-04-01."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from azuresandbox.arm.resource_id import GROUPS, ResourceId
 from azuresandbox.arm.resources.registrations import VERSIONS
 
 DELETE_SECONDS = 15.0
-"""What the deletion of a group takes besides that of its resources."""
+"""Seconds that the deletion of a group takes in addition to that of its resources."""
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
 ONE = SUBSCRIPTION + "/resourcegroups/{group}"
@@ -25,14 +25,14 @@ ACTION = "Microsoft.Resources/subscriptions/resourceGroups/"
 
 
 async def _delete_all(work: Work) -> None:
-    """Delete what is in the group, rank by rank, each type in its own way, then the group."""
+    """Delete the group's resources, rank by rank, each as its type demands, then the group."""
     while waves := _waves(work, work.types):
         await asyncio.gather(*(_delete_one(work, work.types, resource) for resource in waves[0]))
     await work.sandbox.clock.work(DELETE_SECONDS)
 
 
 def _waves(work: Work, types: Types) -> list[list[Resource]]:
-    """The resources by rank: what extends a resource before it."""
+    """Return the resources by rank: extensions of a resource come before it."""
     found: dict[int, list[Resource]] = {}
     for resource in records.under(work.sandbox.store, work.operation.resource_id):
         if _counts(resource):
@@ -41,12 +41,14 @@ def _waves(work: Work, types: Types) -> list[list[Resource]]:
 
 
 def _counts(resource: Resource) -> bool:
-    """Role assignments go with their scope, nested resources with their parent, not on their own."""
+    """Return whether the resource is deleted by itself. Role assignments are deleted with their scope, nested resources with
+    their parent.
+    """
     return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
 
 
 async def _delete_one(work: Work, types: Types, resource: Resource) -> None:
-    """Delete one resource as its own DELETE would. What cannot be deleted makes the group's deletion fail."""
+    """Delete one resource as its own DELETE would. A resource that cannot be deleted makes the group's deletion fail."""
     store, kind = work.sandbox.store, types(resource.type)
     for running in operation_records.active(store, resource.id.key):
         await _ended(work, running)
@@ -80,7 +82,7 @@ async def _delete_one(work: Work, types: Types, resource: Resource) -> None:
 
 
 async def _ended(work: Work, operation: Operation) -> Operation | None:
-    """Wait for an operation's end."""
+    """Wait for an operation's end and return it."""
     key = operation_records.DONE + operation.id
     watch = work.sandbox.store.watch(records.PARTITION, key)
     try:
@@ -160,7 +162,8 @@ async def _put(request: Request) -> Answer:
         raise ArmError(
             400,
             "InvalidResourceGroup",
-            f"The provided resource group name '{name}' is invalid: it may hold up to 90 letters, digits, '-', '.', '(', ')' and "
+            f"The provided resource group name '{name}' is invalid: it may hold up to 90 letters, digits, '-', '.', '(', ')' "
+            "and "
             "'_', and not end with a period.",
         )
     _check(request, "resources.ResourceGroup")
@@ -184,7 +187,8 @@ def _location(request: Request, current: Resource | None) -> str:
     asked = locations.normalize(str(request.body["location"]))
     if asked not in locations.NAMES:
         message = (
-            f"The provided location '{request.body['location']}' is not available for resource group. List of available regions "
+            f"The provided location '{request.body['location']}' is not available for resource group. List of available "
+            "regions "
             f"is '{','.join(locations.NAMES)}'."
         )
         raise ArmError(400, "LocationNotAvailableForResourceGroup", message)
@@ -223,7 +227,7 @@ async def _delete(request: Request) -> Answer:
 
 
 def _pending(request: Request, operation: Operation) -> dict[str, str]:
-    """A group's deletion is polled at `Location` alone, a path of ARM's own."""
+    """Return the headers of a group's deletion. Clients poll it only at `Location`, a path of ARM's own."""
     path = f"{request.sandbox.base}/subscriptions/{request.sandbox.subscription_id}/operationresults/{operation.id}"
     location = {"Location": f"{path}?api-version={request.api_version}"}
     return location | operations.retry_after(request.sandbox, operation.retry_after)

@@ -1,7 +1,7 @@
-"""`/metadata/endpoints`: how `az cloud register --endpoint-resource-manager` and SDKs learn a cloud's addresses. Open to all.
+"""`/metadata/endpoints`: a cloud's addresses, for `az cloud register --endpoint-resource-manager` and SDKs. It needs no token.
 
-Source: the shapes of management.azure.com for api-versions 2022-09-01 (a list of clouds) and 2015-01-01 (one object). What
-`az` refuses is described in `docs/sandbox.md`.
+Source: the shapes of management.azure.com for api-versions 2022-09-01 (a list of clouds) and 2015-01-01 (one object).
+`docs/sandbox.md` describes the values that `az` refuses.
 """
 
 from __future__ import annotations

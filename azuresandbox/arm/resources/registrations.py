@@ -1,8 +1,8 @@
 """Resource providers and their registration with the subscription. Source: the Providers REST API, 2021-04-01.
 
-A fresh subscription has few namespaces registered; the others answer MissingSubscriptionRegistration until they are. What is
-kept is `registration/<namespace>` in partition `arm`; registering is a long-running operation without headers: clients poll
-the provider.
+A fresh subscription has few namespaces registered; the others answer MissingSubscriptionRegistration until they are. The state
+is the record `registration/<namespace>` in partition `arm`. Registering is a long-running operation without headers: clients
+poll the provider.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TYPE = ResourceType("providers", VERSIONS, tracked=False, runners=(REGISTER, UNR
 
 
 def registered(store: Store, namespace: str) -> bool:
-    """Whether resources of the namespace may be used."""
+    """Return whether resources of the namespace may be used."""
     found = records.get(store, _id(namespace))
     return found is not None and found.properties["registrationState"] in ("Registered", "Registering", "Unregistering")
 
@@ -116,7 +116,7 @@ def _id(namespace: str) -> str:
 
 
 def _change(request: Request, provider: Provider, runner: Runner, during: str, after: str) -> Answer:
-    """Start the change unless it is done or under way; the provider as it is then."""
+    """Start the change unless it is done or in progress. Return the provider as it is then."""
     state = _state(request, provider)
     if runner is UNREGISTER:
         _check_unused(request, provider)

@@ -1,4 +1,7 @@
-"""`Microsoft.Resources/tags/default`: the tags of a resource or group as an object of its own. Source: the Tags REST API, 2021-04-01."""
+"""`Microsoft.Resources/tags/default`: the tags of a resource or group as a resource of its own.
+
+Source: the Tags REST API, 2021-04-01.
+"""
 
 from __future__ import annotations
 
