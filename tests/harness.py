@@ -1,4 +1,4 @@
-"""A sandbox for tests: the parts a test names over one in-memory store, without sockets, and time moved by hand.
+"""A sandbox for tests: the named parts over one in-memory store, without sockets, and with a clock that tests advance.
 
 async with World.open(tmp_path, parts=("entra", "arm")) as world:
     response = await world.wire.request("GET", world.url("/subscriptions?api-version=2022-12-01"), headers=...)
@@ -54,14 +54,14 @@ class World:
         memory = store or Store()
         wire = Wire(memory)
         sandbox = Sandbox(
-            memory,
-            clock or VirtualClock(),
-            Faults(memory),
-            wire,
-            BASE,
-            state,
-            pki.authority(state).pem,
-            lambda part, text: None,
+            store=memory,
+            clock=clock or VirtualClock(),
+            faults=Faults(memory),
+            wire=wire,
+            base=BASE,
+            state=state,
+            ca_pem=pki.authority(state).pem,
+            log=lambda part, text: None,
         )
         operator = directory.Principal(
             OPERATOR_CLIENT_ID, OPERATOR_OBJECT_ID, OPERATOR_NAME, secret_hash=directory.hash_secret(OPERATOR_SECRET)

@@ -2,8 +2,8 @@
 
     python tools/arm_models.py
 
-Read from the installed azure-mgmt packages, so that the sandbox accepts what the SDK of the same version can say. Run it again
-after changing their versions; `tests/arm/test_models.py` fails when the file is behind.
+Read from the installed azure-mgmt packages, so that the sandbox accepts the same properties as the SDK of that version. Run it
+again after changing their versions; `tests/arm/test_models.py` fails when the file is outdated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROOTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("ResourceGroup", "ResourceGroupPatchable", "TagsResource", "TagsPatchResource"),
     ),
 }
-"""Prefix of the keys -> the module of the models, and the bodies; what they refer to follows."""
+"""Prefix of the keys -> the module of the models, and the bodies. The models that bodies refer to are added."""
 
 MSREST = {
     "str": "string",
@@ -65,7 +65,7 @@ PLAIN: dict[Any, str] = {
 
 
 def collect() -> dict[str, dict[str, str]]:
-    """All models that the roots reach, by key."""
+    """Return all models that the roots reach, by key."""
     found: dict[str, dict[str, str]] = {}
     for prefix, (module_name, roots) in ROOTS.items():
         module = importlib.import_module(module_name)
@@ -81,7 +81,7 @@ def collect() -> dict[str, dict[str, str]]:
 
 
 def _schemas(name: str, prefix: str, module: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """A model's schema, by key; and that of its `properties`, where the SDK shows those as the model's own."""
+    """Yield the schema of a model by key, and that of its `properties` where the SDK shows those as the model's own."""
     model = getattr(module, name)
     if not hasattr(model, "_attribute_map"):
         yield f"{prefix}.{name}", dict(_rest_fields(model, prefix, module))

@@ -1,10 +1,11 @@
-"""Ask a sandbox every operation of the management clients that fleetlib uses, and write what it answers into docs/sandbox.md.
+"""Ask a sandbox every operation of the management clients that fleetlib uses, and write the answers into docs/sandbox.md.
 
     python tools/coverage_table.py
 
-The operations are read from the installed azure-mgmt packages (method, URL template and api-version of each request builder). Each is sent
-once, by its own URL and api-version, to a fresh sandbox that holds one of everything. An operation is emulated, or refused by name (501);
-any other way of not being there fails. `tests/arm/test_coverage.py` fails when the table is behind.
+The operations are read from the installed azure-mgmt packages (method, URL template and api-version of each request builder).
+Each is sent once, by its own URL and api-version, to a fresh sandbox that holds one resource of each kind. An operation is
+emulated, or refused by name (501); any other way of being absent fails. `tests/arm/test_coverage.py` fails when the table is
+outdated.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from azuresandbox.lifecycle import Endpoint
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "sandbox.md"
 TYPES = ROOT / "azuresandbox" / "arm" / "data" / "types.json"
-"""The resource types that the operations are about, so that the sandbox can refuse by name what it does not have."""
+"""The resource types of the operations, so that the sandbox can refuse those by name that it does not emulate."""
 
 BEGIN, END = "<!-- coverage: begin (tools/coverage_table.py) -->", "<!-- coverage: end -->"
 
@@ -58,7 +59,7 @@ ABSENT = frozenset(
         "NotFound",
     )
 )
-"""Codes that say that an operation of Azure's is not there: none may be the answer."""
+"""Codes that say that an operation of Azure's does not exist; no answer may have one."""
 
 GROUP, CLUSTER, POOL, IDENTITY = "rg", "one", "pool", "who"
 NAMES = {
@@ -77,7 +78,7 @@ NAMES = {
     "extensionName": "flux",
     "fluxConfigurationName": "config",
 }
-"""What stands for a placeholder; others get a GUID that nothing has."""
+"""Values of placeholders; others get a GUID that no resource has."""
 
 NOTHING = "00000000-0000-4000-8000-000000000000"
 VERSION_OF_IDENTITIES = "2024-11-30"
@@ -113,7 +114,7 @@ class Answer:
 
 
 def operations() -> list[Operation]:
-    """Every operation of every client, in the order of the packages."""
+    """Return every operation of every client, in the order of the packages."""
     return [found for title, package, _ in CLIENTS for found in _operations(title, package)]
 
 
@@ -129,7 +130,9 @@ def _operations(title: str, package: str) -> Iterator[Operation]:
 
 
 def _groups(tree: ast.Module) -> Iterator[str]:
-    """`AgentPoolsOperations` as `agent_pools`; the class `Operations` is a group of that name."""
+    """Return the operation groups of a module: `AgentPoolsOperations` is `agent_pools`; the class `Operations` has that
+    name.
+    """
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == "Operations":
             yield "operations"
@@ -138,7 +141,7 @@ def _groups(tree: ast.Module) -> Iterator[str]:
 
 
 def _name(builder: str, groups: list[str]) -> str:
-    """A builder in a module of all groups starts with its group's name; in a module of one group it does not."""
+    """Return the operation's name. In a module of all groups a builder's name starts with its group's name, elsewhere not."""
     for group in groups:
         if builder.startswith(group + "_"):
             return f"{group}.{builder[len(group) + 1 :]}"
@@ -146,7 +149,7 @@ def _name(builder: str, groups: list[str]) -> str:
 
 
 def _read(title: str, name: str, node: ast.FunctionDef) -> Operation:
-    """Method, URL template and default api-version of a request builder."""
+    """Return method, URL template and default api-version of a request builder."""
     method = url = version = ""
     for part in ast.walk(node):
         if isinstance(part, ast.Call):
@@ -163,7 +166,7 @@ def _read(title: str, name: str, node: ast.FunctionDef) -> Operation:
 
 
 def types() -> dict[str, list[str]]:
-    """Namespace -> its types, as the URL templates have them: what stands behind the last `providers`, every other segment."""
+    """Return namespace -> its types, as in the URL templates: every second segment after the last `providers`."""
     found: dict[str, set[str]] = {}
     for operation in operations():
         _, _, tail = operation.url.rpartition("/providers/")
@@ -179,7 +182,7 @@ def rendered_types() -> str:
 
 
 class Sandbox:
-    """One of everything, and requests as the operator."""
+    """A sandbox with one resource of each kind, and requests as the operator."""
 
     def __init__(self, where: Endpoint) -> None:
         self._where = where
@@ -239,17 +242,19 @@ class Sandbox:
             assert answer.status < 300, (path, answer)
 
     def ask(self, operation: Operation) -> Answer:
-        """The answer to the operation. What it would delete or overwrite does not exist, so that all can be asked in one sandbox."""
+        """Return the answer to the operation. The resource that it would delete or overwrite does not exist, so one
+        sandbox serves all.
+        """
         return self.send(operation.method, path(operation, self._where.subscription_id), version(operation))
 
 
 def version(operation: Operation) -> str:
-    """The api-version to send: operations on resources of any type take that of the type."""
+    """Return the api-version to send: operations on resources of any type take that of the type."""
     return operation.version or VERSION_OF_IDENTITIES
 
 
 def path(operation: Operation, subscription_id: str) -> str:
-    """The operation's path with a value for each placeholder."""
+    """Return the operation's path with a value for each placeholder."""
     filled = re.sub(r"\{(\w+)\}", lambda match: _value(operation, match[1], subscription_id), operation.url)
     return re.sub("/{2,}", "/", filled)
 
@@ -280,19 +285,19 @@ def _value(operation: Operation, name: str, subscription_id: str) -> str:
 
 
 def answers(where: Endpoint) -> dict[Operation, Answer]:
-    """What the sandbox answers to every operation; readings first."""
+    """Return the sandbox's answer to every operation, reads first."""
     sandbox = Sandbox(where)
     order = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE")
     return {found: sandbox.ask(found) for found in sorted(operations(), key=lambda found: order.index(found.method))}
 
 
 def absent(found: dict[Operation, Answer]) -> list[tuple[Operation, Answer]]:
-    """The operations that are neither emulated nor refused by name."""
+    """Return the operations that are neither emulated nor refused by name."""
     return [(operation, answer) for operation, answer in found.items() if answer.verdict == "absent"]
 
 
 def render(found: dict[Operation, Answer]) -> str:
-    """The section of docs/sandbox.md between the marks."""
+    """Return the section of docs/sandbox.md between the marks."""
     lines = ["| client, api-version | operations | emulated | refused by name (501) |", "|---|---|---|---|"]
     rest = ""
     for title, _, named in CLIENTS:
@@ -316,7 +321,7 @@ def _cell(found: Iterable[Operation]) -> str:
 
 
 def replaced(document: str, section: str) -> str:
-    """The document with the section between the marks."""
+    """Return the document with the section between the marks replaced."""
     before, _, after = document.partition(BEGIN)
     return f"{before}{BEGIN}\n{section}\n{END}{after.partition(END)[2]}"
 

@@ -1,4 +1,4 @@
-"""A client of the sandbox's ARM for tests: one principal's token, calls over the Wire, long-running operations followed."""
+"""A client of the sandbox's ARM for tests: one principal's token, and calls over the Wire."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROLES = "2022-04-01"
 
 
 async def fetch_token(world: World, client: str = OPERATOR_CLIENT_ID, secret: str = OPERATOR_SECRET) -> str:
-    """An access token for ARM, by client secret."""
+    """Return an access token for ARM, got by client secret."""
     form = {
         "grant_type": "client_credentials",
         "client_id": client,
@@ -45,7 +45,7 @@ class Client:
 
     @classmethod
     async def stranger(cls, world: World, number: int = 1) -> Client:
-        """A service principal without any role."""
+        """Return a client of a new service principal without any role."""
         app_id, object_id = f"aaaaaaaa-0000-4000-8000-{number:012}", f"bbbbbbbb-0000-4000-8000-{number:012}"
         secret_hash = directory.hash_secret("s3cret")
         directory.put_principal(
@@ -60,13 +60,13 @@ class Client:
         return await self.world.wire.request(method, url, headers=sent, body=b"" if body is None else json.dumps(body).encode())
 
     async def good(self, method: str, path: str, version: str, body: Any = None) -> Any:
-        """The answer's body; fails the test on any error."""
+        """Return the answer's body; `None` if it is empty. Fails the test on any error."""
         answer = await self.call(method, path, version, body)
         assert answer.status < 300, f"{method} {path}: {answer.status} {answer.text}"
         return answer.json() if answer.body else None
 
     async def refused(self, method: str, path: str, version: str, body: Any = None) -> tuple[int, str, str]:
-        """Status, code and message of the refusal."""
+        """Return status, code and message of the refusal."""
         answer = await self.call(method, path, version, body)
         assert answer.status >= 400, f"{method} {path}: {answer.status} {answer.text}"
         error = answer.json()["error"]

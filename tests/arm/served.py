@@ -30,7 +30,7 @@ class Served:
     environment = {"AZURE_TENANT_ID": TENANT_ID, "AZURE_CLIENT_ID": OPERATOR_CLIENT_ID, "AZURE_CLIENT_SECRET": OPERATOR_SECRET}
 
     def do(self, work: Any) -> Any:
-        """Run a coroutine on the sandbox's loop."""
+        """Run a coroutine on the sandbox's loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
 

@@ -1,9 +1,9 @@
-"""Role definitions and assignments, and that they are enforced: over the Wire."""
+"""Role definitions and assignments, and their enforcement, over the Wire."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,15 @@ NAME = "11111111-2222-4333-8444-{:012}"
 STRANGER = "bbbbbbbb-0000-4000-8000-000000000001"
 
 
-def in_world(tmp_path: Path, test: Callable[[World, Client, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            await test(world, await Client.operator(world), await Client.stranger(world))
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[tuple[World, Client, Client]]:
+    """Run Entra and ARM; yield them with clients of the operator and of a stranger."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        yield world, await Client.operator(world), await Client.stranger(world)
 
-    asyncio.run(main())
 
-
-def test_built_in_roles_are_found_by_name(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_built_in_roles_are_found_by_name(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, _):
         path = f"{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions"
         found = (await operator.good("GET", f"{path}?$filter=roleName eq 'contributor'", ROLES))["value"]
         assert [role["name"] for role in found] == [CONTRIBUTOR]
@@ -40,17 +39,16 @@ def test_built_in_roles_are_found_by_name(tmp_path: Path) -> None:
         assert (await operator.refused("GET", f"{path}/{STRANGER}", ROLES))[:2] == (404, "RoleDefinitionDoesNotExist")
         assert (await operator.refused("PUT", f"{path}/{STRANGER}", ROLES, {}))[:2] == (501, "NotImplemented")
 
-    in_world(tmp_path, test)
 
-
-def test_without_a_role_every_call_is_refused_in_arms_words(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_without_a_role_every_call_is_refused_in_arms_words(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, stranger):
         group = await operator.group("fleet")
         who = "The client 'aaaaaaaa-0000-4000-8000-000000000001' with object id 'bbbbbbbb-0000-4000-8000-000000000001'"
         assert await stranger.refused("GET", group, GROUPS) == (
             403,
             "AuthorizationFailed",
-            f"{who} does not have authorization to perform action 'Microsoft.Resources/subscriptions/resourceGroups/read' over scope "
+            f"{who} does not have authorization to perform action 'Microsoft.Resources/subscriptions/resourceGroups/read' "
+            "over scope "
             f"'{group}' or the scope is invalid. If access was recently granted, please refresh your credentials.",
         )
         identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/x"
@@ -62,15 +60,13 @@ def test_without_a_role_every_call_is_refused_in_arms_words(tmp_path: Path) -> N
         assert (await stranger.good("GET", "/subscriptions", "2022-12-01"))["value"] == []
         assert len((await operator.good("GET", "/subscriptions", "2022-12-01"))["value"]) == 1
 
-    in_world(tmp_path, test)
-
 
 async def names(client: Client, path: str, version: str) -> list[str]:
     return [item["name"] for item in (await client.good("GET", path, version))["value"]]
 
 
-def test_a_role_counts_at_its_scope_and_below_it(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_a_role_counts_at_its_scope_and_below_it(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, stranger):
         await operator.register("Microsoft.ManagedIdentity")
         fleet, other = await operator.group("fleet"), await operator.group("other")
         made = await operator.assign(fleet, STRANGER, CONTRIBUTOR, NAME.format(1), principalType="ServicePrincipal")
@@ -93,11 +89,10 @@ def test_a_role_counts_at_its_scope_and_below_it(tmp_path: Path) -> None:
         assert (await stranger.good("GET", identity["id"].upper().replace("MICROSOFT.", "Microsoft."), MSI))["name"] == "ident"
         assert (await stranger.refused("DELETE", identity["id"], MSI))[1] == "AuthorizationFailed"
 
-    in_world(tmp_path, test)
 
+async def test_assignments_are_refused_by_code(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, _):
 
-def test_assignments_are_refused_by_code(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
         async def error(*arguments: str, **more: str) -> tuple[int, str, str]:
             answer = await operator.assign(*arguments, **more)
             return answer.status, answer.json()["error"]["code"], answer.json()["error"]["message"]
@@ -124,19 +119,15 @@ def test_assignments_are_refused_by_code(tmp_path: Path) -> None:
         assert (await error(group, STRANGER, OWNER, NAME.format(2), colour="red"))[:2] == (400, "InvalidRequestContent")
         assert (await error(group + "x", STRANGER, OWNER, NAME.format(2)))[1] == "ResourceGroupNotFound"
 
-    in_world(tmp_path, test)
 
-
-def test_a_new_principal_is_not_found_yet_unless_its_type_is_sent(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_a_new_principal_is_not_found_unless_its_type_is_sent(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, operator, _):
         group = await operator.group()
         world.sandbox.faults.arm("principal-not-found", STRANGER)
         late = await operator.assign(group, STRANGER, READER, NAME.format(1))
         assert late.json()["error"]["code"] == "PrincipalNotFound"
         world.sandbox.faults.arm("principal-not-found", STRANGER)
         assert (await operator.assign(group, STRANGER, READER, NAME.format(1), principalType="ServicePrincipal")).status == 201
-
-    in_world(tmp_path, test)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +140,8 @@ def test_a_new_principal_is_not_found_yet_unless_its_type_is_sent(tmp_path: Path
         (f"assignedTo('{OPERATOR_OBJECT_ID}')", {"subscription"}),
     ],
 )
-def test_assignments_are_listed_by_scope_and_principal(tmp_path: Path, expression: str, found: set[str]) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_assignments_are_listed_by_scope_and_principal(tmp_path: Path, expression: str, found: set[str]) -> None:
+    async with in_world(tmp_path) as (_, operator, _):
         await operator.register("Microsoft.ManagedIdentity")
         group = await operator.group()
         identity = (await operator.identity(group))["id"]
@@ -162,11 +153,9 @@ def test_assignments_are_listed_by_scope_and_principal(tmp_path: Path, expressio
         scopes = {SUBSCRIPTION: "subscription", group: "group", identity: "identity"}
         assert {scopes[item["properties"]["scope"]] for item in listed} == found
 
-    in_world(tmp_path, test)
 
-
-def test_a_deleted_identity_leaves_its_assignment_behind(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_a_deleted_identity_leaves_its_assignment_behind(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, _):
         await operator.register("Microsoft.ManagedIdentity")
         home, fleet = await operator.group("home"), await operator.group("fleet")
         identity: Any = await operator.identity(home)
@@ -180,14 +169,10 @@ def test_a_deleted_identity_leaves_its_assignment_behind(tmp_path: Path) -> None
         late = await operator.assign(fleet, principal, CONTRIBUTOR, NAME.format(2))
         assert late.json()["error"]["code"] == "PrincipalNotFound"
 
-    in_world(tmp_path, test)
 
-
-def test_an_administrator_may_assign_but_not_change(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_an_administrator_assigns_roles_but_does_not_change_groups(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, stranger):
         group = await operator.group()
         await operator.assign(group, STRANGER, ADMINISTRATOR, NAME.format(1))
         assert (await stranger.assign(group, OPERATOR_OBJECT_ID, READER, NAME.format(2))).status == 201
         assert (await stranger.refused("PATCH", group, GROUPS, {"tags": {}}))[1] == "AuthorizationFailed"
-
-    in_world(tmp_path, test)

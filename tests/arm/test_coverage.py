@@ -1,4 +1,4 @@
-"""Every operation of the management clients that fleetlib uses is emulated or refused by name, and docs/sandbox.md says which."""
+"""Every operation of the management clients that fleetlib uses is emulated or refused by name, as docs/sandbox.md says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.arm.arm_coverage import tool
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
-    """What a sandbox of its own answers to every operation."""
+    """Ask a sandbox every operation; yield operation -> answer."""
     state = tmp_path_factory.mktemp("coverage") / "sandbox"
     try:
         yield tool.answers(lifecycle.up(state))
@@ -21,12 +21,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
         lifecycle.down(state)
 
 
-def test_no_operation_is_silently_missing(found: dict[Any, Any]) -> None:
+def test_every_operation_is_emulated_or_refused_by_name(found: dict[Any, Any]) -> None:
     assert len(found) > 400
     assert [f"{operation.client} {operation.name}: {answer}" for operation, answer in tool.absent(found)] == []
 
 
-def test_what_is_refused_is_named(found: dict[Any, Any]) -> None:
+def test_refusals_name_the_missing_feature(found: dict[Any, Any]) -> None:
     for operation, answer in found.items():
         if answer.verdict == "refused":
             assert answer.code == "NotImplemented", operation
@@ -34,8 +34,8 @@ def test_what_is_refused_is_named(found: dict[Any, Any]) -> None:
             assert answer.message.endswith(" docs/sandbox.md lists what it emulates."), operation
 
 
-def test_what_is_emulated_is_reached(found: dict[Any, Any]) -> None:
-    """A reading of what exists succeeds; the rest is refused for what the request says, not for what the sandbox lacks."""
+def test_emulated_operations_answer(found: dict[Any, Any]) -> None:
+    """Reading existing resources succeeds. Others are refused because of the request, not because the sandbox lacks them."""
     listings = [answer for operation, answer in found.items() if ".list" in operation.name and answer.verdict == "emulated"]
     assert len(listings) > 20
     assert {answer.status for answer in listings} == {200}

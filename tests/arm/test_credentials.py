@@ -1,9 +1,13 @@
-"""azure-identity's own ways to sign in, unmodified, each up to an answer of ARM: environment, certificate, assertion, workload identity."""
+"""The unmodified credentials of azure-identity, up to an answer of ARM.
+
+Environment, certificate, client assertion, workload identity.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +66,7 @@ CERTIFICATE = _certificate(KEY)
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Entra and ARM on a port, and an application that may read: by certificate, or by the tokens of an issuer that it trusts."""
+    """Serve Entra and ARM with an application that may read: by certificate, or by the tokens of an issuer that it trusts."""
     with serve(tmp_path_factory.mktemp("credentials")) as served:
         served.do(_fill(served))
         yield served
@@ -99,7 +103,7 @@ async def _fill(served: Served) -> None:
 
 @pytest.fixture
 def variables(sandbox: Served, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets exactly these variables of azure-identity's."""
+    """Return a function that sets exactly these of azure-identity's variables."""
 
     def set_them(**values: str) -> None:
         for name in VARIABLES:
@@ -115,7 +119,7 @@ def settings(sandbox: Served) -> dict[str, Any]:
 
 
 def seen(sandbox: Served, credential: Any) -> tuple[str, str, list[str]]:
-    """Who the credential signs in as, how that was proved (`appidacr`), and the subscriptions that ARM shows it."""
+    """Return the client id that the credential signs in as, its proof (`appidacr`), and the subscriptions that ARM lists."""
     scope = f"{sandbox.base}/.default"
     with credential:
         claims = jwt.decode(credential.get_token(scope).token, options={"verify_signature": False})
@@ -177,7 +181,7 @@ def test_another_certificate_is_refused(sandbox: Served, tmp_path: Path) -> None
 
 def test_client_assertion(sandbox: Served) -> None:
     def credential(**changed: Any) -> Any:
-        make = lambda: assertion(sandbox, **changed)  # noqa: E731
+        make = partial(assertion, sandbox, **changed)
         return ClientAssertionCredential(TENANT_ID, APP, make, authority=sandbox.base, **settings(sandbox))
 
     assert seen(sandbox, credential()) == (APP, "2", [SUBSCRIPTION_ID])
@@ -194,7 +198,7 @@ def test_client_assertion(sandbox: Served) -> None:
 def test_workload_identity_from_the_environment(
     sandbox: Served, variables: Callable[..., None], tmp_path: Path, kind: Any
 ) -> None:
-    """What AKS's webhook sets in a Pod is enough, and a token that the kubelet renews is read anew."""
+    """The variables of AKS's webhook in a Pod are enough, and a token that the kubelet renews is read again."""
     token = tmp_path / "token"
     token.write_text(assertion(sandbox, sub="not-yet"))
     variables(AZURE_CLIENT_ID=APP, AZURE_FEDERATED_TOKEN_FILE=str(token))

@@ -1,10 +1,10 @@
-"""Subscriptions, resource groups, registration: the everyday of ARM, over the Wire."""
+"""Subscriptions, resource groups and registration, over the Wire."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.arm.arm_client import GROUPS, MSI, SUBSCRIPTION, Client
 from tests.harness import World
@@ -12,16 +12,15 @@ from tests.harness import World
 PARTS = ("entra", "arm")
 
 
-def in_world(tmp_path: Path, test: Any) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, PARTS) as world:
-            await test(world, await Client.operator(world))
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[tuple[World, Client]]:
+    """Run Entra and ARM; yield them with a client of the operator."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        yield world, await Client.operator(world)
 
-    asyncio.run(main())
 
-
-def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         path = f"{SUBSCRIPTION}/resourcegroups/MyFleet-rg"
         made = await client.call("PUT", path, GROUPS, {"location": "East US 2", "tags": {"env": "dev"}})
         assert (made.status, made.json()) == (
@@ -48,11 +47,9 @@ def test_a_group_is_created_read_tagged_and_listed(tmp_path: Path) -> None:
         none = await client.good("GET", f"{SUBSCRIPTION}/resourcegroups?$filter=tagName eq 'env' and tagValue eq 'dev'", GROUPS)
         assert none["value"] == []
 
-    in_world(tmp_path, test)
 
-
-def test_groups_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_groups_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         path = f"{SUBSCRIPTION}/resourcegroups/rg"
         assert await client.refused("GET", path, GROUPS) == (
             404,
@@ -78,11 +75,9 @@ def test_groups_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
         assert (await client.refused("GET", other, GROUPS))[:2] == (404, "SubscriptionNotFound")
         assert (await client.refused("GET", "/subscriptions/nonsense/resourcegroups/rg", GROUPS))[1] == "InvalidSubscriptionId"
 
-    in_world(tmp_path, test)
 
-
-def test_a_group_takes_what_is_in_it_along(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_deleting_a_group_deletes_its_resources(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         await client.register("Microsoft.ManagedIdentity")
         group = await client.group()
         identity = await client.identity(group)
@@ -104,17 +99,16 @@ def test_a_group_takes_what_is_in_it_along(tmp_path: Path) -> None:
         assert (await client.refused("GET", group, GROUPS))[1] == "ResourceGroupNotFound"
         assert not [r.key for r in world.sandbox.store.list("arm", group.lower()).records]
 
-    in_world(tmp_path, test)
 
-
-def test_an_unregistered_namespace_is_refused_until_it_is_registered(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_an_unregistered_namespace_is_refused_until_it_is_registered(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         group = await client.group()
         path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/ident"
         assert await client.refused("PUT", path, MSI, {"location": "eastus2"}) == (
             409,
             "MissingSubscriptionRegistration",
-            "The subscription is not registered to use namespace 'Microsoft.ManagedIdentity'. See https://aka.ms/rps-not-found for "
+            "The subscription is not registered to use namespace 'Microsoft.ManagedIdentity'. See "
+            "https://aka.ms/rps-not-found for "
             "how to register subscriptions.",
         )
         provider = f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity"
@@ -131,11 +125,9 @@ def test_an_unregistered_namespace_is_refused_until_it_is_registered(tmp_path: P
         await world.clock.advance(120)
         assert (await client.refused("PUT", path, MSI, {"location": "eastus2"}))[1] == "MissingSubscriptionRegistration"
 
-    in_world(tmp_path, test)
 
-
-def test_resources_are_listed_across_types_and_paged(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_resources_are_listed_across_types_and_paged(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         await client.register("Microsoft.ManagedIdentity")
         group = await client.group()
         for number in range(5):
@@ -155,11 +147,9 @@ def test_resources_are_listed_across_types_and_paged(tmp_path: Path) -> None:
             1
         ] == "ResourceGroupNotFound"
 
-    in_world(tmp_path, test)
 
-
-def test_what_is_not_emulated_is_refused_by_name(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_types_not_emulated_are_refused_by_name(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         group = await client.group()
         for path in (
             f"{group}/providers/Microsoft.Resources/deployments/d",
@@ -174,5 +164,3 @@ def test_what_is_not_emulated_is_refused_by_name(tmp_path: Path) -> None:
         assert (await client.refused("GET", f"{group}/providers/Microsoft.Nonsense/things/t", GROUPS))[
             1
         ] == "InvalidResourceNamespace"
-
-    in_world(tmp_path, test)

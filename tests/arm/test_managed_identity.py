@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,25 @@ TRUST = {
 }
 
 
-def in_world(tmp_path: Path, test: Callable[[World, Client, str], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            client = await Client.operator(world)
-            await client.register("Microsoft.ManagedIdentity")
-            await test(world, client, await client.group())
-
-    asyncio.run(main())
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[tuple[World, Client, str]]:
+    """Run Entra and ARM; yield them with a client of the operator and the id of a resource group."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        client = await Client.operator(world)
+        await client.register("Microsoft.ManagedIdentity")
+        yield world, client, await client.group()
 
 
 async def trust(client: Client, identity: str, name: str, **changed: Any) -> Response:
-    """PUT a federated credential and let the provider finish."""
+    """PUT a federated credential, wait for the provider, and return the answer."""
     body = {"properties": {**TRUST, **changed}}
     writing = asyncio.create_task(client.call("PUT", f"{identity}/federatedIdentityCredentials/{name}", MSI, body))
     await client.world.clock.advance(5)
     return await writing
 
 
-def test_an_identity_is_a_principal_of_the_directory(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_an_identity_is_a_principal_of_the_directory(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client, group):
         path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aso"
         made = await client.call("PUT", path, MSI, {"location": "East US 2", "tags": {"a": "b"}})
         assert made.status == 201
@@ -65,28 +65,24 @@ def test_an_identity_is_a_principal_of_the_directory(tmp_path: Path) -> None:
         assert (await client.refused("GET", path, MSI)) == (
             404,
             "ResourceNotFound",
-            "The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/aso' under resource group 'rg' was not found. For more "
+            "The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/aso' under resource group 'rg' was not found. "
+            "For more "
             "details please go to https://aka.ms/ARMResourceNotFoundFix",
         )
         assert (await client.identity(group, "aso"))["properties"]["clientId"] != principal.app_id
 
-    in_world(tmp_path, test)
 
-
-def test_ids_are_the_same_on_every_fresh_sandbox(tmp_path: Path) -> None:
+async def test_ids_are_the_same_on_every_fresh_sandbox(tmp_path: Path) -> None:
     found: list[str] = []
-
-    async def test(world: World, client: Client, group: str) -> None:
-        found.append((await client.identity(group))["properties"]["clientId"])
-
     for number in range(2):
         (tmp_path / str(number)).mkdir()
-        in_world(tmp_path / str(number), test)
+        async with in_world(tmp_path / str(number)) as (_, client, group):
+            found.append((await client.identity(group))["properties"]["clientId"])
     assert found[0] == found[1]
 
 
-def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client, group):
         base = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
         put = {"location": "eastus2"}
         assert (await client.refused("PUT", f"{base}/aso", MSI, {}))[:2] == (400, "LocationRequired")
@@ -123,11 +119,9 @@ def test_identities_are_refused_as_arm_refuses_them(tmp_path: Path) -> None:
             "Federated Identity Credential name '-x' is invalid.",
         )
 
-    in_world(tmp_path, test)
 
-
-def test_etags_guard_writes(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_etags_guard_writes(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client, group):
         path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/aso"
         put = {"location": "eastus2"}
         first = await client.call("PUT", path, MSI, put, if_none_match="*")
@@ -139,11 +133,9 @@ def test_etags_guard_writes(tmp_path: Path) -> None:
         assert (stale.status, stale.json()["error"]["code"]) == (412, "PreconditionFailed")
         assert (await client.call("DELETE", path, MSI, if_match=second.headers["etag"])).status == 200
 
-    in_world(tmp_path, test)
 
-
-def test_a_trust_reaches_the_directory_and_goes_again(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_a_federated_credential_is_written_to_the_directory_and_removed(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client, group):
         identity = await client.identity(group)
         made = await trust(client, identity["id"], "aso")
         assert (made.status, made.json()["properties"]) == (201, TRUST)
@@ -159,8 +151,6 @@ def test_a_trust_reaches_the_directory_and_goes_again(tmp_path: Path) -> None:
         principal = directory.get_principal(world.sandbox.store, principal.app_id)
         assert principal is not None and principal.federated == []
 
-    in_world(tmp_path, test)
-
 
 @pytest.mark.parametrize(
     ("change", "status", "code", "text"),
@@ -174,30 +164,28 @@ def test_a_trust_reaches_the_directory_and_goes_again(tmp_path: Path) -> None:
         ({"colour": 1}, 400, "InvalidRequestContent", "Could not find member 'colour'"),
     ],
 )
-def test_trusts_are_refused_by_code(tmp_path: Path, change: dict[str, Any], status: int, code: str, text: str) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_federated_credentials_are_refused_by_code(
+    tmp_path: Path, change: dict[str, Any], status: int, code: str, text: str
+) -> None:
+    async with in_world(tmp_path) as (_, client, group):
         identity = await client.identity(group)
         await trust(client, identity["id"], "first")
         answer = await trust(client, identity["id"], "second", **change)
         assert (answer.status, answer.json()["error"]["code"]) == (status, code)
         assert text in answer.json()["error"]["message"]
 
-    in_world(tmp_path, test)
 
-
-def test_an_identity_has_at_most_twenty_trusts(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_an_identity_has_at_most_twenty_federated_credentials(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client, group):
         identity = await client.identity(group)
         for number in range(20):
             assert (await trust(client, identity["id"], f"fic-{number}", subject=f"s{number}")).status == 201
         assert (await trust(client, identity["id"], "fic-20", subject="s20")).status == 400
         assert (await trust(client, identity["id"], "fic-19", subject="changed")).status == 200
 
-    in_world(tmp_path, test)
 
-
-def test_trusts_are_written_one_at_a_time(tmp_path: Path) -> None:
-    async def test(world: World, client: Client, group: str) -> None:
+async def test_federated_credentials_are_written_one_at_a_time(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client, group):
         identity = (await client.identity(group))["id"]
 
         def put(number: int) -> asyncio.Task[Response]:
@@ -213,5 +201,3 @@ def test_trusts_are_written_one_at_a_time(tmp_path: Path) -> None:
         world.sandbox.faults.arm("fic-concurrency")
         assert (await trust(client, identity, "fic-3", subject="s3")).status == 409
         assert (await trust(client, identity, "fic-3", subject="s3")).status == 201
-
-    in_world(tmp_path, test)

@@ -1,4 +1,4 @@
-"""The properties that bodies may have are those of the installed SDKs."""
+"""The properties of bodies are those of the installed SDKs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from azuresandbox.arm import models
 PROJECT = Path(__file__).parents[2]
 
 
-def test_the_data_file_is_what_the_installed_sdks_say() -> None:
+def test_the_data_file_matches_the_installed_sdks() -> None:
     program = "import runpy; print(runpy.run_path('tools/arm_models.py')['render'](), end='')"
     made = subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=300

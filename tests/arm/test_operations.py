@@ -1,9 +1,9 @@
-"""Long-running operations, limits and faults: what ARM does to every type, over the Wire."""
+"""Long-running operations, limits and faults, which are the same for every type, over the Wire."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from azuresandbox.arm import operation_records
@@ -15,37 +15,28 @@ from tests.arm.arm_client import GROUPS, MSI, SUBSCRIPTION, Client
 from tests.harness import BASE, World
 
 
-def in_world(tmp_path: Path, test: Callable[[World, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            await test(world, await Client.operator(world))
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[tuple[World, Client]]:
+    """Run Entra and ARM; yield them with a client of the operator."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        yield world, await Client.operator(world)
 
-    asyncio.run(main())
 
-
-def test_an_operation_survives_the_process(tmp_path: Path) -> None:
+async def test_an_operation_survives_the_process(tmp_path: Path) -> None:
     store = Store()
-
-    async def before() -> str:
-        async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
-            client = await Client.operator(world)
-            await client.register("Microsoft.ManagedIdentity")
-            group = await client.group()
-            await client.identity(group)
-            answer = await client.call("DELETE", group, GROUPS)
-            await world.clock.advance(5)
-            assert (await client.call("GET", answer.headers["location"], "")).status == 202
-            return answer.headers["location"]
-
-    async def after(location: str) -> None:
-        async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
-            client = await Client.operator(world)
-            await world.clock.advance(60)
-            assert (await client.call("GET", location, "")).status == 200
-            assert (await client.refused("GET", f"{SUBSCRIPTION}/resourceGroups/rg", GROUPS))[1] == "ResourceGroupNotFound"
-
-    location = asyncio.run(before())
-    asyncio.run(after(location))
+    async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+        client = await Client.operator(world)
+        await client.register("Microsoft.ManagedIdentity")
+        group = await client.group()
+        await client.identity(group)
+        location = (await client.call("DELETE", group, GROUPS)).headers["location"]
+        await world.clock.advance(5)
+        assert (await client.call("GET", location, "")).status == 202
+    async with World.open(tmp_path, ("entra", "arm"), store=store) as world:
+        client = await Client.operator(world)
+        await world.clock.advance(60)
+        assert (await client.call("GET", location, "")).status == 200
+        assert (await client.refused("GET", f"{SUBSCRIPTION}/resourceGroups/rg", GROUPS))[1] == "ResourceGroupNotFound"
     store.close()
 
 
@@ -72,8 +63,8 @@ async def test_a_stored_operation_without_a_runner_fails_by_its_name(tmp_path: P
     store.close()
 
 
-def test_a_failed_operation_says_why_and_leaves_the_resource(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_a_failed_operation_says_why_and_leaves_the_resource(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         group = await client.group()
         world.sandbox.faults.arm("lro-failed", group, detail="The disk is full.")
         answer = await client.call("DELETE", group, GROUPS)
@@ -88,31 +79,26 @@ def test_a_failed_operation_says_why_and_leaves_the_resource(tmp_path: Path) -> 
         await world.clock.advance(60)
         assert (await client.call("GET", again.headers["location"], "")).status == 200
 
-    in_world(tmp_path, test)
 
-
-def test_deleting_twice_is_one_deletion(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_deleting_twice_starts_one_deletion(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         group = await client.group()
         first, second = await client.call("DELETE", group, GROUPS), await client.call("DELETE", group, GROUPS)
         assert (first.status, second.status) == (202, 202)
         assert first.headers["location"] == second.headers["location"]
 
-    in_world(tmp_path, test)
 
-
-def test_only_who_may_see_the_resource_follows_its_operation(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_an_unknown_operation_is_not_found(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         stranger = await Client.stranger(world)
-        unknown = f"{SUBSCRIPTION}/providers/Microsoft.ContainerService/locations/eastus/operations/{'0' * 8}-0000-4000-8000-{'0' * 12}"
+        operation = f"{'0' * 8}-0000-4000-8000-{'0' * 12}"
+        unknown = f"{SUBSCRIPTION}/providers/Microsoft.ContainerService/locations/eastus/operations/{operation}"
         assert (await client.refused("GET", unknown, "2024-09-01"))[:2] == (404, "OperationNotFound")
         assert (await stranger.refused("GET", unknown, "2024-09-01"))[0] == 404
 
-    in_world(tmp_path, test)
 
-
-def test_the_budget_is_counted_down_and_refills(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_the_request_budget_is_counted_and_refills(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         group = await client.group()
         left = [
             int((await client.call("GET", group, GROUPS)).headers["x-ms-ratelimit-remaining-subscription-reads"])
@@ -130,11 +116,9 @@ def test_the_budget_is_counted_down_and_refills(tmp_path: Path) -> None:
         await world.clock.advance(2)
         assert (await client.call("PATCH", group, GROUPS, {"tags": {}})).status == 200
 
-    in_world(tmp_path, test)
 
-
-def test_faults_strike_the_named_target(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_faults_strike_the_named_target(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         group, other = await client.group("one"), await client.group("two")
         world.sandbox.faults.arm("throttled", group, times=2)
         world.sandbox.faults.arm("server-error", other)
@@ -144,22 +128,17 @@ def test_faults_strike_the_named_target(tmp_path: Path) -> None:
         assert (await client.call("GET", group, GROUPS)).status == 200
         assert (await client.call("GET", other, GROUPS)).status == 200
 
-    in_world(tmp_path, test)
+
+async def test_pollers_wait_as_long_as_the_clock_says(tmp_path: Path) -> None:
+    async with World.open(tmp_path, ("entra", "arm"), clock=ScaledClock("realistic")) as world:
+        client = await Client.operator(world)
+        answer = await client.call("DELETE", await client.group(), GROUPS)
+        assert answer.headers["retry-after"] == "15"
+        assert answer.headers["x-ms-retry-after-ms"] == "15000"
 
 
-def test_pollers_wait_as_long_as_the_clock_says(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm"), clock=ScaledClock("realistic")) as world:
-            client = await Client.operator(world)
-            answer = await client.call("DELETE", await client.group(), GROUPS)
-            assert answer.headers["retry-after"] == "15"
-            assert answer.headers["x-ms-retry-after-ms"] == "15000"
-
-    asyncio.run(main())
-
-
-def test_every_answer_carries_arms_headers(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_every_answer_carries_arms_headers(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, client):
         own = {"x_ms_correlation_request_id": "corr", "x_ms_client_request_id": "mine", "x_ms_return_client_request_id": "true"}
         answer = await client.call("GET", "/subscriptions", "2022-12-01", None, **own)
         assert answer.headers["x-ms-correlation-request-id"] == "corr"
@@ -175,11 +154,9 @@ def test_every_answer_carries_arms_headers(tmp_path: Path) -> None:
         )
         assert (unread.status, unread.json()["error"]["code"]) == (400, "InvalidRequestContent")
 
-    in_world(tmp_path, test)
 
-
-def test_the_clouds_addresses_are_told_to_everybody(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_the_clouds_endpoints_need_no_token(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, _):
         new = (await world.wire.request("GET", world.url("/metadata/endpoints?api-version=2022-09-01"))).json()
         assert (new["resourceManager"], new["authentication"]["loginEndpoint"]) == (BASE, BASE)
         listed = (await world.wire.request("GET", world.url("/metadata/endpoints?api-version=2019-05-01"))).json()
@@ -189,11 +166,9 @@ def test_the_clouds_addresses_are_told_to_everybody(tmp_path: Path) -> None:
         missing = await world.wire.request("GET", world.url("/metadata/endpoints"))
         assert missing.json()["error"]["code"] == "MissingApiVersionParameter"
 
-    in_world(tmp_path, test)
 
-
-def test_tags_are_an_object_of_their_own(tmp_path: Path) -> None:
-    async def test(world: World, client: Client) -> None:
+async def test_tags_are_a_resource_of_their_own(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, client):
         await client.register("Microsoft.ManagedIdentity")
         identity = (await client.identity(await client.group()))["id"]
         path = f"{identity}/providers/Microsoft.Resources/tags/default"
@@ -202,5 +177,3 @@ def test_tags_are_an_object_of_their_own(tmp_path: Path) -> None:
         assert merged["properties"]["tags"] == {"a": "1", "b": "3"}
         await client.good("PATCH", path, GROUPS, {"operation": "Delete", "properties": {"tags": {"a": "1"}}})
         assert (await client.good("GET", identity, MSI))["tags"] == {"b": "3"}
-
-    in_world(tmp_path, test)

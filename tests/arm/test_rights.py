@@ -1,10 +1,11 @@
-"""Who may do what: every operation that the sandbox has, by every built-in role, and by nobody's role at all."""
+"""The rights of every built-in role, and of a caller without a role, on every operation of the sandbox."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ OPEN = frozenset(
         "providers.get_at_tenant_scope",
     )
 )
-"""What needs no role: the lists show only what one may see."""
+"""Operations without a required role: their lists show only items that the caller may read."""
 
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 OF_RESOURCES = (
@@ -44,7 +45,10 @@ OF_RESOURCES = (
 
 
 def action(operation: Operation) -> str:
-    """What the operation needs, from its URL alone: the type behind the last `providers`, and read, write, delete or the action."""
+    """Return the action that the operation needs, from its URL alone.
+
+    The type after the last `providers`, and read, write, delete or the action's name.
+    """
     path = tool.path(operation, SUBSCRIPTION_ID)
     if operation.method == "POST" and re.fullmatch(r"/subscriptions/[^/]+/providers/[^/]+/(un)?register", path):
         return "/".join(path.split("/")[4:]) + "/action"
@@ -59,21 +63,23 @@ def action(operation: Operation) -> str:
     return "/".join((namespace, *rest[::2], VERBS[operation.method]))
 
 
-def in_world(tmp_path: Path, test: Callable[[World, Client, Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            operator = await Client.operator(world)
-            await operator.register(
-                *(f"Microsoft.{n}" for n in ("ContainerService", "ManagedIdentity", "Compute", "KubernetesConfiguration"))
-            )
-            await operator.identity(await operator.group(tool.GROUP), tool.IDENTITY)
-            await test(world, operator, await Client.stranger(world))
-
-    asyncio.run(main())
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[tuple[World, Client, Client]]:
+    """Run Entra and ARM with the coverage tool's group; yield them with clients of the operator and of a stranger."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        operator = await Client.operator(world)
+        await operator.register(
+            *(f"Microsoft.{n}" for n in ("ContainerService", "ManagedIdentity", "Compute", "KubernetesConfiguration"))
+        )
+        await operator.identity(await operator.group(tool.GROUP), tool.IDENTITY)
+        yield world, operator, await Client.stranger(world)
 
 
 async def ask(world: World, client: Client, operation: Operation) -> tuple[int, str, str]:
-    """Status, code and message. Time passes meanwhile: some writes take a moment, and ARM limits how often one may ask."""
+    """Ask for the operation; return status, code and message.
+
+    Time passes meanwhile, because some writes take a moment, and ARM limits the number of requests.
+    """
     path, version = tool.path(operation, SUBSCRIPTION_ID), tool.version(operation)
     asking = asyncio.create_task(client.call(operation.method, path, version, {}, content_type="application/json"))
     await world.clock.advance(5)
@@ -82,14 +88,14 @@ async def ask(world: World, client: Client, operation: Operation) -> tuple[int, 
     return answer.status, error.get("code", ""), error.get("message", "")
 
 
-def test_without_a_role_nothing_is_allowed_and_the_action_is_named(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_without_a_role_every_operation_is_refused_by_its_action(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (world, _, stranger):
         refused = 0
         for operation in tool.operations():
             status, code, message = await ask(world, stranger, operation)
             if operation.name in OPEN:
-                assert status in (200, 400), operation  # refused, if at all, for what it asks
-            elif status != 501:  # of a type that the sandbox does not have at all
+                assert status in (200, 400), operation  # if it is refused, then because of its content
+            elif status != 501:  # of a type that the sandbox does not emulate
                 assert status == 403, operation
                 refused += 1
                 if operation.method != "HEAD":
@@ -97,11 +103,9 @@ def test_without_a_role_nothing_is_allowed_and_the_action_is_named(tmp_path: Pat
                     assert f"does not have authorization to perform action '{action(operation)}'".lower() in message.lower()
         assert refused > 120
 
-    in_world(tmp_path, test)
-
 
 def _emulated() -> dict[str, Operation]:
-    """What docs/sandbox.md calls emulated, by name; the generic ones are asked about an identity."""
+    """Return the operations that docs/sandbox.md calls emulated, by name. The generic ones are asked about an identity."""
     section = tool.DOCUMENT.read_text().partition(tool.BEGIN)[2].partition(tool.END)[0]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| ") and "`" in line]
     named = {
@@ -119,7 +123,7 @@ WRITES_ROLES = {f"role_assignments.{name}" for name in ("create", "create_by_id"
 READS_ROLES = {name for name in READS if name.startswith(("role_assignments.", "role_definitions.", "permissions."))}
 READS_GROUPS = {"resource_groups.get", "resource_groups.check_existence"}
 LISTS = {"resource_groups.list", "resources.list", "user_assigned_identities.list_by_subscription", "managed_clusters.list"}
-"""Lists of the whole subscription: whoever has a role in it gets one, with what the role shows."""
+"""Lists of the whole subscription: any role in it gives the list, narrowed to the readable items."""
 
 READS_CLUSTERS = {"managed_clusters.get", "managed_clusters.list_by_resource_group"}
 IDENTITIES = {n for n in EMULATED if n.startswith(("user_assigned_identities.", "federated_identity_credentials."))}
@@ -143,7 +147,7 @@ ALLOWED: dict[str, set[str]] = {
         "managed_clusters.list_cluster_monitoring_user_credentials",
     },
     "Kubernetes Extension Contributor": EXTENSIONS | READS_ROLES | READS_GROUPS,
-    # Data actions are about the clusters' Kubernetes APIs: in ARM they allow nothing.
+    # Data actions are about the clusters' Kubernetes APIs; they allow no action in ARM.
     "Azure Kubernetes Service RBAC Admin": {
         "managed_clusters.list_cluster_user_credentials",
         "subscriptions.get",
@@ -159,16 +163,16 @@ ALLOWED: dict[str, set[str]] = {
     "Azure Kubernetes Service RBAC Reader": {"subscriptions.get", *READS_ROLES, *READS_GROUPS},
     "Azure Kubernetes Service RBAC Writer": {"subscriptions.get", *READS_ROLES, *READS_GROUPS},
 }
-"""Role -> what it may do, given at the subscription."""
+"""Role, assigned at the subscription -> the operations that it allows."""
 
 
-def test_every_built_in_role_is_judged() -> None:
+def test_every_built_in_role_is_covered() -> None:
     assert {role.name for role in roles.ROLES} == set(ALLOWED)
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_a_role_allows_its_actions_and_no_others(tmp_path: Path, role: str) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_a_role_allows_its_actions_and_no_others(tmp_path: Path, role: str) -> None:
+    async with in_world(tmp_path) as (world, operator, stranger):
         held = roles.by_name(role)
         assert held is not None
         made = await operator.assign(SUBSCRIPTION, STRANGER, held.id, NAME, principalType="ServicePrincipal")
@@ -178,11 +182,9 @@ def test_a_role_allows_its_actions_and_no_others(tmp_path: Path, role: str) -> N
         found = {operation.name for operation in asked if (await ask(world, stranger, operation))[0] != 403}
         assert found == ALLOWED[role] | LISTS | OPEN
 
-    in_world(tmp_path, test)
 
-
-def test_a_caller_reads_its_own_permissions(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_a_caller_reads_its_own_permissions(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, stranger):
         group = f"{SUBSCRIPTION}/resourceGroups/{tool.GROUP}"
         for number, name in enumerate(("Reader", "Managed Identity Operator")):
             role = roles.by_name(name)
@@ -195,11 +197,9 @@ def test_a_caller_reads_its_own_permissions(tmp_path: Path) -> None:
         ]
         assert set(found[0]) == {"actions", "notActions", "dataActions", "notDataActions"}
 
-    in_world(tmp_path, test)
 
-
-def test_taking_an_identity_into_use_needs_a_right_on_the_identity(tmp_path: Path) -> None:
-    async def test(world: World, operator: Client, stranger: Client) -> None:
+async def test_assigning_an_identity_needs_a_right_on_the_identity(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as (_, operator, stranger):
         own, other = await operator.group("own"), await operator.group("other")
         identity = (await operator.identity(other))["id"]
         contributor, assigner = roles.by_name("Contributor"), roles.by_name("Managed Identity Operator")
@@ -217,5 +217,3 @@ def test_taking_an_identity_into_use_needs_a_right_on_the_identity(tmp_path: Pat
         assert "action(s) 'Microsoft.ManagedIdentity/userAssignedIdentities/assign/action' on the linked scope(s)" in message
         await operator.assign(identity, STRANGER, assigner.id, NAME)
         assert (await stranger.call("PUT", cluster, "2026-08-01", body)).status == 201
-
-    in_world(tmp_path, test)

@@ -1,4 +1,4 @@
-"""Rights as the unmodified management clients meet them: nothing without a role, inheritance downwards, an end when it is taken away."""
+"""Rights with the unmodified management clients: without a role, with an inherited role, and after its removal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Clients = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Entra and ARM on a port, and an application without any role."""
+    """Serve Entra and ARM with an application without any role."""
     with serve(tmp_path_factory.mktemp("rights")) as served:
 
         async def fill() -> None:
@@ -42,7 +42,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def clients(sandbox: Served) -> Iterator[Callable[[str, str], Clients]]:
-    """Makes management clients of one who signs in, and closes them."""
+    """Return a function that makes management clients of a principal; close the clients at the end."""
     with ExitStack() as stack:
 
         def signed_in(app: str, secret: str) -> Clients:
@@ -85,7 +85,8 @@ def unauthorized(action: str, scope: str) -> tuple[int, str, str]:
     return (
         403,
         "AuthorizationFailed",
-        f"The client '{APP}' with object id '{OBJECT}' does not have authorization to perform action '{action}' over scope '{scope}' or "
+        f"The client '{APP}' with object id '{OBJECT}' does not have authorization to perform action '{action}' over "
+        f"scope '{scope}' or "
         "the scope is invalid. If access was recently granted, please refresh your credentials.",
     )
 
@@ -96,7 +97,10 @@ def test_a_role_is_inherited_downwards_and_ends_with_its_assignment(operator: Cl
     group = resources.resource_groups.create_or_update("own", {"location": "eastus2"}).id
     resources.resource_groups.create_or_update("other", {"location": "eastus2"})
     identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/who"
-    make = lambda: identities.user_assigned_identities.create_or_update("own", "who", {"location": "eastus2"})  # noqa: E731
+
+    def make() -> Any:
+        return identities.user_assigned_identities.create_or_update("own", "who", {"location": "eastus2"})
+
     write = "Microsoft.ManagedIdentity/userAssignedIdentities/write"
     assert refusal(make) == unauthorized(write, identity)
 
@@ -118,8 +122,10 @@ def test_a_role_is_inherited_downwards_and_ends_with_its_assignment(operator: Cl
     assert refusal(make) == unauthorized(write, identity)
 
 
-def test_rights_on_clusters_are_of_one_kind_each(operator: Clients, application: Clients) -> None:
-    """Who may list a user's credentials reads the cluster, and neither takes the administrator's nor writes Flux's configuration."""
+def test_a_cluster_user_reads_user_credentials_only(operator: Clients, application: Clients) -> None:
+    """The role for a user's credentials reads the cluster, but not the administrator's credentials, and writes no Flux
+    configuration.
+    """
     resources = operator(ResourceManagementClient)
     for namespace in ("Microsoft.ContainerService", "Microsoft.KubernetesConfiguration"):
         resources.providers.register(namespace)

@@ -1,4 +1,4 @@
-"""What a client sent comes back with the server's own fields beside it, and may be sent again: by the unmodified SDKs."""
+"""A resource comes back as it was sent, with the server's own fields, and can be sent again, by the unmodified SDKs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def client(sandbox: Served) -> Iterator[Callable[[Any], Any]]:
-    """Makes management clients of the operator's, and closes them."""
+    """Return a function that makes management clients of the operator; close the clients at the end."""
     with ExitStack() as stack:
         where: dict[str, Any] = {"connection_verify": sandbox.ca_file}
         secret = sandbox.environment["AZURE_CLIENT_SECRET"]
@@ -44,14 +44,17 @@ def client(sandbox: Served) -> Iterator[Callable[[Any], Any]]:
             )
         )
         where |= {"base_url": sandbox.base, "credential_scopes": [f"{sandbox.base}/.default"]}
-        make = lambda kind: stack.enter_context(kind(credential, SUBSCRIPTION_ID, **where))  # noqa: E731
+
+        def make(kind: Any) -> Any:
+            return stack.enter_context(kind(credential, SUBSCRIPTION_ID, **where))
+
         make(ResourceManagementClient).resource_groups.create_or_update("rg", {"location": "eastus2"})
         make(ResourceManagementClient).providers.register("Microsoft.ManagedIdentity")
         yield make
 
 
 def shown(model: Any) -> dict[str, Any]:
-    """Everything but who wrote it last and when, which every write changes."""
+    """Return the model without `system_data`, which every write changes."""
     return {name: value for name, value in model.as_dict().items() if name != "system_data"}
 
 
@@ -107,7 +110,7 @@ def test_a_role_assignment(client: Callable[[Any], Any]) -> None:
 
 
 def test_a_resource_by_its_id_alone(client: Callable[[Any], Any]) -> None:
-    """What `az resource update` does: read any type by id, change a member, write all of it back."""
+    """Read a resource of any type by id, change a member and write the whole back, as `az resource update` does."""
     resources = client(ResourceManagementClient).resources
     identifier, version = f"{IDENTITIES}/generic", "2024-11-30"
     made = resources.begin_create_or_update_by_id(

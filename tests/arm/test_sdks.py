@@ -47,7 +47,7 @@ def credential(sandbox: Served, environment: None) -> Iterator[Any]:
 
 @pytest.fixture
 def client(sandbox: Served, credential: Any) -> Iterator[Callable[..., Any]]:
-    """Makes management clients, and closes them."""
+    """Return a function that makes management clients; close the clients at the end."""
     with ExitStack() as stack:
 
         def make(kind: Any, *arguments: str) -> Any:

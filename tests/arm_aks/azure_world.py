@@ -1,7 +1,7 @@
-"""Azure Resource Manager with the three providers under test, spoken to by the unmodified SDKs.
+"""Azure Resource Manager with three providers, for the unmodified SDKs.
 
-The SDK's transport runs the event loop until its request is answered; when the SDK would sleep between polls, the virtual clock
-moves. What the data plane does is a small reporter's work: it answers goals as the fabric demands.
+The SDK's transport runs the event loop until its request is answered. When the SDK would sleep between polls, the virtual clock
+moves instead. A small reporter replaces the data plane: it answers goals with reports.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def cluster_body(**properties: Any) -> dict[str, Any]:
-    """A small workload cluster's PUT, as the seed's chart describes it."""
+    """Return the PUT body of a small workload cluster, as the seed's chart describes it."""
     pool = {
         "name": "system",
         "mode": "System",
@@ -102,7 +102,7 @@ class DataPlane:
 
 
 class WireAdapter(BaseAdapter):
-    """`requests` over the wire."""
+    """`requests` over the Wire."""
 
     def __init__(self, azure: Azure) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class WireAdapter(BaseAdapter):
 
 
 class Transport(RequestsTransport):  # type: ignore[misc]
-    """Polls move the clock instead of waiting. The real transport's sleep would wait for real."""
+    """A transport whose polls move the clock instead of sleeping."""
 
     def __init__(self, azure: Azure) -> None:
         session = requests.Session()
@@ -160,7 +160,7 @@ class Azure:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     def until(self, work: Any) -> Any:
-        """Run the loop until `work` is done; the SDK's pollers, in threads of their own, take turns."""
+        """Run the loop until `work` is done and return its result. The SDK's pollers, in threads of their own, take turns."""
         with self.turn:
             return self.loop.run_until_complete(work)
 
@@ -205,15 +205,15 @@ class Azure:
         )
 
     def cluster_id(self, name: str) -> str:
-        return f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{GROUP}/providers/Microsoft.ContainerService/managedClusters/{name}"
+        group = f"/subscriptions/{SUBSCRIPTION_ID}/resourceGroups/{GROUP}"
+        return f"{group}/providers/Microsoft.ContainerService/managedClusters/{name}"
 
 
 @contextmanager
 def azure(state: Path) -> Iterator[Azure]:
-    """Open a world; at its end no background task may have failed."""
+    """Open a world. At its end no background task may have failed."""
     store, loop = Store(), asyncio.new_event_loop()
-    wire = Wire(store)
-    sandbox = Sandbox(store, VirtualClock(), Faults(store), wire, BASE, state, "CA PEM", lambda part, text: print(part, text))
+    sandbox = new_sandbox(state, store)
     arm = resource_manager(sandbox)
     prepare(sandbox)
     plane = DataPlane(sandbox)
@@ -232,8 +232,21 @@ def azure(state: Path) -> Iterator[Azure]:
     assert not broken, broken
 
 
+def new_sandbox(state: Path, store: Store) -> Sandbox:
+    return Sandbox(
+        store=store,
+        clock=VirtualClock(),
+        faults=Faults(store),
+        wire=Wire(store),
+        base=BASE,
+        state=state,
+        ca_pem="CA PEM",
+        log=lambda part, text: print(part, text),
+    )
+
+
 def resource_manager(sandbox: Sandbox) -> Arm:
-    """ARM with the providers under test, registered, behind the sandbox's wire."""
+    """Return ARM with the three providers, registered, behind the sandbox's Wire."""
     providers = tuple(module.provider() for module in (containerservice, compute, kubernetesconfiguration))
     arm = Arm(sandbox, providers, (), lambda store, namespace: True)
     sandbox.wire.app, sandbox.wire.base = arm.app(), BASE
@@ -241,7 +254,7 @@ def resource_manager(sandbox: Sandbox) -> Arm:
 
 
 def prepare(sandbox: Sandbox) -> None:
-    """The token's key, the group, and the operator's role."""
+    """Store the token's key, the group, and the operator's role."""
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())
     sandbox.store.put("entra", "keys/test", jwk.encode() if isinstance(jwk, str) else jwk)
     records.put(sandbox.store, records.group(SUBSCRIPTION_ID, GROUP, "eastus2", {}))

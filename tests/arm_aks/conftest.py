@@ -1,4 +1,4 @@
-"""One world a test."""
+"""One world for each test."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def put_pool(azure: Azure, name: str, **properties: Any) -> dict[str, Any]:
     return found
 
 
-def test_a_pool_comes_scales_and_goes(azure: Azure) -> None:
+def test_a_pool_is_created_scaled_and_deleted(azure: Azure) -> None:
     create(azure)
     assert put_pool(azure, "apps", nodeLabels={"app": "yes"})["properties"]["provisioningState"] == "Succeeded"
     goal = azure.plane.last("cluster")
@@ -42,7 +42,7 @@ def test_a_pool_comes_scales_and_goes(azure: Azure) -> None:
     assert [pool["name"] for pool in azure.plane.last("cluster").pools] == ["system"]
 
 
-def test_a_put_of_the_cluster_leaves_pools_alone_that_it_does_not_name(azure: Azure) -> None:
+def test_a_put_of_the_cluster_keeps_pools_that_it_does_not_name(azure: Azure) -> None:
     create(azure)
     put_pool(azure, "apps")
     names = [pool["name"] for pool in create(azure)["properties"]["agentPoolProfiles"]]
@@ -112,7 +112,7 @@ def test_pools_follow_their_control_plane(azure: Azure) -> None:
     assert {pool["version"] for pool in azure.plane.last("cluster").pools} == {"1.35.7"}
 
 
-def test_what_is_not_emulated_says_so_by_name(azure: Azure) -> None:
+def test_features_not_emulated_are_refused_by_name(azure: Azure) -> None:
     create(azure)
     calls: list[tuple[Callable[[], Any], str]] = [
         (lambda: azure.clusters.begin_run_command(GROUP, NAME, {"command": "ls"}), "az aks command invoke"),

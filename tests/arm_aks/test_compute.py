@@ -1,4 +1,4 @@
-"""Quotas and sizes of regions through the unmodified SDK, counted from the clusters there are."""
+"""Quotas and sizes of regions through the unmodified SDK, counted from the existing clusters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def create(azure: Azure, name: str, count: int = 1, **more: Any) -> Any:
     return azure.clusters.begin_create_or_update(GROUP, name, body).result()
 
 
-def test_usage_is_what_the_clusters_use(azure: Azure) -> None:
+def test_usage_counts_the_clusters_vcpus(azure: Azure) -> None:
     assert usage(azure)["cores"] == (0, 1000)
     create(azure, "a", 3)
     create(azure, "b", 2)
@@ -42,7 +42,7 @@ def test_a_cluster_beyond_the_family_quota_is_refused(azure: Azure) -> None:
     )
 
 
-def test_a_lowered_quota_counts_what_is_in_use_already(azure: Azure) -> None:
+def test_a_lowered_quota_counts_present_use(azure: Azure) -> None:
     azure.sandbox.faults.arm("vcpu-quota", times=-1, detail="10")
     assert usage(azure)["cores"] == (0, 10)
     create(azure, "a", 2)
@@ -55,7 +55,7 @@ def test_a_lowered_quota_counts_what_is_in_use_already(azure: Azure) -> None:
     create(azure, "b", 1)
 
 
-def test_a_used_up_quota_strikes_one_cluster(azure: Azure) -> None:
+def test_the_quota_fault_refuses_one_cluster(azure: Azure) -> None:
     azure.sandbox.faults.arm("vcpu-quota", "*/b")
     create(azure, "a")
     with pytest.raises(HttpResponseError, match="left regional vcpu quota 0, requested quota 4"):

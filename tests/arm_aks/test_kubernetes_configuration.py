@@ -96,7 +96,7 @@ def test_extensions_that_are_refused(azure: Azure, properties: dict[str, Any], c
     assert (caught.value.error.code, words in str(caught.value)) == (code, True), str(caught.value)
 
 
-def test_an_installation_that_fails_says_what_helm_said_and_can_be_repeated(azure: Azure) -> None:
+def test_a_failed_installation_shows_helms_message_and_can_be_repeated(azure: Azure) -> None:
     cluster(azure)
     azure.sandbox.faults.arm("extension-failed")
     with pytest.raises(HttpResponseError, match="release flux failed, and has been uninstalled due to atomic being set"):
@@ -110,7 +110,7 @@ def test_an_installation_that_fails_says_what_helm_said_and_can_be_repeated(azur
     assert install(azure).properties.error_info is None
 
 
-def test_extensions_need_a_cluster_that_is_there_and_running(azure: Azure) -> None:
+def test_extensions_need_a_running_cluster(azure: Azure) -> None:
     with pytest.raises(ResourceNotFoundError, match="managedClusters/aks"):
         install(azure)
     cluster(azure)
@@ -125,7 +125,7 @@ def test_extensions_need_a_cluster_that_is_there_and_running(azure: Azure) -> No
     assert caught.value.status_code == 409
 
 
-def test_a_configuration_gets_its_defaults_and_what_the_agent_reports(azure: Azure) -> None:
+def test_a_configuration_shows_its_defaults_and_the_agents_report(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     azure.plane.details = {
@@ -167,7 +167,7 @@ def test_compliance_follows_the_agent_after_the_operation(azure: Azure) -> None:
     assert azure.flux.get(*AT, "cluster-config").properties.compliance_state == "Compliant"
 
 
-def test_waiting_for_reconciliation_makes_the_failure_the_operations(azure: Azure) -> None:
+def test_with_wait_for_reconciliation_a_failure_fails_the_operation(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     azure.plane.failing["flux"] = "kustomization path not found"
@@ -197,7 +197,7 @@ def test_a_configuration_written_while_flux_is_being_installed_waits_for_it(azur
     assert azure.flux.get(*AT, "cluster-config").properties.provisioning_state == "Succeeded"
 
 
-def test_a_kustomization_is_added_by_patch_and_taken_away_by_null(azure: Azure) -> None:
+def test_a_kustomization_is_added_by_patch_and_removed_by_null(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     write(azure)
@@ -254,7 +254,7 @@ def test_two_configurations_must_not_make_the_same_kustomization(azure: Azure) -
     assert "cannot be changed" in str(refused(azure, "fleet", namespace="elsewhere"))
 
 
-def test_protected_settings_reach_the_agent_and_nobody_else(azure: Azure) -> None:
+def test_protected_settings_reach_only_the_agent(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     found = write(azure, configurationProtectedSettings={"httpsKey": "c2VjcmV0"})
@@ -271,7 +271,7 @@ def test_protected_settings_reach_the_agent_and_nobody_else(azure: Azure) -> Non
     )
 
 
-def test_deleting_waits_for_the_agent_and_the_cluster_takes_all_with_it(azure: Azure) -> None:
+def test_deleting_waits_for_the_agent_and_a_deleted_cluster_drops_all(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     write(azure)
@@ -296,7 +296,7 @@ def test_an_agent_that_does_not_answer_ends_the_operation_and_force_deletes(azur
         azure.flux.get(*AT, "cluster-config")
 
 
-def test_an_extension_deleted_with_its_configuration_goes_after_it(azure: Azure) -> None:
+def test_an_extension_is_deleted_after_its_configuration(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     write(azure)
@@ -312,7 +312,7 @@ def test_an_extension_deleted_with_its_configuration_goes_after_it(azure: Azure)
         azure.extensions.get(*AT, "flux")
 
 
-def test_a_configuration_without_an_agent_is_just_forgotten(azure: Azure) -> None:
+def test_a_configuration_without_an_agent_is_deleted_at_once(azure: Azure) -> None:
     cluster(azure)
     install(azure)
     write(azure)

@@ -1,4 +1,4 @@
-"""AKS clusters through the unmodified SDK: life, defaults, refusals."""
+"""AKS clusters through the unmodified SDK: creation to deletion, defaults, refusals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refusal(azure: Azure, body: dict[str, Any], name: str = NAME) -> HttpRespons
     return caught.value
 
 
-def test_a_cluster_is_created_told_to_the_data_plane_and_succeeds(azure: Azure) -> None:
+def test_a_created_cluster_becomes_a_goal_and_succeeds(azure: Azure) -> None:
     cluster = create(azure)
     properties = cluster["properties"]
     assert (properties["provisioningState"], cluster["location"]) == ("Succeeded", "eastus2")
@@ -42,7 +42,7 @@ def test_a_cluster_is_created_told_to_the_data_plane_and_succeeds(azure: Azure) 
     assert goal.oidc_issuer == properties["oidcIssuerProfile"]["issuerURL"]
 
 
-def test_the_answer_to_the_put_is_creating_with_an_operation_to_follow(azure: Azure) -> None:
+def test_a_put_answers_creating_with_an_operation_to_poll(azure: Azure) -> None:
     azure.plane.silent.add("cluster")
     answer = azure.raw("PUT", azure.cluster_id(NAME) + "?api-version=2024-09-01", json.dumps(cluster_body()).encode())
     assert (answer.status, answer.json()["properties"]["provisioningState"]) == (201, "Creating")
@@ -78,7 +78,7 @@ def test_deleting_removes_goals_group_pools_and_identities(azure: Azure) -> None
     assert any(goal.deleted for goal in azure.plane.goals)
 
 
-def test_a_failing_control_plane_makes_the_cluster_failed_and_a_second_put_mends_it(azure: Azure) -> None:
+def test_a_failed_cluster_is_fixed_by_a_second_put(azure: Azure) -> None:
     azure.plane.failing["cluster"] = "the API server did not start"
     error = refusal(azure, cluster_body())
     assert "the API server did not start" in str(error)
@@ -128,15 +128,15 @@ def test_a_busy_cluster_answers_with_aks_sentence(azure: Azure) -> None:
     assert "Another operation (Creating) is in progress, please wait for it to finish" in str(error)
 
 
-def test_a_put_keeps_what_it_does_not_name(azure: Azure) -> None:
+def test_a_put_keeps_properties_that_it_does_not_name(azure: Azure) -> None:
     before = create(azure)["properties"]
     after = create(azure)["properties"]
     same = ("resourceUID", "fqdn", "networkProfile", "identityProfile", "oidcIssuerProfile", "nodeResourceGroup")
     assert {key: after[key] for key in same} == {key: before[key] for key in same}
-    assert len(directory.principals(azure.sandbox.store)) == 2  # the cluster's and the kubelet's, not made again
+    assert len(directory.principals(azure.sandbox.store)) == 2  # the cluster's and the kubelet's, the same as before
 
 
-def test_what_a_get_returned_can_be_put_back(azure: Azure) -> None:
+def test_the_document_of_a_get_can_be_put_back(azure: Azure) -> None:
     document = create(azure)
     again = azure.clusters.begin_create_or_update(GROUP, NAME, document).result().as_dict()
     assert again["properties"]["provisioningState"] == "Succeeded"
@@ -158,7 +158,7 @@ def test_lists_by_group_and_subscription_show_pools(azure: Azure) -> None:
         ]
 
 
-def test_the_issuer_is_on_by_default_from_1_34_and_can_be_declined_only_at_first(azure: Azure) -> None:
+def test_the_issuer_is_on_by_default_from_1_34_and_cannot_be_disabled_later(azure: Azure) -> None:
     create(azure, oidcIssuerProfile={"enabled": False})
     assert azure.plane.last("cluster").oidc_issuer == ""
     create(azure, oidcIssuerProfile={"enabled": True}, securityProfile={"workloadIdentity": {"enabled": True}})
@@ -235,7 +235,7 @@ def test_a_cluster_that_aks_would_refuse_is_refused_in_its_words(azure: Azure, c
     assert not azure.plane.goals and not directory.principals(azure.sandbox.store)
 
 
-def test_a_size_or_a_region_that_is_not_there(azure: Azure) -> None:
+def test_missing_sizes_and_regions_are_refused(azure: Azure) -> None:
     error = refusal(azure, {**cluster_body(), "location": "westus"})
     assert error.error.code == "VMSizeNotSupported" and "in location 'westus'" in str(error)
     restricted = cluster_body(agentPoolProfiles=[{**POOL, "vmSize": "Standard_DS2_v2"}])
@@ -254,7 +254,7 @@ def test_unknown_properties_are_refused_by_name(azure: Azure) -> None:
     assert "json: cannot unmarshal string into Go struct field" in str(error)
 
 
-def test_some_properties_never_change(azure: Azure) -> None:
+def test_immutable_properties_are_refused(azure: Azure) -> None:
     create(azure)
     error = refusal(azure, cluster_body(dnsPrefix="other"))
     assert (error.error.code, error.error.target) == ("PropertyChangeNotAllowed", "dnsPrefix")
@@ -285,7 +285,7 @@ def test_premium_clusters_may_run_long_term_versions(azure: Azure) -> None:
     assert cluster.properties.current_kubernetes_version == "1.33.12"
 
 
-def test_an_operation_can_be_aborted_and_the_cluster_put_right_afterwards(azure: Azure) -> None:
+def test_an_operation_can_be_aborted_and_the_cluster_updated_afterwards(azure: Azure) -> None:
     azure.plane.silent.add("cluster")
     answer = azure.raw("PUT", azure.cluster_id(NAME) + "?api-version=2025-08-01", json.dumps(cluster_body()).encode())
     azure.clusters.begin_abort_latest_operation(GROUP, NAME).result()

@@ -1,4 +1,4 @@
-"""What a client sent comes back, with the server's defaults beside it; what came back may be sent again. By the unmodified SDKs."""
+"""A cluster comes back as it was sent, with the server's defaults, and can be sent again, by the unmodified SDKs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def put(azure: Azure, body: Any) -> dict[str, Any]:
 
 
 def missing(sent: Any, back: Any, path: str = "") -> list[str]:
-    """Where `back` does not hold what was sent."""
+    """Return the paths where `back` does not hold the sent values."""
     if isinstance(sent, dict):
         if not isinstance(back, dict):
             return [path]
@@ -51,13 +51,13 @@ def missing(sent: Any, back: Any, path: str = "") -> list[str]:
 def test_a_cluster_comes_back_as_sent(azure: Azure) -> None:
     back = put(azure, cluster_body(**RICH))
     assert missing(RICH, back["properties"]) == []
-    assert back["properties"]["networkProfile"]["networkPlugin"] == "azure"  # what was not sent is the server's
+    assert back["properties"]["networkProfile"]["networkPlugin"] == "azure"  # the server sets the members that were not sent
     assert back["properties"]["agentPoolProfiles"][0]["osDiskType"] == "Managed"
     assert azure.clusters.get(GROUP, NAME).as_dict() == back
 
 
-def test_what_came_back_may_be_sent_again_and_changes_nothing(azure: Azure) -> None:
-    """As `az aks update` does: read, change, write the whole model back, read-only members among it."""
+def test_a_returned_cluster_can_be_sent_again_without_change(azure: Azure) -> None:
+    """Read, change and write the whole model back, read-only members included, as `az aks update` does."""
     put(azure, cluster_body(**RICH))
     before = azure.clusters.get(GROUP, NAME)
     after = put(azure, before)
@@ -68,7 +68,7 @@ def test_what_came_back_may_be_sent_again_and_changes_nothing(azure: Azure) -> N
     assert {place.rpartition(".")[2] for place in missing(pool.as_dict(), again.as_dict())} <= {"eTag", "lastModifiedAt"}
 
 
-def test_every_write_has_another_etag_where_the_model_has_it(azure: Azure) -> None:
+def test_every_write_changes_the_etag(azure: Azure) -> None:
     put(azure, cluster_body(agentPoolProfiles=[POOL]))
     cluster, pool = azure.clusters.get(GROUP, NAME), azure.pools.get(GROUP, NAME, "system")
     assert cluster.e_tag and pool.properties.e_tag
@@ -86,10 +86,10 @@ def test_a_pool_without_a_size_gets_one_that_quota_allows(azure: Azure) -> None:
     more = azure.pools.begin_create_or_update(GROUP, NAME, "more", {"properties": {"count": 1, "mode": "User"}}).result()
     assert more.properties.vm_size == "Standard_D2as_v5"
     azure.pools.begin_create_or_update(GROUP, NAME, "more", {"properties": {"count": 2}}).result()
-    assert azure.pools.get(GROUP, NAME, "more").properties.vm_size == "Standard_D2as_v5"  # it keeps what it was given
+    assert azure.pools.get(GROUP, NAME, "more").properties.vm_size == "Standard_D2as_v5"  # it keeps its values
 
 
-def test_an_upgrade_profile_of_nothing_is_not_found(azure: Azure) -> None:
+def test_an_upgrade_profile_of_a_missing_cluster_is_not_found(azure: Azure) -> None:
     for group, code in ((GROUP, "ResourceNotFound"), ("none", "ResourceGroupNotFound")):
         with pytest.raises(HttpResponseError) as caught:
             azure.clusters.get_upgrade_profile(group, "none")

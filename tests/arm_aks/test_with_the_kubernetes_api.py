@@ -1,4 +1,4 @@
-"""A managed cluster's credentials and issuer lead to its Kubernetes API; stopping and deleting it end that."""
+"""A managed cluster's credentials and issuer lead to its Kubernetes API, until it is stopped or deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness import World
 
 
 async def nodes(world: World) -> None:
-    """Stands in for the machine: all nodes are as the goal wants them."""
+    """Report, in place of the machine, that all nodes are as the goal wants them."""
     store = world.sandbox.store
     async for goal in fabric.watch_goals(store, "cluster"):
         if store.get(fabric.PARTITION, goal.key):
@@ -24,7 +24,7 @@ async def nodes(world: World) -> None:
 
 
 async def api_reported(world: World) -> None:
-    """Until the API server has answered the goal: it makes its keys in a thread, beside the virtual clock."""
+    """Wait until the API server has answered the goal. It makes its keys in a thread, outside the virtual clock."""
     store = world.sandbox.store
     watch = store.watch(fabric.PARTITION, "report/cluster/")
     while not [record for record in store.list(fabric.PARTITION, "report/cluster/").records if record.key.endswith("#api")]:
@@ -39,35 +39,32 @@ async def kubeconfig(client: Any) -> dict[str, Any]:
     return found
 
 
-def test_kubeconfig_and_issuer_lead_to_the_clusters_api(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with World.open(tmp_path, parts=("entra", "arm", "kubernetes")) as world:
-            task, client = asyncio.create_task(nodes(world)), await operator(world)
-            await ready(client)
-            assert (await client.call("PUT", CLUSTER, AKS, cluster_body()))[0] == 201
-            await world.clock.settle()
-            await api_reported(world)
-            await world.clock.advance(600)
-            cluster = (await client.call("GET", CLUSTER, AKS))[1]["properties"]
-            assert cluster["provisioningState"] == "Succeeded"
+async def test_kubeconfig_and_issuer_lead_to_the_clusters_api(tmp_path: Path) -> None:
+    async with World.open(tmp_path, parts=("entra", "arm", "kubernetes")) as world:
+        task, client = asyncio.create_task(nodes(world)), await operator(world)
+        await ready(client)
+        assert (await client.call("PUT", CLUSTER, AKS, cluster_body()))[0] == 201
+        await world.clock.settle()
+        await api_reported(world)
+        await world.clock.advance(600)
+        cluster = (await client.call("GET", CLUSTER, AKS))[1]["properties"]
+        assert cluster["provisioningState"] == "Succeeded"
 
-            config = await kubeconfig(client)
-            server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
-            headers = {"authorization": f"Bearer {token}"}
-            version = await world.wire.request("GET", f"{server}/version", headers=headers)
-            assert version.json()["gitVersion"] == f"v{cluster['currentKubernetesVersion']}"
-            issuer = cluster["oidcIssuerProfile"]["issuerURL"]
-            discovery = await world.wire.request("GET", f"{issuer}.well-known/openid-configuration")
-            assert discovery.json()["issuer"] == issuer
+        config = await kubeconfig(client)
+        server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
+        headers = {"authorization": f"Bearer {token}"}
+        version = await world.wire.request("GET", f"{server}/version", headers=headers)
+        assert version.json()["gitVersion"] == f"v{cluster['currentKubernetesVersion']}"
+        issuer = cluster["oidcIssuerProfile"]["issuerURL"]
+        discovery = await world.wire.request("GET", f"{issuer}.well-known/openid-configuration")
+        assert discovery.json()["issuer"] == issuer
 
-            await client.call("POST", f"{CLUSTER}/stop", AKS)
-            await world.clock.advance(300)
-            assert (await world.wire.request("GET", f"{server}/version", headers=headers)).status == 503
-            await client.call("DELETE", CLUSTER, AKS)
-            await world.clock.advance(600)
-            assert (await client.call("GET", CLUSTER, AKS))[0] == 404
-            assert (await world.wire.request("GET", f"{server}/version", headers=headers)).status == 404
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(scenario())
+        await client.call("POST", f"{CLUSTER}/stop", AKS)
+        await world.clock.advance(300)
+        assert (await world.wire.request("GET", f"{server}/version", headers=headers)).status == 503
+        await client.call("DELETE", CLUSTER, AKS)
+        await world.clock.advance(600)
+        assert (await client.call("GET", CLUSTER, AKS))[0] == 404
+        assert (await world.wire.request("GET", f"{server}/version", headers=headers)).status == 404
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""AKS beside ARM's other providers and Entra: registration, rights, a group's deletion with its clusters."""
+"""AKS with ARM's other providers and Entra: registration, rights, deletion of a group with its clusters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Client:
 
 
 async def operator(world: World) -> Client:
-    """The sandbox's operator, signed in with Entra."""
+    """Return a client of the sandbox's operator, signed in with Entra."""
     form = {
         "grant_type": "client_credentials",
         "client_id": OPERATOR_CLIENT_ID,
@@ -63,133 +63,113 @@ async def ready(client: Client) -> None:
     assert (await client.call("PUT", GROUP, GROUPS, {"location": "eastus2"}))[0] == 201
 
 
-def test_a_namespace_must_be_registered_first(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await client.call("PUT", GROUP, GROUPS, {"location": "eastus2"})
-            status, answer = await client.call("PUT", CLUSTER, AKS, cluster_body())
-            assert (status, answer["error"]["code"]) == (409, "MissingSubscriptionRegistration")
-
-    asyncio.run(scenario())
+async def test_a_namespace_must_be_registered_first(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await client.call("PUT", GROUP, GROUPS, {"location": "eastus2"})
+        status, answer = await client.call("PUT", CLUSTER, AKS, cluster_body())
+        assert (status, answer["error"]["code"]) == (409, "MissingSubscriptionRegistration")
 
 
-def test_a_group_goes_with_its_clusters_their_nodes_groups_and_their_flux(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await ready(client)
-            clock, store = client.world.clock, client.world.sandbox.store
-            assert (await client.call("PUT", CLUSTER, AKS, cluster_body()))[0] == 201
-            await clock.advance(600)
-            extension = {"properties": {"extensionType": "microsoft.flux"}}
-            assert (await client.call("PUT", f"{FLUX}/extensions/flux", KUBERNETES_CONFIGURATION, extension))[0] == 201
-            await clock.advance(300)
-            configuration = {
-                "properties": {
-                    "sourceKind": "GitRepository",
-                    "namespace": "cluster-config",
-                    "kustomizations": {"apps": {"path": "./apps"}},
-                    "gitRepository": {"url": "https://example.org/fleet", "repositoryRef": {"branch": "main"}},
-                }
+async def test_deleting_a_group_deletes_clusters_node_groups_and_flux(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await ready(client)
+        clock, store = client.world.clock, client.world.sandbox.store
+        assert (await client.call("PUT", CLUSTER, AKS, cluster_body()))[0] == 201
+        await clock.advance(600)
+        extension = {"properties": {"extensionType": "microsoft.flux"}}
+        assert (await client.call("PUT", f"{FLUX}/extensions/flux", KUBERNETES_CONFIGURATION, extension))[0] == 201
+        await clock.advance(300)
+        configuration = {
+            "properties": {
+                "sourceKind": "GitRepository",
+                "namespace": "cluster-config",
+                "kustomizations": {"apps": {"path": "./apps"}},
+                "gitRepository": {"url": "https://example.org/fleet", "repositoryRef": {"branch": "main"}},
             }
-            await client.call("PUT", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION, configuration)
-            await clock.advance(300)
-            status, found = await client.call("GET", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION)
-            assert (status, found["properties"]["complianceState"]) == (200, "Compliant")
-            assert (await client.call("DELETE", GROUP, GROUPS))[0] == 202
-            await clock.advance(1200)
-            assert (await client.call("GET", GROUP, GROUPS))[0] == 404
-            groups = (await client.call("GET", f"{SUBSCRIPTION}/resourcegroups", GROUPS))[1]["value"]
-            assert [group["name"] for group in groups] == []
-            assert not [goal for kind in fabric.KINDS for goal in fabric.goals(store, kind)]
-            assert [one.display_name for one in directory.principals(store) if one.kind == "ManagedIdentity"] == []
-
-    asyncio.run(scenario())
-
-
-def test_the_clusters_group_must_exist(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await ready(client)
-            missing = CLUSTER.replace("myfleet-rg", "nowhere-rg")
-            for method, body in (("GET", None), ("PUT", cluster_body())):
-                status, answer = await client.call(method, missing, AKS, body)
-                assert (status, answer["error"]["code"]) == (404, "ResourceGroupNotFound")
-            status, answer = await client.call("GET", CLUSTER, AKS)
-            assert (status, answer["error"]["code"]) == (404, "ResourceNotFound")
-            status, answer = await client.call("GET", CLUSTER, "2024-09-02")
-            assert (status, answer["error"]["code"]) == (400, "NoRegisteredProviderFound")
-
-    asyncio.run(scenario())
+        }
+        await client.call("PUT", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION, configuration)
+        await clock.advance(300)
+        status, found = await client.call("GET", f"{FLUX}/fluxConfigurations/flux-config", KUBERNETES_CONFIGURATION)
+        assert (status, found["properties"]["complianceState"]) == (200, "Compliant")
+        assert (await client.call("DELETE", GROUP, GROUPS))[0] == 202
+        await clock.advance(1200)
+        assert (await client.call("GET", GROUP, GROUPS))[0] == 404
+        groups = (await client.call("GET", f"{SUBSCRIPTION}/resourcegroups", GROUPS))[1]["value"]
+        assert [group["name"] for group in groups] == []
+        assert not [goal for kind in fabric.KINDS for goal in fabric.goals(store, kind)]
+        assert [one.display_name for one in directory.principals(store) if one.kind == "ManagedIdentity"] == []
 
 
-def test_the_versions_and_sizes_are_there_before_any_group(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await ready(client)
-            base = f"{SUBSCRIPTION}/providers"
-            versions = await client.call("GET", f"{base}/Microsoft.ContainerService/locations/eastus2/kubernetesVersions", AKS)
-            usages = await client.call("GET", f"{base}/Microsoft.Compute/locations/eastus2/usages", "2024-07-01")
-            skus = await client.call("GET", f"{base}/Microsoft.Compute/skus", "2021-07-01")
-            assert [len(answer.get("value") or answer["values"]) > 5 for _, answer in (versions, usages, skus)] == [True] * 3
-
-    asyncio.run(scenario())
-
-
-def test_the_nodes_group_and_the_kubelets_identity_are_resources_like_others(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await ready(client)
-            await client.call("POST", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/register", GROUPS)
-            await client.call("PUT", CLUSTER, AKS, cluster_body())
-            await client.world.clock.advance(600)
-            _, cluster = await client.call("GET", CLUSTER, AKS)
-            kubelet = cluster["properties"]["identityProfile"]["kubeletidentity"]
-            status, identity = await client.call("GET", kubelet["resourceId"], "2024-11-30")
-            assert (status, identity["properties"]["clientId"]) == (200, kubelet["clientId"])
-            group = f"{SUBSCRIPTION}/resourceGroups/{cluster['properties']['nodeResourceGroup']}"
-            assert (await client.call("GET", group, GROUPS))[1]["managedBy"] == cluster["id"]
-            listed = (
-                await client.call(
-                    "GET", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/userAssignedIdentities", "2024-11-30"
-                )
-            )[1]
-            assert [one["name"] for one in listed["value"]] == ["aks-agentpool"]
-
-    asyncio.run(scenario())
+async def test_the_clusters_group_must_exist(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await ready(client)
+        missing = CLUSTER.replace("myfleet-rg", "nowhere-rg")
+        for method, body in (("GET", None), ("PUT", cluster_body())):
+            status, answer = await client.call(method, missing, AKS, body)
+            assert (status, answer["error"]["code"]) == (404, "ResourceGroupNotFound")
+        status, answer = await client.call("GET", CLUSTER, AKS)
+        assert (status, answer["error"]["code"]) == (404, "ResourceNotFound")
+        status, answer = await client.call("GET", CLUSTER, "2024-09-02")
+        assert (status, answer["error"]["code"]) == (400, "NoRegisteredProviderFound")
 
 
-def test_only_who_may_write_clusters_writes_them(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with azure(tmp_path) as client:
-            await ready(client)
-            store = client.world.sandbox.store
-            stranger = directory.Principal(
-                "aaaaaaaa-0000-4000-8000-000000000001",
-                "bbbbbbbb-0000-4000-8000-000000000001",
-                "stranger",
-                secret_hash=directory.hash_secret("s3cret"),
+async def test_versions_and_sizes_need_no_group(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await ready(client)
+        base = f"{SUBSCRIPTION}/providers"
+        versions = await client.call("GET", f"{base}/Microsoft.ContainerService/locations/eastus2/kubernetesVersions", AKS)
+        usages = await client.call("GET", f"{base}/Microsoft.Compute/locations/eastus2/usages", "2024-07-01")
+        skus = await client.call("GET", f"{base}/Microsoft.Compute/skus", "2021-07-01")
+        assert [len(answer.get("value") or answer["values"]) > 5 for _, answer in (versions, usages, skus)] == [True] * 3
+
+
+async def test_the_node_group_and_the_kubelet_identity_are_ordinary_resources(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await ready(client)
+        await client.call("POST", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/register", GROUPS)
+        await client.call("PUT", CLUSTER, AKS, cluster_body())
+        await client.world.clock.advance(600)
+        _, cluster = await client.call("GET", CLUSTER, AKS)
+        kubelet = cluster["properties"]["identityProfile"]["kubeletidentity"]
+        status, identity = await client.call("GET", kubelet["resourceId"], "2024-11-30")
+        assert (status, identity["properties"]["clientId"]) == (200, kubelet["clientId"])
+        group = f"{SUBSCRIPTION}/resourceGroups/{cluster['properties']['nodeResourceGroup']}"
+        assert (await client.call("GET", group, GROUPS))[1]["managedBy"] == cluster["id"]
+        listed = (
+            await client.call("GET", f"{SUBSCRIPTION}/providers/Microsoft.ManagedIdentity/userAssignedIdentities", "2024-11-30")
+        )[1]
+        assert [one["name"] for one in listed["value"]] == ["aks-agentpool"]
+
+
+async def test_a_caller_without_a_role_cannot_write_clusters(tmp_path: Path) -> None:
+    async with azure(tmp_path) as client:
+        await ready(client)
+        store = client.world.sandbox.store
+        stranger = directory.Principal(
+            "aaaaaaaa-0000-4000-8000-000000000001",
+            "bbbbbbbb-0000-4000-8000-000000000001",
+            "stranger",
+            secret_hash=directory.hash_secret("s3cret"),
+        )
+        directory.put_principal(store, stranger)
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": stranger.app_id,
+            "client_secret": "s3cret",
+            "scope": "https://management.core.windows.net//.default",
+        }
+        answer = await client.world.wire.request(
+            "POST", client.world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode()
+        )
+        weak = Client(client.world, answer.json()["access_token"])
+        for method, path, version, action in (
+            ("PUT", CLUSTER, AKS, "managedClusters/write"),
+            ("POST", f"{CLUSTER}/listClusterAdminCredential", AKS, "managedClusters/listClusterAdminCredential/action"),
+            ("PUT", f"{FLUX}/fluxConfigurations/x", KUBERNETES_CONFIGURATION, "fluxConfigurations/write"),
+        ):
+            status, refused = await weak.call(method, path, version, {})
+            assert (status, refused["error"]["code"], action.lower() in refused["error"]["message"].lower()) == (
+                403,
+                "AuthorizationFailed",
+                True,
             )
-            directory.put_principal(store, stranger)
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": stranger.app_id,
-                "client_secret": "s3cret",
-                "scope": "https://management.core.windows.net//.default",
-            }
-            answer = await client.world.wire.request(
-                "POST", client.world.url(f"/{TENANT_ID}/oauth2/v2.0/token"), body=urlencode(form).encode()
-            )
-            weak = Client(client.world, answer.json()["access_token"])
-            for method, path, version, action in (
-                ("PUT", CLUSTER, AKS, "managedClusters/write"),
-                ("POST", f"{CLUSTER}/listClusterAdminCredential", AKS, "managedClusters/listClusterAdminCredential/action"),
-                ("PUT", f"{FLUX}/fluxConfigurations/x", KUBERNETES_CONFIGURATION, "fluxConfigurations/write"),
-            ):
-                status, refused = await weak.call(method, path, version, {})
-                assert (status, refused["error"]["code"], action.lower() in refused["error"]["message"].lower()) == (
-                    403,
-                    "AuthorizationFailed",
-                    True,
-                )
-
-    asyncio.run(scenario())

@@ -1,9 +1,10 @@
-"""ARM with clusters, extensions and flux configurations in it, and a caller of Resource Graph."""
+"""ARM with clusters, extensions and flux configurations, and a caller of Resource Graph."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ REPOSITORY = {"url": "https://github.com/Azure/gitops-flux2-kustomize-helm-mt", 
 
 @dataclass
 class Graph:
-    """The operator at Resource Graph, in a world with time moved by hand."""
+    """The operator at Resource Graph, in a world whose clock tests advance."""
 
     world: World
     client: Client
@@ -38,7 +39,7 @@ class Graph:
         return self.cluster_id(name)
 
     async def flux(self, cluster: str) -> None:
-        """microsoft.flux and one configuration on the cluster."""
+        """Create microsoft.flux and one configuration on the cluster."""
         base = f"{self.cluster_id(cluster)}/providers/Microsoft.KubernetesConfiguration"
         await self.client.good(
             "PUT", f"{base}/extensions/flux", EXTENSIONS, {"properties": {"extensionType": "microsoft.flux"}}
@@ -49,7 +50,7 @@ class Graph:
         await self.later(120)
 
     async def later(self, seconds: float = 3 * LAG) -> None:
-        """Time passes: by default enough for Resource Graph to have heard of everything."""
+        """Let time pass, by default enough for Resource Graph to have copied all changes."""
         await self.world.clock.advance(seconds)
 
     async def answer(self, query: str, client: Client | None = None, version: str = VERSION, **body: Any) -> Response:
@@ -58,7 +59,7 @@ class Graph:
         )
 
     async def ask(self, query: str, client: Client | None = None, **body: Any) -> list[Any]:
-        """The rows of an answer."""
+        """Return the rows of an answer."""
         await self.later(1)  # a new window of the quota
         found = await self.answer(query, client, **body)
         assert found.status == 200, found.text
@@ -66,7 +67,7 @@ class Graph:
         return rows
 
     async def refused(self, query: str, **body: Any) -> list[Any]:
-        """The details of a refusal."""
+        """Return the details of a refusal."""
         await self.later(1)
         found = await self.answer(query, **body)
         assert found.status == 400, found.text
@@ -78,24 +79,21 @@ class Graph:
         return details
 
 
-def in_graph(state: Path, test: Callable[[Graph], Awaitable[None]], store: Store | None = None) -> None:
-    """Run a test with the group and the providers there, and AKS's data plane answering. `store`: of a former run."""
-
-    async def main() -> None:
-        async with World.open(state, ("entra", "arm"), store=store) as world:
-            client = await Client.operator(world)
-            plane = DataPlane(world.sandbox)
-            running = asyncio.create_task(plane.run())
-            try:
-                await client.group("Fleet-RG")
-                await client.register(
-                    "Microsoft.ContainerService",
-                    "Microsoft.KubernetesConfiguration",
-                    "Microsoft.ManagedIdentity",
-                    "Microsoft.Compute",
-                )
-                await test(Graph(world, client, plane))
-            finally:
-                running.cancel()
-
-    asyncio.run(main())
+@asynccontextmanager
+async def in_graph(state: Path, store: Store | None = None) -> AsyncIterator[Graph]:
+    """Run ARM with a group, its providers registered, and AKS's data plane answering. `store`: of a former run."""
+    async with World.open(state, ("entra", "arm"), store=store) as world:
+        client = await Client.operator(world)
+        plane = DataPlane(world.sandbox)
+        running = asyncio.create_task(plane.run())
+        try:
+            await client.group("Fleet-RG")
+            await client.register(
+                "Microsoft.ContainerService",
+                "Microsoft.KubernetesConfiguration",
+                "Microsoft.ManagedIdentity",
+                "Microsoft.Compute",
+            )
+            yield Graph(world, client, plane)
+        finally:
+            running.cancel()

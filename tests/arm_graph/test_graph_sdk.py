@@ -1,4 +1,4 @@
-"""The unmodified azure-mgmt-resourcegraph on the port."""
+"""The unmodified azure-mgmt-resourcegraph at the sandbox's port."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_sdk_pages_through_a_query_and_reads_a_refusal(sandbox: Served, clie
         )
 
     def patiently(**options: Any) -> Any:
-        """Asking this often may use the quota up, which is another test's matter."""
+        """Ask until the quota, which these requests may use up, allows it."""
         while True:
             try:
                 return ask(**options)

@@ -1,7 +1,8 @@
-"""The query language by itself: whatever is written, it is read rightly or refused with a place in the text."""
+"""The query language by itself: any text is read correctly or refused with a place in the text."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ words = st.sampled_from(
 
 
 def quoted(text: str) -> str:
-    """A Kusto literal of any text."""
+    """Return a Kusto literal of any text."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return (
         "'"
@@ -78,7 +79,7 @@ def _units(char: str) -> list[int]:
 
 
 def rows(query: str, *documents: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run a query over rows of columns a (string) and p (dynamic)."""
+    """Run a query over rows with the columns a (string) and p (dynamic), and return its rows."""
     table = Table(
         {"a": STRING, "p": DYNAMIC}, (Row({"a": d.get("a", ""), "p": Json(trees.dump(d.get("p")))}) for d in documents)
     )
@@ -101,7 +102,7 @@ def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
         assert parsed.table is not None or parsed.operators
 
 
-@given(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=("Cs",)), max_size=20))
+@given(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20))
 def test_a_string_literal_is_the_text_it_quotes(text: str) -> None:
     (operator,) = parser.parse(f"r | where a == {quoted(text)}").operators
     assert isinstance(operator, syntax.Where) and isinstance(operator.condition, syntax.Binary)
@@ -110,7 +111,7 @@ def test_a_string_literal_is_the_text_it_quotes(text: str) -> None:
     assert lexer.tokenize(verbatim)[0].value == text
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "==": lambda one, other: one == other,
     "=~": lambda one, other: one.lower() == other.lower(),
     "contains": lambda one, other: other.lower() in one.lower(),
@@ -122,7 +123,7 @@ letters = st.text("aAbB-. ", max_size=6)
 
 
 @given(st.sampled_from(sorted(OPERATORS)), letters, letters, letters)
-def test_comparisons_are_what_they_say_of_strings_and_of_dynamic_values(operator: str, one: str, other: str, deep: str) -> None:
+def test_comparisons_of_strings_and_of_dynamic_values(operator: str, one: str, other: str, deep: str) -> None:
     document = {"a": one, "p": {"d e": [deep]}}
     for column, value in (("a", one), ("p['d e'][0]", deep), ("tostring(p['d e'][0])", deep)):
         expected = OPERATORS[operator](value, other)
@@ -171,7 +172,7 @@ def test_tostring(value: Any, text: str) -> None:
     assert rows("r | project t = tostring(p)", {"p": value}) == [{"t": text}], "the column as it is kept"
 
 
-def test_a_dynamic_value_beside_a_string_is_compared_as_text_and_beside_others_as_what_it_is() -> None:
+def test_a_dynamic_value_is_compared_as_text_only_with_a_string() -> None:
     document = {"p": {"yes": True, "one": 1, "none": None}}
     for condition, found in {
         "p.yes == 'true'": True,

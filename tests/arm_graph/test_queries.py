@@ -1,4 +1,4 @@
-"""Resource Graph as a client meets it: tables, operators, pages, rights, quota, and how late it is."""
+"""Resource Graph's answers: tables, operators, pages, rights, quota, and their delay."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from azuresandbox.arm.resourcegraph.index import LAG
 from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
 from azuresandbox.store import Store
 from tests.arm.arm_client import SUBSCRIPTION, Client
-from tests.arm_graph.graph_world import GROUP, PATH, Graph, in_graph
+from tests.arm_graph.graph_world import GROUP, PATH, in_graph
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 FLUX = "microsoft.kubernetesconfiguration/fluxconfigurations"
 
 
-def test_a_cluster_with_its_flux_objects_in_the_tables_and_columns_of_azure(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_a_cluster_with_its_flux_objects_in_the_tables_and_columns_of_azure(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         graph.plane.details = {"complianceState": "Compliant", "statuses": [{"name": "gitops-infra", "kind": "Kustomization"}]}
         await graph.cluster("aks", tags={"env": "Prod"})
         await graph.flux("aks")
@@ -72,23 +72,22 @@ def test_a_cluster_with_its_flux_objects_in_the_tables_and_columns_of_azure(tmp_
         (subscription,) = await graph.ask("resourcecontainers | where type == 'microsoft.resources/subscriptions'")
         assert subscription["subscriptionId"] == SUBSCRIPTION_ID
 
-    in_graph(tmp_path, test)
 
-
-def test_assignments_name_their_definition_as_the_definitions_are_named(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_assignments_name_their_definition_as_the_definitions_are_named(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         await graph.later()
         (owner,) = await graph.ask("authorizationresources | where type == 'microsoft.authorization/roleassignments'")
-        query = f"authorizationresources | where id =~ '{owner['properties']['roleDefinitionId']}' | project role = properties.roleName"
+        query = (
+            f"authorizationresources | where id =~ '{owner['properties']['roleDefinitionId']}' | project role = "
+            "properties.roleName"
+        )
         assert await graph.ask(query) == [{"role": "Owner"}]
         (count,) = await graph.ask("authorizationresources | where type endswith 'roledefinitions' | count")
         assert count == {"Count": len(roles.ROLES)}
 
-    in_graph(tmp_path, test)
 
-
-def test_operators(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_operators(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         for name, place in (("one", "eastus2"), ("two", "westeurope"), ("three", "eastus2")):
             await graph.client.good(
                 "PUT",
@@ -158,11 +157,9 @@ def test_operators(tmp_path: Path) -> None:
             {"location": "westeurope"},
         ]
 
-    in_graph(tmp_path, test)
 
-
-def test_pages(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_pages(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         for number in range(5):
             await graph.client.group(f"g{number}")
         await graph.later()
@@ -198,23 +195,22 @@ def test_pages(tmp_path: Path) -> None:
                 "message"
             ].lower().replace(" ", "")
 
-    in_graph(tmp_path, test)
 
-
-def test_a_token_of_another_query_is_refused(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_a_token_of_another_query_is_refused(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         await graph.client.group("a")
         await graph.later()
         token = (await graph.answer("resourcecontainers", options={"$top": 1})).json()["$skipToken"]
         (detail,) = await graph.refused("resourcecontainers | project id", options={"$skipToken": token})
         assert "another query" in detail["message"]
 
-    in_graph(tmp_path, test)
 
-
-def test_refusals_name_what_and_where(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
-        general = "Query is invalid. Please refer to the documentation for the Azure Resource Graph service and fix the error before retrying."
+async def test_refusals_name_the_cause_and_the_place(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
+        general = (
+            "Query is invalid. Please refer to the documentation for the Azure Resource Graph service and fix the error "
+            "before retrying."
+        )
         for query, code, message, place in (
             ("resources | where name = 'a'", "ParserFailure", "ParserFailure", (1, 23, "=")),
             ("resources\n| project\n", "ParserFailure", "ParserFailure", (3, 0, "<EOF>")),
@@ -258,11 +254,9 @@ def test_refusals_name_what_and_where(tmp_path: Path) -> None:
         }
         assert (await graph.refused(""))[0]["code"] == "InvalidRequest"
 
-    in_graph(tmp_path, test)
 
-
-def test_what_else_is_refused(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_other_requests_are_refused(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         client = graph.client
         for body in ({"managementGroups": ["mg"]}, {"facets": [{"expression": "location"}]}):
             answer = await graph.answer("resources", **body)
@@ -281,11 +275,9 @@ def test_what_else_is_refused(tmp_path: Path) -> None:
         described = await client.good("GET", f"{SUBSCRIPTION}/providers/Microsoft.ResourceGraph", "2021-04-01")
         assert (described["registrationState"], described["registrationPolicy"]) == ("Registered", "RegistrationFree")
 
-    in_graph(tmp_path, test)
 
-
-def test_only_what_the_caller_may_read(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_only_readable_rows_are_shown(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         await graph.client.group("theirs")
         mine = await graph.client.identity(GROUP, "mine")
         await graph.client.identity(f"{SUBSCRIPTION}/resourceGroups/theirs", "theirs")
@@ -312,11 +304,9 @@ def test_only_what_the_caller_may_read(tmp_path: Path) -> None:
         containers = await graph.ask("resourcecontainers | where type endswith 'groups' | project name", stranger)
         assert containers == [{"name": "Fleet-RG"}]
 
-    in_graph(tmp_path, test)
 
-
-def test_fifteen_queries_in_five_seconds(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_fifteen_queries_in_five_seconds(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         answers = [await graph.answer("resources | count") for _ in range(16)]
         left = [answer.headers["x-ms-user-quota-remaining"] for answer in answers]
         assert left == [*(str(number) for number in range(14, -1, -1)), "0"]
@@ -331,11 +321,9 @@ def test_fifteen_queries_in_five_seconds(tmp_path: Path) -> None:
         await graph.later(1)
         assert (await graph.answer("resources | count")).headers["x-ms-user-quota-remaining"] == "14"
 
-    in_graph(tmp_path, test)
 
-
-def test_a_change_is_seen_late(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_a_change_is_seen_late(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         await graph.later()
         query = "resourcecontainers | where name == 'new' | project tags"
 
@@ -354,11 +342,9 @@ def test_a_change_is_seen_late(tmp_path: Path) -> None:
         await graph.later(120)
         assert await tags() == []
 
-    in_graph(tmp_path, test)
 
-
-def test_a_pools_and_an_agents_change_show_in_the_cluster_and_the_configuration(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_changes_of_pools_and_agents_show_in_their_parents(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         await graph.cluster("aks")
         await graph.flux("aks")
         pool = {"properties": {"mode": "User", "vmSize": "Standard_D2as_v6", "count": 1, "osType": "Linux"}}
@@ -376,11 +362,9 @@ def test_a_pools_and_an_agents_change_show_in_the_cluster_and_the_configuration(
         await graph.later()
         assert await graph.ask(query) == [{"state": "Non-Compliant"}]
 
-    in_graph(tmp_path, test)
 
-
-def test_a_group_and_a_resource_may_be_named_providers(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_a_group_and_a_resource_may_be_named_providers(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         group = await graph.client.group("providers")
         identity = (await graph.client.identity(group, "providers"))["id"]
         trust = {"issuer": "https://issuer.example/", "subject": "s", "audiences": ["api://AzureADTokenExchange"]}
@@ -400,30 +384,23 @@ def test_a_group_and_a_resource_may_be_named_providers(tmp_path: Path) -> None:
         nested = await graph.client.good("GET", f"{identity}/federatedIdentityCredentials", "2024-11-30")
         assert [item["name"] for item in nested["value"]] == ["fic"]
 
-    in_graph(tmp_path, test)
 
-
-def test_a_restarted_sandbox_knows_all(tmp_path: Path) -> None:
+async def test_a_restarted_sandbox_answers_with_all_rows(tmp_path: Path) -> None:
     query = "kubernetesconfigurationresources | order by name asc | project name, tostring(properties.complianceState)"
     store = Store(tmp_path / "state.db")
-
-    async def fill(graph: Graph) -> None:
+    async with in_graph(tmp_path, store) as graph:
         await graph.cluster("aks")
         await graph.flux("aks")
-
-    async def look(graph: Graph) -> None:
+    async with in_graph(tmp_path, store) as graph:
         assert await graph.ask(query) == [
             {"name": "flux", "properties_complianceState": ""},
             {"name": "gitops", "properties_complianceState": "Compliant"},
         ]
-
-    in_graph(tmp_path, fill, store)
-    in_graph(tmp_path, look, store)
     store.close()
 
 
-def test_an_answer_too_large_is_refused(tmp_path: Path) -> None:
-    async def test(graph: Graph) -> None:
+async def test_an_answer_too_large_is_refused(tmp_path: Path) -> None:
+    async with in_graph(tmp_path) as graph:
         path = await graph.client.group("big")
         for number in range(6):
             tags = {"tags": {"a": "x" * (3 << 20)}}
@@ -432,5 +409,3 @@ def test_an_answer_too_large_is_refused(tmp_path: Path) -> None:
         (detail,) = await graph.refused("resourcecontainers")
         assert detail["code"] == "ResponsePayloadTooLarge" and "has exceeded the limit of 16777216" in detail["message"]
         assert len(await graph.ask("resourcecontainers | project name, type | where name startswith 'big'")) == 7
-
-    in_graph(tmp_path, test)

@@ -1,4 +1,7 @@
-"""A small fleet that the stages built once for the session, and the unmodified kubectl on its clusters; other clients take its kubeconfigs."""
+"""A small fleet, built once by the stages for the session, and the unmodified kubectl on its clusters.
+
+Other clients use its kubeconfigs.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class Kubectl:
     config: Path
 
     def run(self, *arguments: str, text: str | None = None, editor: str = "") -> subprocess.CompletedProcess[str]:
-        """What it does, whether it succeeds or not."""
+        """Run kubectl and return the result, whether it succeeds or not."""
         assert KUBECTL is not None
         home = self.config.parent
         command = [KUBECTL, f"--kubeconfig={self.config}", f"--cache-dir={home / 'cache'}", *arguments]
@@ -58,13 +61,13 @@ class Kubectl:
         return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=environment, check=False)
 
     def __call__(self, *arguments: str, text: str | None = None, editor: str = "") -> str:
-        """What it prints; it must succeed."""
+        """Return the output. Fails the test if kubectl fails."""
         done = self.run(*arguments, text=text, editor=editor)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 
     def fails(self, *arguments: str, text: str | None = None) -> str:
-        """What it complains of; it must fail."""
+        """Return the error output. Fails the test if kubectl succeeds."""
         done = self.run(*arguments, text=text)
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -73,7 +76,7 @@ class Kubectl:
         return yaml.safe_load(self("get", *arguments, "-o", "json"))
 
     def table(self, *arguments: str) -> list[dict[str, str]]:
-        """The rows `get` prints, by column: columns stand where their headings do."""
+        """Return the rows that `get` prints, by column. Columns begin where their headings do."""
         heading, *rows = self("get", *arguments).rstrip("\n").split("\n")
         columns = list(re.finditer(r"\S+(?: \S+)*", heading))
         names, starts = [column.group() for column in columns], [column.start() for column in columns]
@@ -82,7 +85,7 @@ class Kubectl:
 
     @contextmanager
     def watching(self, *arguments: str) -> Iterator[Iterator[str]]:
-        """The lines it prints while it runs; the block's end stops it. A line that never comes fails after 20 seconds."""
+        """Yield the lines that kubectl prints while it runs; stop it at the block's end. Ends after 20 seconds."""
         assert KUBECTL is not None
         command = [KUBECTL, f"--kubeconfig={self.config}", f"--cache-dir={self.config.parent / 'cache'}", *arguments]
         with started(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
@@ -95,7 +98,7 @@ class Kubectl:
                 guard.cancel()
 
     def reconcile(self, kind: str, name: str, namespace: str = "cluster-config", *, force: bool = False) -> None:
-        """Ask a Flux controller to look now, as `flux reconcile [--force]` does, and wait until it has."""
+        """Ask a Flux controller to reconcile now, as `flux reconcile [--force]` does, and wait until it has."""
         found = [kind, name, "-n", namespace]
         token = self.objects(*found)["metadata"]["resourceVersion"]
         asked = [f"reconcile.fluxcd.io/requestedAt={token}", *([f"reconcile.fluxcd.io/forceAt={token}"] if force else [])]
@@ -105,7 +108,7 @@ class Kubectl:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Its clusters by name. A kubeconfig is fetched anew each time, as `fleet kubeconfig` does: clusters come and go."""
+    """The fleet's clusters by name. A kubeconfig is fetched each time, as by `fleet kubeconfig`, because clusters change."""
 
     session: Session
     home: Path
@@ -125,7 +128,7 @@ class Fleet:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The control plane, podinfo-staging-0-aks and podinfo-prod-0-aks. Tests clean up what they make."""
+    """Build the control plane, podinfo-staging-0-aks and podinfo-prod-0-aks. Tests delete the objects that they create."""
     home = tmp_path_factory.mktemp("fleet") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEET_HOME", str(home))
@@ -167,7 +170,7 @@ def staging(kubectl_is_here: None, fleet: Fleet) -> Kubectl:
 
 @pytest.fixture
 def hub_config(fleet: Fleet) -> Path:
-    """The control plane's kubeconfig, for clients that are not kubectl."""
+    """Return the control plane's kubeconfig, for clients other than kubectl."""
     return fleet.hub.config
 
 

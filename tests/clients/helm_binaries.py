@@ -1,4 +1,4 @@
-"""The real helm, 4 and 3, as `make -C tools/helm` builds them, with one cluster's kubeconfig, as a user's shell would run them."""
+"""The real helm, 4 and 3, as `make -C tools/helm` builds them, with one cluster's kubeconfig."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BINARIES = {"helm4": FOLDER / "helm", "helm3": FOLDER / "helm3"}
 
 
 def each_helm() -> list[Any]:
-    """Parameters for `pytest.fixture`: both programs, the missing ones skipped by name."""
+    """Return the parameters for `pytest.fixture`: both programs; a missing one is skipped by name."""
     reason = "the real helm is not built: make -C tools/helm (needs Go)"
     return [
         pytest.param(path, id=name, marks=pytest.mark.skipif(not path.exists(), reason=reason))
@@ -26,7 +26,7 @@ def each_helm() -> list[Any]:
 
 @dataclass(frozen=True)
 class Helm:
-    """One of the two programs. `config` is empty where no cluster is asked."""
+    """One of the two programs. `config` is empty where no cluster is needed."""
 
     program: Path
     home: Path
@@ -37,7 +37,9 @@ class Helm:
         return self.program.name == "helm3"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What it does, whether it succeeds or not. Its caches are the test's own, and no cluster of the machine is seen."""
+        """Run helm and return the result, whether it succeeds or not. Its caches are the test's own, and it sees no
+        other cluster.
+        """
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -49,13 +51,13 @@ class Helm:
         return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment, check=False)
 
     def __call__(self, *arguments: str) -> str:
-        """What it prints; it must succeed."""
+        """Return the output. Fails the test if helm fails."""
         done = self.run(*arguments)
         assert done.returncode == 0, f"helm {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 
     def fails(self, *arguments: str) -> str:
-        """What it complains of; it must fail."""
+        """Return the error output. Fails the test if helm succeeds."""
         done = self.run(*arguments)
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -64,6 +66,6 @@ class Helm:
         return json.loads(self(*arguments, "--output=json"))
 
     def history(self, release: str, namespace: str) -> list[tuple[int, str, str]]:
-        """Revision, status and description, oldest first."""
+        """Return revision, status and description of each revision, oldest first."""
         found = self.json("history", release, f"--namespace={namespace}")
         return [(item["revision"], item["status"], item["description"]) for item in found]

@@ -1,4 +1,4 @@
-"""An operator as kopf's users write one, run by `kopf run`: a Note's text becomes a ConfigMap; deleting it waits for permission."""
+"""An operator for `kopf run`: a Note's text becomes a ConfigMap, and an annotation can hold its deletion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _core() -> Any:
 
 
 @kopf.on.create("example.org", "v1", "notes")
-def create(spec: Any, name: str, namespace: str, body: Any, **_: Any) -> dict[str, str]:
+def create(spec: Any, name: str, namespace: str | None, body: Any, **_: Any) -> dict[str, str]:
     if not spec.get("text"):
         raise kopf.PermanentError("a note needs a text")
     made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": spec["text"]}}
@@ -40,7 +40,7 @@ def flaky(retry: int, patch: Any, **_: Any) -> None:
 
 
 @kopf.on.update("example.org", "v1", "notes", field="spec.text")
-def update(name: str, namespace: str, new: str, old: str, patch: Any, **_: Any) -> None:
+def update(name: str, namespace: str | None, new: Any, old: Any, patch: Any, **_: Any) -> None:
     _core().patch_namespaced_config_map(name, namespace, {"data": {"text": new}})
     patch.status["previous"] = old
 

@@ -1,7 +1,7 @@
-"""What the sandbox's Flux builds is what the real programs build: every chart and every overlay of this repository and of public ones.
+"""The sandbox's Flux builds the same as the real programs: every chart and overlay of this repository and of public ones.
 
-`make -C tools/helm` and `make -C tools/kustomize` build the programs (needs Go); what is not built is skipped by name, and so are the
-public repositories without a clone (`FLEET_PUBLIC_FLEET`, `FLEET_PUBLIC_WORKLOADS`).
+`make -C tools/helm` and `make -C tools/kustomize` build the programs (needs Go); a missing program is skipped by name, and so
+are the public repositories without a clone (`FLEET_PUBLIC_FLEET`, `FLEET_PUBLIC_WORKLOADS`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_overlays_are_built_alike(overlay: tuple[Path, Path]) -> None:
 
 
 def given(chart: Path) -> Iterator[dict[str, Any]]:
-    """The values a chart is released with: none, and those of every HelmRelease in the trees that names it."""
+    """Return the values that a chart is released with: none, and those of every HelmRelease in the trees that names it."""
     yield {}
     name = yaml.safe_load((chart / "Chart.yaml").read_text())["name"]
     for path in [path for tree in TREES for path in sorted(tree.rglob("*.yaml")) if "templates" not in path.parts]:
@@ -78,17 +78,17 @@ def packed(chart: Path) -> bytes:
 
 
 KUBERNETES = "--kube-version=1.36.0"
-"""What Helm's library takes for the cluster's version where it renders without one."""
+"""The cluster version that Helm's library assumes when it renders without a cluster."""
 
 
 def comparable(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of a Secret, how long its values are: redis makes its password up."""
+    """Return the object for comparison. Values of a Secret become their lengths, because redis generates its password."""
     sized = [{**obj, "data": {key: len(text) for key, text in (obj.get("data") or {}).items()}} for obj in objects]
     return [short if obj["kind"] == "Secret" else obj for short, obj in zip(sized, objects, strict=True)]
 
 
 def templated(helm: Helm, chart: Path, values: Path) -> tuple[list[dict[str, Any]], str]:
-    """What `helm template` prints, as objects; or what it says of an error."""
+    """Return the objects that `helm template` prints, or its error message."""
     done = helm.run("template", "app", str(chart), "--namespace=ns", f"--values={values}", KUBERNETES)
     return [obj for obj in yaml.safe_load_all(done.stdout) if obj], done.stderr
 
@@ -100,7 +100,7 @@ def helm(request: Any, tmp_path: Path) -> Helm:
 
 @pytest.mark.parametrize("chart", CHART_FOLDERS, ids=label)
 def test_charts_are_rendered_alike(chart: Path, helm: Helm, tmp_path: Path) -> None:
-    """The same objects in the same order, hooks last, for all values in use; and where helm fails, the sandbox does."""
+    """The same objects in the same order, hooks last, for all values in use. Where helm fails, the sandbox fails too."""
     loaded = charts.load(packed(chart))
     file, rendered = tmp_path / "values.yaml", 0
     for values in given(chart):

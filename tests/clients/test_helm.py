@@ -1,7 +1,8 @@
-"""The real helm on the fleet's clusters: it sees what Flux released, releases by itself, and the two take over from each other.
+"""The real helm on the fleet's clusters: it reads Flux's releases, makes its own, and both take over from each other.
 
-Flux keeps a release's record in the HelmRelease's namespace unless `storageNamespace` says otherwise, so helm finds podinfo with
-`-n cluster-config` although its objects are elsewhere. Both helms are asked: 4, whose library the sandbox renders with, and 3.
+Flux keeps a release's record in the HelmRelease's namespace unless `storageNamespace` says otherwise, so helm finds podinfo
+with
+`-n cluster-config` although its objects are elsewhere. Both helms are run: 4, whose library the sandbox renders with, and 3.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def test_list_shows_what_flux_released_on_the_hub(program: Path, hub: Any, tmp_p
         assert (item["revision"], item["chart"]) == (str(shown["version"]), f"podinfocluster-{shown['chartVersion']}")
 
 
-def test_what_flux_released_is_told_in_full(helm: Helm, prod: Any) -> None:
+def test_releases_of_flux_are_shown_in_full(helm: Helm, prod: Any) -> None:
     release = prod.objects("helmrelease", "podinfo", "-n", FLUX)
     inside = f"--namespace={FLUX}"
     history = helm.history("podinfo", FLUX)
@@ -148,7 +149,7 @@ def test_from_install_to_uninstall(helm: Helm, prod: Any, namespace: str, chart:
     assert helm.json("list", inside) == []
 
 
-def test_what_fails_is_recorded_and_rolled_back(helm: Helm, prod: Any, namespace: str, chart: str) -> None:
+def test_failures_are_recorded_and_rolled_back(helm: Helm, prod: Any, namespace: str, chart: str) -> None:
     inside = f"--namespace={namespace}"
     helm("install", "web", chart, inside)
     back = "--atomic" if helm.is_3 else "--rollback-on-failure"
@@ -160,8 +161,8 @@ def test_what_fails_is_recorded_and_rolled_back(helm: Helm, prod: Any, namespace
     helm("uninstall", "web", inside)
 
 
-def test_a_releases_tests_run_what_a_container_here_can_run(helm: Helm, namespace: str, chart: str) -> None:
-    """The test's Pod and its log; a command that the sandbox does not know is named there."""
+def test_release_tests_run_in_the_sandboxs_containers(helm: Helm, namespace: str, chart: str) -> None:
+    """The test's Pod runs and logs; a command that the sandbox does not emulate is named in the log."""
     inside = f"--namespace={namespace}"
     helm("install", "web", chart, inside)
     said = helm("test", "web", inside, "--logs", "--timeout=30s")
@@ -173,8 +174,8 @@ def test_a_releases_tests_run_what_a_container_here_can_run(helm: Helm, namespac
     helm("uninstall", "web", inside)
 
 
-def test_what_helm_refuses(helm: Helm, prod: Any, namespace: str, chart: str) -> None:
-    """A schema, a name in use, and objects of others: words that come from what the API answers."""
+def test_refusals_are_in_helms_words(helm: Helm, prod: Any, namespace: str, chart: str) -> None:
+    """A schema, a name in use, and objects of another owner: helm's words for the API's answers."""
     inside = f"--namespace={namespace}"
     assert "minimum: got 0, want 1" in helm.fails("install", "web", chart, inside, "--set=replicas=0")
     prod("create", "configmap", "web", inside)
@@ -193,15 +194,15 @@ def test_what_helm_refuses(helm: Helm, prod: Any, namespace: str, chart: str) ->
 
 @pytest.fixture
 def podinfo(prod: Any) -> Iterator[list[str]]:
-    """podinfo's release as Git has it, and so again afterwards."""
+    """Yield the arguments of podinfo's release, and let Flux restore the release from Git afterwards."""
     yield ["podinfo", f"--namespace={FLUX}"]
     prod.reconcile("helmrelease", "podinfo", force=True)
     prod("rollout", "status", "deploy/podinfo", "-n", "podinfo", "--timeout=30s")
 
 
-def test_flux_takes_back_what_helm_changed(helm: Helm, prod: Any, podinfo: list[str]) -> None:
-    """A revision by hand is not the one the controller made: it upgrades again, whatever the chart and values say."""
-    before = helm.history(*podinfo[:1], FLUX)[-1][0]
+def test_flux_reverts_a_rollback_by_helm(helm: Helm, prod: Any, podinfo: list[str]) -> None:
+    """A revision made by hand is not the controller's own, so it upgrades again, even with equal chart and values."""
+    before = helm.history(podinfo[0], FLUX)[-1][0]
     helm("rollback", *podinfo, str(before), *(["--force-conflicts"] if not helm.is_3 else []))
     assert helm.history("podinfo", FLUX)[-1][0] == before + 1
     prod.reconcile("helmrelease", "podinfo")
@@ -216,7 +217,7 @@ def test_flux_takes_back_what_helm_changed(helm: Helm, prod: Any, podinfo: list[
     assert helm.history("podinfo", FLUX)[-1][1:] == ("deployed", "Upgrade complete")
 
 
-def test_flux_installs_again_what_helm_uninstalled(helm: Helm, prod: Any, podinfo: list[str]) -> None:
+def test_flux_reinstalls_an_uninstalled_release(helm: Helm, prod: Any, podinfo: list[str]) -> None:
     helm("uninstall", *podinfo)
     assert prod.objects("deploy", "-n", "podinfo")["items"] == []
     prod.reconcile("helmrelease", "podinfo")
@@ -225,7 +226,7 @@ def test_flux_installs_again_what_helm_uninstalled(helm: Helm, prod: Any, podinf
 
 
 def test_flux_adopts_a_release_that_helm_made(helm: Helm, prod: Any, tmp_path: Path) -> None:
-    """Same name, same namespace: no second release, but the next revision of the one that is there."""
+    """A release with the same name and namespace gets its next revision; there is no second release."""
     inside = f"--namespace={FLUX}"
     empty = tmp_path / "podinfo"
     empty.mkdir()

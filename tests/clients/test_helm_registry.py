@@ -1,4 +1,4 @@
-"""The real helm, 4 and 3, at the sandbox's registry and chart repositories: sign in, push, pull, search, render from afar."""
+"""The real helm, 4 and 3, at the sandbox's registry and chart repositories: sign in, push, pull, search, render."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def helm(request: Any, tmp_path: Path) -> Helm:
 
 @pytest.fixture
 def chart(tmp_path: Path, helm: Helm) -> Path:
-    """A packed chart of a name of its own: pushed charts stay."""
+    """Return a packed chart with its own name, because pushed charts are kept."""
     folder = tmp_path / helm.program.name
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: {helm.program.name}\nversion: 1.2.3\n")

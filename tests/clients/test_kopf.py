@@ -1,4 +1,4 @@
-"""kopf, unmodified, as an operator of a CRD: handlers, finalizers, status, retries, events, owner references, deletion."""
+"""The unmodified kopf as an operator of a CRD: handlers, finalizers, status, retries, events, owner references, deletion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import kubernetes.client
 import kubernetes.config
@@ -48,7 +48,7 @@ DEFINITION = {
 
 @dataclass
 class Operator:
-    """A running operator, and a client that looks at what it does."""
+    """A running operator, and a client that reads its results."""
 
     api: Any
     process: subprocess.Popen[str]
@@ -67,7 +67,7 @@ class Operator:
         self.notes.create_namespaced_custom_object(*NOTES, note)
 
     def until(self, name: str, true: Callable[[Any], bool]) -> Any:
-        """The note once it is so; its changes are watched, twenty seconds at most."""
+        """Watch the note until `true` holds, twenty seconds at most, and return it."""
         found = self.notes.get_namespaced_custom_object(*NOTES, name)
         if true(found):
             return found
@@ -84,8 +84,8 @@ class Operator:
         raise AssertionError(f"{name} never became so: {found}")
 
     def says(self, part: str) -> None:
-        """The operator logs a line with `part` in it, within twenty seconds."""
-        seen = []
+        """Wait until the operator logs a line with `part`, twenty seconds at most."""
+        seen: list[str] = []
         while not seen or part not in seen[-1]:
             try:
                 seen.append(self.lines.get(timeout=20))
@@ -93,7 +93,9 @@ class Operator:
                 raise AssertionError(f"{part!r} was never logged; but\n{''.join(seen)}") from None
 
     def posts(self, name: str, kind: str) -> None:
-        """The operator posts an event of this type about the note, within twenty seconds; kopf does so aside."""
+        """Wait until the operator posts an event of this type about the note, twenty seconds at most; kopf posts events
+        in the background.
+        """
         for event in kubernetes.watch.Watch().stream(
             self.core.list_namespaced_event, NAMESPACE, field_selector=f"involvedObject.name={name}", timeout_seconds=20
         ):
@@ -101,6 +103,11 @@ class Operator:
                 return
         logged = "".join(self.lines.get() for _ in range(self.lines.qsize()))
         raise AssertionError(f"no event {kind} about {name}; the operator logged\n{logged}")
+
+
+def _queue_lines(output: IO[str], lines: queue.Queue[str]) -> None:
+    for line in output:
+        lines.put(line)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +135,7 @@ def operator(fleet: Any) -> Iterator[Operator]:
         lines: queue.Queue[str] = queue.Queue()
         with started(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             assert process.stdout is not None
-            reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stdout or ()], daemon=True)
+            reader = threading.Thread(target=_queue_lines, args=(process.stdout, lines), daemon=True)
             reader.start()
             found = Operator(api, process, lines)
             try:
@@ -163,7 +170,7 @@ def test_a_change_is_handled_with_its_difference(operator: Operator) -> None:
     assert found["metadata"]["generation"] == 2, "kopf's own patches of status and metadata do not count"
 
 
-def test_temporary_errors_are_retried_and_permanent_ones_told(operator: Operator) -> None:
+def test_temporary_errors_are_retried_and_permanent_ones_reported(operator: Operator) -> None:
     operator.create("flaky", text="x", flaky=True)
     found = operator.until("flaky", lambda note: note.get("status", {}).get("retries") == 2)
     assert "kopf" not in found["status"] or "flaky" not in found["status"]["kopf"].get("progress", {})
@@ -173,7 +180,7 @@ def test_temporary_errors_are_retried_and_permanent_ones_told(operator: Operator
     operator.posts("empty", "Error")
 
 
-def test_deletion_waits_for_the_finalizer_and_takes_what_is_owned(operator: Operator) -> None:
+def test_deletion_waits_for_the_finalizer_and_deletes_dependents(operator: Operator) -> None:
     operator.create("held", text="x")
     operator.until("held", lambda note: "create" in note.get("status", {}))
     operator.notes.patch_namespaced_custom_object(*NOTES, "held", {"metadata": {"annotations": {"hold": "yes"}}})

@@ -1,4 +1,4 @@
-"""kr8s, unmodified, on a cluster of the fleet: typed and new kinds, waits, scaling, logs, watches."""
+"""The unmodified kr8s on a cluster of the fleet: typed and custom kinds, waits, scaling, logs, watches."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_an_object_from_create_to_delete(api: Any, namespace: str) -> None:
     settings.delete()
     settings.wait("delete", timeout=10)
     with pytest.raises(kr8s.NotFoundError):
-        ConfigMap.get("settings", namespace=namespace, api=api, timeout=0.1)
+        ConfigMap.get("settings", namespace=namespace, api=api, timeout=1)
 
 
-def test_a_deployment_scales_and_its_pods_speak(api: Any, namespace: str) -> None:
+def test_a_deployment_scales_and_its_pods_log(api: Any, namespace: str) -> None:
     labels = {"app": "web"}
     deployment = Deployment(
         {
@@ -96,7 +96,7 @@ def test_a_deployment_scales_and_its_pods_speak(api: Any, namespace: str) -> Non
     assert list(api.get("pods", namespace=namespace)) == []
 
 
-def test_watches_tell_of_each_change(api: Any, namespace: str) -> None:
+def test_watches_report_each_change(api: Any, namespace: str) -> None:
     settings = ConfigMap({"metadata": {"name": "watched", "namespace": namespace}, "data": {"n": "0"}}, api=api)
     settings.create()
     seen = []

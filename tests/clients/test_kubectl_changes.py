@@ -1,4 +1,4 @@
-"""What the unmodified kubectl changes in the fleet, and how the fleet takes back what is not so in Git."""
+"""Changes by the unmodified kubectl, and how the fleet corrects those that differ from Git."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_apply(prod: Any, namespace: str) -> None:
 
 
 def test_server_side_apply(prod: Any, namespace: str) -> None:
-    """Fields have owners; taking over from a client-side apply loses nothing; another manager is told whose field it is."""
+    """Fields have managers; a server-side apply after a client-side one keeps all fields; another manager gets a conflict."""
     prod("apply", namespace, "-f", "-", text=settings(a="1", b="2"))
     assert "serverside-applied" in prod("apply", "--server-side", namespace, "-f", "-", text=settings(a="1"))
     assert prod.objects("configmap", "settings", namespace)["data"] == {"a": "1"}
@@ -89,8 +89,8 @@ def test_a_deleted_pod_is_replaced(prod: Any) -> None:
     assert len(after) == len(before) and before[0] not in after
 
 
-def test_what_a_kustomization_applied_comes_back(staging: Any) -> None:
-    """A HelmRelease that someone changed and one that someone deleted; only at the reconciliation, not before."""
+def test_changed_and_deleted_objects_of_a_kustomization_are_restored(staging: Any) -> None:
+    """A changed and a deleted HelmRelease are restored at the next reconciliation, not before."""
     version = staging.objects("helmrelease", "podinfo", "-n", "cluster-config")["spec"]["interval"]
     staging("patch", "helmrelease", "podinfo", "-n", "cluster-config", "--type=merge", "-p", '{"spec": {"interval": "59m"}}')
     assert staging.objects("helmrelease", "podinfo", "-n", "cluster-config")["spec"]["interval"] == "59m"
@@ -99,13 +99,13 @@ def test_what_a_kustomization_applied_comes_back(staging: Any) -> None:
     staging("delete", "namespace", "podinfo", "--timeout=30s")
     staging.reconcile("kustomization", "cluster-config-apps")
     assert staging("get", "namespace", "podinfo", "-o", "jsonpath={.status.phase}") == "Active"
-    # The namespace took the release's objects with it, which no kustomization knows of: Helm has to run again.
+    # The release's objects were deleted with the namespace, which no kustomization knows. Helm has to run again.
     staging.reconcile("helmrelease", "podinfo", force=True)
     staging("rollout", "status", "deploy/podinfo", "-n", "podinfo", "--timeout=30s")
 
 
 def test_a_release_without_drift_detection_keeps_changes_until_it_is_forced(prod: Any) -> None:
-    """As the helm-controller does: podinfo's release does not ask for drift detection."""
+    """As the helm-controller: podinfo's release does not ask for drift detection."""
     release = prod.objects("helmrelease", "podinfo", "-n", "cluster-config")
     assert "driftDetection" not in release["spec"]
     replicas = prod.objects("deploy", "podinfo", "-n", "podinfo")["spec"]["replicas"]
@@ -117,8 +117,8 @@ def test_a_release_without_drift_detection_keeps_changes_until_it_is_forced(prod
     prod("wait", "deploy/podinfo", "-n", "podinfo", f"--for=jsonpath={{.status.readyReplicas}}={replicas}", "--timeout=30s")
 
 
-def test_drift_of_a_managed_cluster_is_put_back(hub: Any) -> None:
-    """The releases of clusters ask for drift detection: object, ASO and ARM are again as Git says."""
+def test_drift_of_a_managed_cluster_is_corrected(hub: Any) -> None:
+    """The releases of clusters ask for drift detection: object, ASO and ARM are again as in Git."""
     cluster = ["managedcluster", "podinfo-prod-0-aks", "-n", "clusters"]
     before = hub.objects(*cluster)
     change = {"metadata": {"labels": {"fleet/environment": "other"}}, "spec": {"tags": {"environment": "other"}}}
@@ -134,8 +134,8 @@ def test_drift_of_a_managed_cluster_is_put_back(hub: Any) -> None:
     assert "DriftDetected" in events and "DriftCorrected" in events
 
 
-def test_a_managed_cluster_that_someone_deletes_is_made_anew(fleet: Any, hub: Any) -> None:
-    """With what it owned; the new cluster takes in its workloads as the first one did."""
+def test_a_deleted_managed_cluster_is_recreated(fleet: Any, hub: Any) -> None:
+    """With the objects that it owned. The new cluster gets its workloads as the first one did."""
     names = {"managedcluster": "podinfo-prod-0-aks"}
     for kind in ("extension", "fluxconfiguration"):
         (names[kind],) = (
@@ -158,8 +158,8 @@ def test_a_managed_cluster_that_someone_deletes_is_made_anew(fleet: Any, hub: An
     fresh("rollout", "status", "deploy/podinfo", "-n", "podinfo", "--timeout=30s")
 
 
-def test_a_tenant_without_an_applier_is_told_so(prod: Any, namespace: str) -> None:
-    """Azure's Flux applies as the namespace's own `flux-applier` where nothing else is said, and lets no reference leave the namespace."""
+def test_a_tenant_without_an_applier_gets_an_error(prod: Any, namespace: str) -> None:
+    """Azure's Flux applies as the namespace's `flux-applier` by default, and allows no reference out of the namespace."""
     template = {"chart": "podinfo", "sourceRef": {"kind": "HelmRepository", "name": "podinfo"}}
     repository = prod.objects("helmrepository", "podinfo", "-n", "cluster-config")["spec"]
     borrowed = {"kind": "OCIRepository", "name": "charts", "namespace": "cluster-config"}

@@ -1,4 +1,4 @@
-"""What the unmodified kubectl shows of the fleet: tables, descriptions, logs, explanations, rights."""
+"""Output of the unmodified kubectl about the fleet: tables, descriptions, logs, explanations, rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASO_COLUMNS = ["NAMESPACE", "NAME", "READY", "SEVERITY", "REASON", "MESSAGE"]
         ("extensions", ASO_COLUMNS),
     ],
 )
-def test_get_has_the_columns_people_know(hub: Any, kind: str, columns: list[str]) -> None:
+def test_get_has_kubectls_usual_columns(hub: Any, kind: str, columns: list[str]) -> None:
     rows = hub.table(kind, "-A")
     assert rows and list(rows[0]) == columns
 
@@ -77,12 +77,12 @@ def test_describe_node(hub: Any) -> None:
     assert "Allocated resources:" in text and "KubeletReady" in text
 
 
-def test_describe_pod_tells_its_story_in_order(prod: Any) -> None:
+def test_describe_pod_shows_events_in_order(prod: Any) -> None:
     text = prod("describe", "pods", "-n", "podinfo")
     first = text.split("\n\n\n")[0]
     assert "Controlled By:  ReplicaSet/podinfo-" in first and "Image:         ghcr.io/stefanprodan/podinfo:" in first
     reasons = [line.split()[1] for line in first.partition("Events:")[2].splitlines()[3:] if line.strip()]
-    # An image that another Pod has brought to the node is not pulled again.
+    # An image that another Pod has pulled to the node is not pulled again.
     assert reasons in (["Scheduled", "Pulling", "Pulled", "Created", "Started"], ["Scheduled", "Pulled", "Created", "Started"])
 
 
@@ -106,7 +106,7 @@ def test_logs_of_aso(hub: Any) -> None:
     ],
 )
 def test_logs_of_the_flux_controllers(hub: Any, controller: str, kind: str, said: str) -> None:
-    """One JSON object a line, with the fields that log queries filter by."""
+    """Each line is a JSON object with the fields that log queries filter by."""
     lines = [json.loads(line) for line in hub("logs", "-n", "flux-system", f"deploy/{controller}").splitlines()]
     about = [line for line in lines if line.get("controllerKind") == kind]
     assert about and any(said in line["msg"] for line in about)
@@ -145,7 +145,7 @@ def test_selectors_output_formats_and_sorting(prod: Any) -> None:
 
 
 def test_watch(prod: Any) -> None:
-    """`get -w` prints what is there and then each change as it comes."""
+    """`get -w` prints the existing objects and then each change."""
     with prod.watching(
         "get", "configmaps", "-n", "default", "-w", "--no-headers", "-o", "custom-columns=N:.metadata.name"
     ) as lines:
@@ -156,7 +156,7 @@ def test_watch(prod: Any) -> None:
         assert next(lines) == "seen"
 
 
-def test_mistakes_are_answered_as_kubectl_users_know_them(prod: Any) -> None:
+def test_mistakes_get_kubectls_usual_messages(prod: Any) -> None:
     assert prod.fails("get", "nosuch") == 'error: the server doesn\'t have a resource type "nosuch"\n'
     assert prod.fails("get", "pod", "nosuch") == 'Error from server (NotFound): pods "nosuch" not found\n'
     assert "the sandbox does not emulate exec" in prod.fails("exec", "-n", "podinfo", "deploy/podinfo", "--", "ls")
@@ -172,7 +172,7 @@ def test_mistakes_are_answered_as_kubectl_users_know_them(prod: Any) -> None:
     ],
 )
 def test_flux_controllers_have_the_rights_that_flux_gives_them(hub: Any, account: str, may: str) -> None:
-    """Its kinds for all of them; the cluster for those that apply what others wrote."""
+    """All controllers have the rights on Flux's kinds; those that apply manifests have the rights on the cluster."""
     robot = f"--as=system:serviceaccount:flux-system:{account}"
     assert hub.run("auth", "can-i", "delete", "deployments", "-A", robot).stdout.strip() == may
     assert hub("auth", "can-i", "patch", "gitrepositories", "--subresource=status", "-A", robot).strip() == "yes"

@@ -1,4 +1,4 @@
-"""kubectl on workloads as people use it day by day: rollouts, cascades, labels and annotations, logs, nodes; and what it is refused."""
+"""kubectl on workloads: rollouts, cascading deletion, labels and annotations, logs, nodes, and refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_paused_rollout_waits(prod: Any, web: str) -> None:
 
 
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
-def test_deleting_takes_what_is_owned(prod: Any, web: str, cascade: str) -> None:
+def test_deleting_an_owner_deletes_its_dependents(prod: Any, web: str, cascade: str) -> None:
     prod("delete", "deployment", "web", f"--cascade={cascade}", "--timeout=30s", web)
     if cascade == "background":
         prod("wait", "pod,replicaset", "-l", "app=web", "--for=delete", "--timeout=30s", web)
@@ -135,8 +135,8 @@ def test_a_pod_that_runs_to_its_end(prod: Any, namespace: str) -> None:
     assert prod("logs", "job/count", "--tail=1", namespace) == "counted\n"
 
 
-def test_a_pod_without_its_label_is_let_go_and_replaced(prod: Any, web: str) -> None:
-    """As people take a Pod out of service to look at it."""
+def test_a_pod_without_its_label_is_released_and_replaced(prod: Any, web: str) -> None:
+    """A Pod without its label leaves the ReplicaSet, as when it is taken out of service for inspection."""
     before = names(prod, "pods", web)
     prod("label", before[0], "app-", web)
     with prod.watching("get", before[0], web, "-w", "-o", "jsonpath=[{.metadata.ownerReferences[*].name}]{'\\n'}") as lines:
@@ -185,8 +185,8 @@ def test_the_scale_and_status_subresources(prod: Any, web: str) -> None:
     assert "Expected replicas to be 5, was 1" in said
 
 
-def test_a_node_is_cordoned_drained_and_given_back(staging: Any) -> None:
-    """Drained Pods wait for a place, since there is but one node; it comes back with uncordon."""
+def test_a_node_is_cordoned_drained_and_uncordoned(staging: Any) -> None:
+    """Drained Pods stay pending, because there is one node; `uncordon` makes it schedulable again."""
     (node,) = staging("get", "nodes", "-o", "name").split()
     staging("cordon", node)
     try:
@@ -239,5 +239,5 @@ def test_discovery_by_kubectl(prod: Any) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_what_is_not_emulated_is_refused_by_name(prod: Any, arguments: list[str], said: str) -> None:
+def test_commands_not_emulated_are_refused_by_name(prod: Any, arguments: list[str], said: str) -> None:
     assert said in prod.fails("-n", "podinfo", *arguments)

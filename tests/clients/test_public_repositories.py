@@ -1,7 +1,7 @@
-"""The public fleet repository and its public workloads, mirrored as they are, end in three compliant clusters.
+"""The public fleet repository and its public workloads, mirrored unchanged, end in three compliant clusters.
 
-Both are other people's work and no part of this project: the test takes local clones, and skips without them.
-`docs/public-repositories.md` says how to do by hand what is done here.
+Neither is part of this project: the test uses local clones and skips without them. `docs/public-repositories.md` describes the
+same steps by hand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """The seed's stages on the mirrored repositories, up to compliant clusters. Nothing is committed: Git is as it came."""
+    """Run the seed's stages on the mirrored repositories, up to compliant clusters. No commit is added."""
     home = tmp_path_factory.mktemp("public") / "home"
     patch = pytest.MonkeyPatch()
     patch.setenv("FLEET_HOME", str(home))

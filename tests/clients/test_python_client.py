@@ -1,4 +1,4 @@
-"""The `kubernetes` package beyond its typed calls: the dynamic client, and an informer that outlives a compaction of the history."""
+"""The `kubernetes` package beyond its typed calls: the dynamic client, and an informer across a compaction of the history."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_dynamic_client_writes_and_applies(prod_dynamic: Any) -> None:
 
 @pytest.mark.slow
 def test_the_dynamic_client_watches_a_custom_resource(prod_dynamic: Any) -> None:
-    """From a list's revision on: each change once, in order, until the timeout the client asked for."""
+    """A watch from a list's revision gets each change once, in order, until the timeout that the client asked for."""
     releases = prod_dynamic.resources.get(**HELM_RELEASE)
     since = releases.get(namespace="cluster-config").metadata.resourceVersion
     for number in ("1", "2"):
@@ -112,7 +112,7 @@ def test_the_dynamic_client_watches_a_custom_resource(prod_dynamic: Any) -> None
 
 @dataclass
 class Compacting:
-    """The Kubernetes API alone, whose history a test may forget, as etcd's is forgotten every five minutes."""
+    """The Kubernetes API alone. A test can compact its history, as etcd's is compacted every five minutes."""
 
     process: subprocess.Popen[str]
     core: Any
@@ -141,7 +141,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compacting]:
             yield Compacting(process, kubernetes.client.CoreV1Api(client))
 
 
-def test_a_watch_from_before_a_compaction_is_told_so(api: Compacting) -> None:
+def test_a_watch_from_before_a_compaction_gets_410(api: Compacting) -> None:
     since = api.core.list_namespaced_config_map("default").metadata.resource_version
     for number in range(3):
         api.write(f"old-{number}")
@@ -153,8 +153,8 @@ def test_a_watch_from_before_a_compaction_is_told_so(api: Compacting) -> None:
     assert str(caught.value.reason).startswith(f"Expired: too old resource version: {since} (")
 
 
-def test_a_page_from_before_a_compaction_is_told_so(api: Compacting) -> None:
-    """The page after a compaction is refused with a token that continues at the present, as the API server offers it."""
+def test_a_page_from_before_a_compaction_gets_410(api: Compacting) -> None:
+    """The page after a compaction is refused with a token that continues at the present, as by the API server."""
     for number in range(4):
         api.write(f"page-{number}")
     first = api.core.list_namespaced_config_map("default", limit=2)
@@ -172,7 +172,7 @@ def test_a_page_from_before_a_compaction_is_told_so(api: Compacting) -> None:
 
 @pytest.fixture
 def informer(api: Compacting) -> Iterator[tuple[SharedInformer, queue.Queue[tuple[str, str]], Callable[[], None]]]:
-    """The package's own informer over config maps labelled `kept`, what it told in order, and how to interrupt it."""
+    """Yield the package's informer over config maps labelled `kept`, the events that it reported, and a way to interrupt it."""
     found = SharedInformer(api.core.list_namespaced_config_map, namespace="default", label_selector="kept=yes")
     told: queue.Queue[tuple[str, str]] = queue.Queue()
     for kind in ("ADDED", "MODIFIED", "DELETED"):
@@ -180,7 +180,7 @@ def informer(api: Compacting) -> Iterator[tuple[SharedInformer, queue.Queue[tupl
     found.add_event_handler("ERROR", lambda error: told.put(("ERROR", str(getattr(error, "status", error)))))
 
     def interrupt() -> None:
-        """The informer ends at the next event; so there must be one."""
+        """End the informer. It ends at the next event, so this makes one."""
         stopper = threading.Thread(target=found.stop)
         stopper.start()
         number = 0
@@ -197,14 +197,14 @@ def informer(api: Compacting) -> Iterator[tuple[SharedInformer, queue.Queue[tupl
 
 
 def until(told: queue.Queue[tuple[str, str]], wanted: tuple[str, str]) -> list[tuple[str, str]]:
-    """What was told up to `wanted`; what does not come within ten seconds fails."""
+    """Return the events up to `wanted`. Fails the test if it does not come within ten seconds."""
     seen = [told.get(timeout=10)]
     while seen[-1] != wanted:
         seen.append(told.get(timeout=10))
     return seen
 
 
-def test_an_informer_follows_and_gets_over_a_compaction(
+def test_an_informer_recovers_from_a_compaction(
     api: Compacting, informer: tuple[SharedInformer, queue.Queue[tuple[str, str]], Callable[[], None]]
 ) -> None:
     shared, told, interrupt = informer
@@ -213,7 +213,7 @@ def test_an_informer_follows_and_gets_over_a_compaction(
     api.write("second")
     until(told, ("ADDED", "second"))
     interrupt()
-    # While it is away: one object comes, one goes, and the history of both is forgotten.
+    # Meanwhile one object is created and one deleted, and the history of both is compacted.
     api.core.delete_namespaced_config_map("second", "default")
     api.write("third")
     for number in range(3):

@@ -36,7 +36,7 @@ LEFTOVERS = {
     "https_proxy": "http://127.0.0.1:9",
     "NO_PROXY": "example.org",
 }
-"""What a user's shell may hold: each of them would break the commands if it won over `fleet sandbox env`."""
+"""Settings that a user's shell may have. Each would break the commands if it won over `fleet sandbox env`."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Shell:
     environment: dict[str, str] = field(repr=False)
 
     def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What the script does, whether it succeeds or not."""
+        """Run the script and return the result, whether it succeeds or not."""
         command = ["bash", "-euo", "pipefail", "-c", script]
         environment = {**self.environment, **variables}
         return subprocess.run(
@@ -55,23 +55,23 @@ class Shell:
         )
 
     def __call__(self, script: str, **variables: str) -> str:
-        """What it prints; it must succeed."""
+        """Return the output. Fails the test if the script fails."""
         done = self.run(script, **variables)
         assert done.returncode == 0, f"{script}\n{done.stderr or done.stdout}"
         return done.stdout
 
     def json(self, script: str, **variables: str) -> Any:
-        """What it prints, read; None if it prints nothing."""
+        """Return the output as JSON; `None` if it is empty."""
         printed = self(script, **variables)
         return json.loads(printed) if printed.strip() else None
 
     def clock(self, name: str) -> None:
-        """Stops the sandbox and lets it carry on by another clock, at the same address."""
+        """Restart the sandbox with another clock, at the same address."""
         lifecycle.down(self.state)
         lifecycle.up(self.state, name)
 
     def fails(self, script: str, **variables: str) -> str:
-        """What it complains of; it must fail."""
+        """Return the error output. Fails the test if the script succeeds."""
         done = self.run(script, **variables)
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -79,7 +79,7 @@ class Shell:
 
 @contextmanager
 def opened(home: Path, clock: str) -> Iterator[Shell]:
-    """A shell on a sandbox of its own, which ends with the block."""
+    """Open a shell on a sandbox of its own, which ends with the block."""
     home.mkdir(parents=True)
     base = {
         **os.environ,
@@ -109,6 +109,6 @@ def installed() -> None:
 
 @pytest.fixture(scope="module")
 def shell(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A sandbox for the module; its clock is instant."""
+    """Return a shell on the module's sandbox, whose clock is `instant`."""
     with opened(tmp_path_factory.mktemp("az") / "home", "instant") as found:
         yield found

@@ -1,9 +1,10 @@
-"""`az aks` on a cluster's whole life: reading, scaling, pools, upgrades, stopping, and the end."""
+"""`az aks` from a cluster's creation to its deletion: reading, scaling, pools, upgrades, stopping."""
 
 from __future__ import annotations
 
 import pytest
-from clients_az.conftest import Shell
+
+from tests.clients_az.conftest import Shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -13,7 +14,7 @@ POOL = "-g rg --cluster-name one"
 
 @pytest.fixture(scope="module")
 def cluster(shell: Shell) -> Shell:
-    """The shell, with a cluster `one` that is one minor version behind."""
+    """Return the shell, with a cluster `one` that is one minor version behind."""
     shell("az provider register -n Microsoft.ContainerService; az group create -n rg -l eastus2 -o none")
     shell(f"az aks create {ON} --node-count 1 -k 1.35.7 --node-vm-size Standard_D2as_v5 --generate-ssh-keys -o none")
     shell(f"az aks get-credentials {ON}")
@@ -34,7 +35,8 @@ def test_reading(cluster: Shell) -> None:
 
 
 NOT_THERE = (
-    "(ResourceNotFound) The Resource 'Microsoft.ContainerService/managedClusters/none' under resource group 'rg' was not found. "
+    "(ResourceNotFound) The Resource 'Microsoft.ContainerService/managedClusters/none' under resource group 'rg' was "
+    "not found. "
     "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
 )
 NO_GROUP = "(ResourceGroupNotFound) Resource group 'none' could not be found."
@@ -46,7 +48,8 @@ REFUSED = (
     ("az aks create -g none -n two --node-count 1 --generate-ssh-keys", NO_GROUP),
     (
         "az aks create -g rg -n two --node-count 1 -k 1.11.1 --generate-ssh-keys",
-        "(K8sVersionNotSupported) Version 1.11.1 is not supported in this region. Please use [az aks get-versions] command to get the "
+        "(K8sVersionNotSupported) Version 1.11.1 is not supported in this region. Please use [az aks get-versions] "
+        "command to get the "
         "supported version list in this region.",
     ),
     (
@@ -85,8 +88,8 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(("command", "words"), REFUSED, ids=[command for command, _ in REFUSED])
-def test_what_a_user_is_told(cluster: Shell, command: str, words: str) -> None:
-    """Azure's own words for what it refuses, and the sandbox's for what it has not."""
+def test_refusals_in_azures_words(cluster: Shell, command: str, words: str) -> None:
+    """Azure's own words for its refusals, and the sandbox's for features that it does not emulate."""
     assert words in cluster.fails(command)
 
 
@@ -96,7 +99,7 @@ def test_scaling_and_pools(cluster: Shell) -> None:
     assert len(cluster("kubectl get nodes -o name").split()) == 2
     added = cluster.json(f"az aks nodepool add {POOL} -n more --node-count 1 --labels a=b --node-taints x=y:NoSchedule")
     assert (added["mode"], added["nodeLabels"], added["nodeTaints"]) == ("User", {"a": "b"}, ["x=y:NoSchedule"])
-    assert added["vmSize"] == "Standard_D2s_v5"  # none was named: the service chose
+    assert added["vmSize"] == "Standard_D2s_v5"  # without a size the service chooses one
     assert cluster.json(f"az aks nodepool list {POOL} --query '[].name'") == ["more", "nodepool1"]
     assert cluster.json(f"az aks nodepool scale {POOL} -n more -c 2 --query count") == 2
     assert cluster.json(f"az aks nodepool update {POOL} -n more --labels c=d --query nodeLabels") == {"c": "d"}
@@ -131,7 +134,8 @@ def test_stop_and_start(cluster: Shell) -> None:
     cluster(f"az aks stop {ON}")
     assert cluster.json(f"az aks show {ON} --query powerState.code") == "Stopped"
     assert (
-        "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Stopped), updating cannot be "
+        "(OperationNotAllowed) managed cluster is in Provisioning State(Succeeded) and Power State(Stopped), updating "
+        "cannot be "
         "performed"
     ) in cluster.fails(f"az aks scale {ON} --node-count 1")
     cluster(f"az aks start {ON}")
@@ -143,11 +147,14 @@ def test_an_update_writes_back_what_it_read(cluster: Shell) -> None:
     after = cluster.json(f"az aks update {ON} --tags c=d")
     assert after["tags"] == {"c": "d"}
     assert {name for name in before if before[name] != after[name]} <= {"tags", "eTag", "systemData", "agentPoolProfiles"}
-    scaler = "--enable-cluster-autoscaler --min-count 1 --max-count 3 --query agentPoolProfiles[0].[enableAutoScaling,minCount,maxCount]"
+    scaler = (
+        "--enable-cluster-autoscaler --min-count 1 --max-count 3 --query "
+        "agentPoolProfiles[0].[enableAutoScaling,minCount,maxCount]"
+    )
     assert cluster.json(f"az aks update {ON} {scaler}") == [True, 1, 3]
 
 
-def test_a_group_goes_with_its_clusters_and_their_nodes_groups(cluster: Shell) -> None:
+def test_deleting_a_group_deletes_clusters_and_node_groups(cluster: Shell) -> None:
     assert sorted(cluster.json("az group list --query [].name")) == ["MC_rg_one_eastus2", "rg"]
     cluster("az group delete -n rg --yes")
     assert cluster.json("az group list --query [].name") == []

@@ -1,9 +1,10 @@
-"""`--no-wait` and `az aks wait`: Azure's work takes time, and the Azure CLI can come back to it."""
+"""`--no-wait` and `az aks wait`: the Azure CLI returns to work that takes time."""
 
 from __future__ import annotations
 
 import pytest
-from clients_az.conftest import Shell
+
+from tests.clients_az.conftest import Shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -12,7 +13,10 @@ POOL = "-g rg --cluster-name one"
 
 
 def test_no_wait_and_wait_while_time_passes(shell: Shell) -> None:
-    """What `--no-wait` left behind is watched on the demo clock; `realistic` holds it still meanwhile, however slow this machine is."""
+    """The demo clock finishes the work that `--no-wait` started.
+
+    `realistic` holds it still meanwhile, however slow this machine is.
+    """
     shell("az provider register -n Microsoft.ContainerService; az group create -n rg -l eastus2 -o none")
     shell.clock("realistic")
     shell(f"az aks create {ON} --node-count 1 --generate-ssh-keys --no-wait")

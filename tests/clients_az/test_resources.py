@@ -1,18 +1,21 @@
-"""Everything besides `az aks`: groups, resources by id, providers, roles, identities, compute, the subscription, the directory."""
+"""The Azure CLI except `az aks`: groups, resources by id, providers, roles, identities, compute, the subscription, the
+directory.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from clients_az.conftest import Shell
+
+from tests.clients_az.conftest import Shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
 def group(shell: Shell) -> Shell:
-    """The shell, with a group `rg` and an identity `who` in it."""
+    """Return the shell, with a group `rg` and an identity `who` in it."""
     shell("az provider register -n Microsoft.ManagedIdentity; az group create -n rg -l eastus2 --tags a=b -o none")
     shell("az identity create -g rg -n who -o none")
     return shell
@@ -60,7 +63,8 @@ def test_resources_by_id(group: Shell) -> None:
     assert group.json("az identity list -g rg --query '[].name'") == ["who"]
     missing = group.fails(f"az resource show --ids {identifier.replace('/who', '/other')}")
     assert (
-        "(ResourceNotFound) The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/other' under resource group 'rg' was not "
+        "(ResourceNotFound) The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/other' under resource group "
+        "'rg' was not "
         "found."
     ) in missing
 
@@ -74,7 +78,7 @@ def test_providers(group: Shell) -> None:
     assert "(InvalidResourceNamespace)" in group.fails("az provider show -n Microsoft.Nothing")
 
 
-def test_roles_by_the_names_of_people_and_things(group: Shell) -> None:
+def test_roles_by_names_and_ids(group: Shell) -> None:
     scope = "--scope /subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/rg"
     made = group.json(
         f"az role assignment create --role Reader --assignee $(az identity show -g rg -n who --query clientId -o tsv) {scope}"
@@ -92,7 +96,7 @@ def test_roles_by_the_names_of_people_and_things(group: Shell) -> None:
     alone = f"--assignee-object-id {principal} --assignee-principal-type ServicePrincipal --role Reader {scope} --query name"
     assert group.json(f"az role assignment create {alone}") == group.json(
         f"az role assignment create {alone}"
-    )  # az looks first
+    )  # az reads it first
     nothing = group.fails(f"az role assignment create --role 'No Such Role' --assignee {principal} {scope}")
     assert "Role 'No Such Role' doesn't exist" in nothing
 
@@ -125,7 +129,7 @@ def test_compute(shell: Shell) -> None:
 
 
 def test_resource_graph_by_rest(group: Shell) -> None:
-    """Its extension is in no registry."""
+    """By `az rest`, because the extension for it is in no registry."""
     body = '{"query": "resources | project name, type"}'
     found = group.json(
         f"az rest --method post --url /providers/Microsoft.ResourceGraph/resources?api-version=2022-10-01 --body '{body}'"
@@ -134,7 +138,7 @@ def test_resource_graph_by_rest(group: Shell) -> None:
 
 
 def test_signing_in_with_a_wrong_secret(shell: Shell, tmp_path: Path) -> None:
-    """In a folder of its own: elsewhere the Azure CLI would find the token that the right secret got."""
+    """In a folder of its own, because the Azure CLI would otherwise use the cached token of the right secret."""
     cloud = (
         'az cloud register --name FleetSandbox --endpoint-resource-manager "$ARM_ENDPOINT"; az cloud set --name FleetSandbox'
     )
@@ -167,6 +171,6 @@ def test_the_directory(group: Shell) -> None:
         ),
     ],
 )
-def test_what_is_not_emulated_is_refused_by_name(group: Shell, command: str, what: str) -> None:
+def test_commands_not_emulated_are_refused_by_name(group: Shell, command: str, what: str) -> None:
     said = group.fails(command)
     assert "(NotImplemented) The sandbox does not emulate" in said and what in said

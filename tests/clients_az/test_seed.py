@@ -1,4 +1,4 @@
-"""The seed's runbook by the Azure CLI: its own commands as they stand, but for a misspelt word and the order of the Secret.
+"""The seed's runbook by the Azure CLI: its own commands, with a misspelt word and the order of the Secret corrected.
 
 The `k8s-configuration` extension is in no registry, so its two commands are `az rest` with the documented bodies.
 """
@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from clients_az.conftest import FLEET, Shell
+
+from tests.clients_az.conftest import FLEET, Shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -24,11 +25,13 @@ TENANT=$(az account show -o tsv --query tenantId)
 USERNAME=$(az account show -o tsv --query user.name)
 
 az group create -n $CONTROLPLANE_GROUP -l $LOCATION
-ASOID=$(az aks create -g $CONTROLPLANE_GROUP -n $ASO_CLUSTER --node-count 1 --enable-oidc-issuer --enable-workload-identity --generate-ssh-keys -o tsv --query id)
+ASOID=$(az aks create -g $CONTROLPLANE_GROUP -n $ASO_CLUSTER --node-count 1 \
+    --enable-oidc-issuer --enable-workload-identity --generate-ssh-keys -o tsv --query id)
 
 ASO_IDENTITY_NAME=aso-controlplane-identity
 IDENTITY=$(az identity create -g $CONTROLPLANE_GROUP -n $ASO_IDENTITY_NAME -o tsv --query clientId)
-az role assignment create --role "Contributor" --assignee $IDENTITY --scope /subscriptions/$SUBID/resourceGroups/$CONTROLPLANE_GROUP
+az role assignment create --role "Contributor" --assignee $IDENTITY \
+    --scope /subscriptions/$SUBID/resourceGroups/$CONTROLPLANE_GROUP
 
 ISSUER=$(az aks show -g $CONTROLPLANE_GROUP -n $ASO_CLUSTER -o json | jq -r '.oidcIssuerProfile.issuerUrl')
 az identity federated-credential create --name aso-federated-credential \
@@ -81,7 +84,9 @@ def _git(folder: Path, *arguments: str) -> None:
 
 
 def _repository(folder: Path) -> Path:
-    """What stands for the seed's repository: one object in each of the folders that it reconciles."""
+    """Create a stand-in for the seed's repository, with one object in each of the folders that it reconciles, and
+    return its folder.
+    """
     for name in ("controlplane", "clusters"):
         path = folder / "flux" / name / "settings.yaml"
         path.parent.mkdir(parents=True)
@@ -94,7 +99,7 @@ def _repository(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(shell: Shell) -> subprocess.CompletedProcess[str]:
-    """The control plane as the seed's commands make it, and what they said."""
+    """Build the control plane by the seed's commands, and return their result."""
     done = shell.run(CONTROL_PLANE)
     assert done.returncode == 0, done.stderr
     return done
@@ -134,7 +139,7 @@ def test_the_seeds_commands(shell: Shell, built: subprocess.CompletedProcess[str
 
 
 def _flux_goes_by_rest(shell: Shell) -> None:
-    """What `az k8s-configuration flux delete` and `az k8s-extension delete` send."""
+    """Send the requests of `az k8s-configuration flux delete` and `az k8s-extension delete`."""
     version = "api-version=2023-05-01"
     kinds = ("fluxConfigurations", "extensions")
     listed = {kind: shell.json(f'az rest --url "{FLUX_ID}/{kind}?{version}" --query value[].name') for kind in kinds}
@@ -162,10 +167,10 @@ az login --service-principal --username $CLIENT --tenant $AZURE_TENANT_ID --fede
 """
 
 
-def test_the_identity_signs_in_with_a_token_of_its_cluster_and_may_what_contributors_may(
+def test_the_identity_signs_in_with_a_service_account_token_as_contributor(
     shell: Shell, built: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    """The seed's trust works for the Azure CLI as for ASO, and ends where the role ends."""
+    """The seed's trust works for the Azure CLI as for ASO, within the limits of the role."""
     other = {"AZURE_CONFIG_DIR": str(tmp_path), "OTHER": str(tmp_path)}
     shell(SIGN_IN, **{**other, "AZURE_CONFIG_DIR": shell.environment["AZURE_CONFIG_DIR"]})
     groups = shell.json("az group list --query '[].name'", **other)
@@ -178,4 +183,4 @@ def test_the_identity_signs_in_with_a_token_of_its_cluster_and_may_what_contribu
     refused = shell.fails(f"{grant} --assignee-principal-type ServicePrincipal {scope}", **other)
     assert "(AuthorizationFailed)" in refused and "Microsoft.Authorization/roleAssignments/write" in refused
     refused = shell.fails(f"az role assignment create --role Reader --assignee $AZURE_CLIENT_ID {scope}", **other)
-    assert "Failed to query" in refused and "invoking Graph API" in refused  # the directory is not open to it either
+    assert "Failed to query" in refused and "invoking Graph API" in refused  # the directory is closed to it too

@@ -1,6 +1,6 @@
-"""Clients that write all the time, note what was acknowledged, and are used to the server's going away.
+"""Clients that write all the time, note the acknowledged writes, and survive the server's end.
 
-A request that got no answer is in doubt: it may have been carried out or not. Everything else must be there afterwards.
+A request without an answer is in doubt: it may have been carried out or not. Every acknowledged write must exist afterwards.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ GONE = (OSError, http.client.HTTPException)
 
 
 class Lost(Exception):
-    """The server went away before it answered."""
+    """The server ended before it answered."""
 
 
 class Http:
-    """One connection that is opened again when it is lost."""
+    """One connection, opened again when it is lost."""
 
     def __init__(self, where: Endpoint, token: str = "") -> None:
         self.host = urlsplit(where.base).netloc
@@ -35,7 +35,7 @@ class Http:
         self._connection: http.client.HTTPSConnection | None = None
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], Any]:
-        """Status, headers (lower case) and decoded body. Raises `Lost`."""
+        """Return status, headers (lower case) and decoded body. Raises `Lost`."""
         data = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
         try:
             if self._connection is None:
@@ -50,7 +50,7 @@ class Http:
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(text) if text else None
 
     def again(self, method: str, path: str) -> tuple[int, dict[str, str], Any]:
-        """`send`, once more if the connection turns out to be that of a server that is gone."""
+        """`send`, once more if the connection belongs to a server that has ended."""
         try:
             return self.send(method, path)
         except Lost:
@@ -79,7 +79,7 @@ def arm_token(where: Endpoint) -> str:
 
 @dataclass
 class Load:
-    """What all clients share: writers write while `go` is set, watches run until `stop` is."""
+    """The state that all clients share: writers write while `go` is set, watches run until `stop` is."""
 
     where: Endpoint
     go: threading.Event = field(default_factory=threading.Event)
@@ -115,7 +115,7 @@ class Writer(threading.Thread):
                     continue
                 with contextlib.suppress(Lost):
                     self.step()
-        except Exception as error:  # a writer that breaks must fail the test, not end unseen
+        except Exception as error:  # a failing writer must fail the test
             self.load.fail(f"{type(self).__name__}: {error!r}")
         finally:
             self.client.close()
@@ -139,7 +139,7 @@ class ConfigMaps(Writer):
         self.path = f"{api}/api/v1/namespaces/default/configmaps"
         self.prefix = f"w{seed}-"
         self.known: dict[str, tuple[int, str]] = {}
-        self.doubt: dict[str, list[str]] = {}  # what requests without an answer wanted of a name
+        self.doubt: dict[str, list[str]] = {}  # name -> the wishes of requests without an answer
         self.acknowledged: list[tuple[str, int]] = []
         self._count = 0
 
@@ -176,7 +176,7 @@ class ConfigMaps(Writer):
         self.doubt.pop(name, None)
 
     def settle(self, found: dict[str, tuple[int, str]]) -> list[str]:
-        """Compare with what the server has (the writer is idle); take over how the doubtful request ended."""
+        """Compare with the server's objects while the writer is idle, and note how the requests in doubt ended."""
         problems = []
         for name, wanted in list(self.doubt.items()):
             now, before = found.get(name), self.known.get(name)
@@ -198,14 +198,14 @@ class ConfigMaps(Writer):
 
 
 class Groups(Writer):
-    """Creates resource groups with tags, and deletes them by long-running operations, several at a time."""
+    """Creates resource groups with tags and deletes them by long-running operations, several at a time."""
 
     def __init__(self, load: Load, client: Http, seed: int) -> None:
         super().__init__(load, client, seed)
         self.path = f"/subscriptions/{load.where.subscription_id}/resourcegroups"
         self.known: dict[str, str] = {}
-        self.doubt: dict[str, list[str]] = {}  # what requests without an answer wanted of a name
-        self.operations: dict[str, str] = {}  # name -> where its deletion is polled
+        self.doubt: dict[str, list[str]] = {}  # name -> the wishes of requests without an answer
+        self.operations: dict[str, str] = {}  # name -> the URL at which its deletion is polled
         self.finished = 0
         self._count = 0
 
@@ -250,7 +250,7 @@ class Groups(Writer):
         for name, wanted in list(self.doubt.items()):
             now = found.get(name)
             if "deleted" in wanted and (now is None or now[0] == "Deleting"):
-                self.known.pop(name, None)  # begun; the answer with its address was lost
+                self.known.pop(name, None)  # begun, but the answer with its address was lost
             elif now is not None and now[1] in wanted:
                 self.known[name] = now[1]
         self.doubt.clear()
@@ -262,7 +262,7 @@ class Groups(Writer):
 
 
 class Watcher(threading.Thread):
-    """Watches the ConfigMaps from where it left off; a 410 makes it list again. `seen`: (name, resourceVersion)."""
+    """Watches the ConfigMaps from the last revision seen; a 410 makes it list again. `seen`: (name, resourceVersion)."""
 
     def __init__(self, load: Load, token: str, api: str, since: int) -> None:
         super().__init__(daemon=True)

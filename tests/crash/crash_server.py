@@ -1,8 +1,8 @@
-"""Serves a sandbox again and again: `python crash_server.py STATE CLOCK`, a line on standard input starts one more.
+"""Serve a sandbox again and again: `python crash_server.py STATE CLOCK`; each line on standard input starts it once more.
 
-Each start is a fork of this process, which has imported everything already; what the child runs is the server's own `main`.
-So a restart costs what the sandbox needs to take up its state, not what Python needs to import it. Prints `pid N`, then the
-server prints `ready`.
+Each start is a fork of this process, which has imported everything already; the child runs the server's own `main`. So a
+restart takes as long as the sandbox needs to load its state, without Python's imports. Prints `pid N`, then the server prints
+`ready`.
 """
 
 from __future__ import annotations

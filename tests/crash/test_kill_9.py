@@ -1,6 +1,6 @@
-"""`kill -9` at 200 random moments while several clients write: nothing acknowledged is lost, nothing goes back, all carries on.
+"""`kill -9` at 200 random moments while several clients write: no acknowledged write is lost, and all work continues.
 
-The moments are random, but the same in each run (seeded); how far the writers have come by then is the machine's doing.
+The moments are random, but the same in each run (seeded); how far the writers have come by then depends on the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ pytestmark = [
 
 KILLS, SEED = 200, 20261123
 MOMENTS = ((0.0, 0.12), (0.3, 0.6))
-"""Seconds of load before a kill, from and to: enough for some dozens of writes; one in ten, enough for deletions to end."""
+"""Seconds of load before a kill, from and to. The usual range is enough for dozens of writes; each tenth, for deletions
+to end.
+"""
 API = f"/clusters/{CLUSTER}"
 
 
@@ -86,7 +88,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
                 os.kill(served.pid, signal.SIGKILL)
 
 
-def test_nothing_acknowledged_is_lost(server: Server) -> None:
+def test_acknowledged_writes_are_not_lost(server: Server) -> None:
     where = lifecycle.endpoint(server.state)
     load, moments = Load(where), random.Random(SEED)
     arm, admin = Http(where, arm_token(where)), Http(where, server.token)
@@ -153,7 +155,7 @@ def _groups(arm: Http, groups: Groups) -> dict[str, tuple[str, str]]:
 
 
 def _problems(admin: Http, arm: Http, maps: list[ConfigMaps], groups: Groups, highest: int) -> list[str]:
-    """What is not as it was acknowledged."""
+    """Return the differences from the acknowledged writes."""
     revision, found = _list(admin)
     acknowledged = max([highest, *(number for writer in maps for _, number in writer.acknowledged)])
     back = [f"resourceVersion went back from {acknowledged} to {revision}"] if revision < acknowledged else []
@@ -161,7 +163,7 @@ def _problems(admin: Http, arm: Http, maps: list[ConfigMaps], groups: Groups, hi
 
 
 def _let_operations_end(load: Load, groups: Groups) -> None:
-    """The writers stand still; whoever began a deletion asks until it has ended."""
+    """Poll, with the writers idle, until every deletion that has begun has ended."""
     for _ in range(600):
         for name in sorted(groups.operations):
             groups.poll(name)
@@ -180,6 +182,6 @@ def _let_the_watch_catch_up(load: Load, watcher: Watcher, revision: int) -> None
 
 
 def _check_the_watch(watcher: Watcher, maps: list[ConfigMaps]) -> None:
-    """Unless it was told to list (410: the history is shorter than what it wants), it has missed nothing."""
+    """Check that the watch has missed no event, unless it had to list (410: the history is shorter than its lag)."""
     missed = {write for writer in maps for write in writer.acknowledged} - watcher.seen
     assert watcher.expired or not missed, sorted(missed)[:10]

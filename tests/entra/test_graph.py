@@ -1,10 +1,10 @@
-"""Microsoft Graph over the Wire: who may read service principals, how they are found, and what is refused by name."""
+"""Microsoft Graph over the Wire: reading and finding service principals, and refusals by name."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -37,12 +37,11 @@ async def ask(world: World, path: str, token: str, method: str = "GET", body: An
     return answer.status, answer.json()
 
 
-def in_world(tmp_path: Path, test: Callable[[World], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            await test(world)
-
-    asyncio.run(main())
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[World]:
+    """Run Entra and ARM."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        yield world
 
 
 def names(answer: tuple[int, Any]) -> list[str]:
@@ -50,8 +49,8 @@ def names(answer: tuple[int, Any]) -> list[str]:
     return sorted(item["displayName"] for item in answer[1]["value"])
 
 
-def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         client = await Client.operator(world)
         await client.register("Microsoft.ManagedIdentity")
         made = (await client.identity(await client.group(), "who"))["properties"]
@@ -84,11 +83,9 @@ def test_principals_are_found_as_the_azure_cli_looks_for_them(tmp_path: Path) ->
         status, gone = await ask(world, f"servicePrincipals/{made['principalId']}", token)
         assert (status, gone["error"]["code"]) == (404, "Request_ResourceNotFound")
 
-    in_world(tmp_path, test)
 
-
-def test_long_lists_come_in_pages(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_long_lists_come_in_pages(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         for number in range(120):
             made = directory.Principal(
                 f"aaaaaaaa-0000-4000-8000-{number:012}", f"bbbbbbbb-0000-4000-8000-{number:012}", f"p{number:03}"
@@ -103,11 +100,9 @@ def test_long_lists_come_in_pages(tmp_path: Path) -> None:
             assert [len(page) for page in pages] == sizes
             assert [name for page in pages for name in page] == [f"p{number:03}" for number in range(120)]
 
-    in_world(tmp_path, test)
 
-
-def test_who_may_read_the_directory(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_only_the_operator_reads_the_directory(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         await Client.stranger(world)
         token = await graph_token(world)
         stranger = await graph_token(world, "aaaaaaaa-0000-4000-8000-000000000001", "s3cret")
@@ -127,8 +122,6 @@ def test_who_may_read_the_directory(tmp_path: Path) -> None:
         expired = await ask(world, "servicePrincipals", token)
         assert expired[1]["error"]["message"] == "Lifetime validation failed, the token is expired."
 
-    in_world(tmp_path, test)
-
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
@@ -143,18 +136,14 @@ def test_who_may_read_the_directory(tmp_path: Path) -> None:
         ("POST", "directoryObjects/getByIds", 400, "Request_BadRequest"),
     ],
 )
-def test_refusals(tmp_path: Path, method: str, path: str, status: int, code: str) -> None:
-    async def test(world: World) -> None:
+async def test_refusals(tmp_path: Path, method: str, path: str, status: int, code: str) -> None:
+    async with in_world(tmp_path) as world:
         found, body = await ask(world, path, await graph_token(world), method)
         assert (found, body["error"]["code"]) == (status, code)
 
-    in_world(tmp_path, test)
 
-
-def test_no_secret_is_shown(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_no_secret_is_shown(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         status, body = await ask(world, "servicePrincipals", await graph_token(world))
         assert status == 200
         assert directory.hash_secret(OPERATOR_SECRET) not in json.dumps(body)
-
-    in_world(tmp_path, test)

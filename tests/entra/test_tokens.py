@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,16 @@ async def post(world: World, form: dict[str, str], tenant: str = TENANT_ID) -> t
     return answer.status, answer.json()
 
 
-def in_world(tmp_path: Path, test: Callable[[World], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with World.open(tmp_path, ("entra", "arm")) as world:
-            _serve_issuer(world)
-            await test(world)
-
-    asyncio.run(main())
+@asynccontextmanager
+async def in_world(tmp_path: Path) -> AsyncIterator[World]:
+    """Run Entra and ARM, with a cluster's issuer."""
+    async with World.open(tmp_path, ("entra", "arm")) as world:
+        _serve_issuer(world)
+        yield world
 
 
 def _serve_issuer(world: World) -> None:
-    """A cluster's OIDC issuer, as the Kubernetes part publishes it."""
+    """Serve a cluster's OIDC issuer, as the Kubernetes part publishes it."""
     inner = world.wire.app
     assert inner is not None
     public = {**jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k1", "use": "sig"}
@@ -83,7 +83,7 @@ def federated(client_id: str, token: str) -> dict[str, str]:
 
 
 async def trusting_identity(client: Client) -> Any:
-    """A managed identity that trusts the cluster's service account, made through ARM."""
+    """Return a managed identity, created through ARM, that trusts the cluster's service account."""
     await client.register("Microsoft.ManagedIdentity")
     identity = await client.identity(await client.group())
     body = {"properties": {"issuer": ISSUER, "subject": SUBJECT, "audiences": [AUDIENCE]}}
@@ -93,8 +93,8 @@ async def trusting_identity(client: Client) -> Any:
     return identity
 
 
-def test_a_secret_gives_a_token_with_the_claims_arm_wants(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_a_secret_gives_a_token_with_the_claims_that_arm_reads(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         status, answer = await post(world, GOOD)
         assert (status, answer["token_type"], answer["expires_in"]) == (200, "Bearer", 3599)
         keys = (await world.wire.request("GET", world.url(f"/{TENANT_ID}/discovery/v2.0/keys"))).json()["keys"]
@@ -113,8 +113,6 @@ def test_a_secret_gives_a_token_with_the_claims_arm_wants(tmp_path: Path) -> Non
         assert expected.items() <= claims.items()
         assert claims["exp"] - claims["iat"] == 3600
         assert "xms_mirid" not in claims
-
-    in_world(tmp_path, test)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +157,10 @@ def test_a_secret_gives_a_token_with_the_claims_arm_wants(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_requests_are_refused_as_entra_refuses_them(
+async def test_requests_are_refused_as_entra_refuses_them(
     tmp_path: Path, change: dict[str, str], tenant: str, status: int, error: str, code: int, text: str
 ) -> None:
-    async def test(world: World) -> None:
+    async with in_world(tmp_path) as world:
         found, answer = await post(world, {**GOOD, **change}, tenant)
         assert (found, answer["error"], answer["error_codes"]) == (status, error, [code])
         description = answer["error_description"]
@@ -171,11 +169,9 @@ def test_requests_are_refused_as_entra_refuses_them(
         tail = f" Trace ID: {answer['trace_id']} Correlation ID: {answer['correlation_id']} Timestamp: {answer['timestamp']}"
         assert description.endswith(tail)
 
-    in_world(tmp_path, test)
 
-
-def test_a_service_account_token_is_exchanged_and_arm_takes_it(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_a_service_account_token_is_exchanged_and_arm_takes_it(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         operator = await Client.operator(world)
         identity = await trusting_identity(operator)
         status, answer = await post(world, federated(identity["properties"]["clientId"], assertion(world)))
@@ -189,8 +185,6 @@ def test_a_service_account_token_is_exchanged_and_arm_takes_it(tmp_path: Path) -
         made = await operator.assign(identity["id"], claims["oid"], reader, "11111111-2222-4333-8444-555555555555")
         assert made.status == 201, made.text
         assert (await mine.good("GET", identity["id"], MSI))["id"] == identity["id"]
-
-    in_world(tmp_path, test)
 
 
 @pytest.mark.parametrize(
@@ -219,18 +213,16 @@ def test_a_service_account_token_is_exchanged_and_arm_takes_it(tmp_path: Path) -
         ),
     ],
 )
-def test_a_mismatch_says_what_differs(tmp_path: Path, change: dict[str, Any], code: int, text: str) -> None:
-    async def test(world: World) -> None:
+async def test_a_mismatch_names_the_claim_that_differs(tmp_path: Path, change: dict[str, Any], code: int, text: str) -> None:
+    async with in_world(tmp_path) as world:
         identity = await trusting_identity(await Client.operator(world))
         status, answer = await post(world, federated(identity["properties"]["clientId"], assertion(world, **change)))
         assert (status // 100, answer["error_codes"]) == (4, [code]), answer
         assert text in answer["error_description"]
 
-    in_world(tmp_path, test)
 
-
-def test_an_issuer_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_an_issuer_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         operator = await Client.operator(world)
         identity = await trusting_identity(operator)
         principal = directory.get_principal(world.sandbox.store, identity["properties"]["clientId"])
@@ -247,11 +239,9 @@ def test_an_issuer_that_does_not_answer_is_named(tmp_path: Path) -> None:
         _, answer = await post(world, federated(principal.app_id, token))
         assert answer["error_codes"] == [70025]
 
-    in_world(tmp_path, test)
 
-
-def test_a_certificate_signs_for_its_application(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_a_certificate_signs_for_its_application(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         certificate = _certificate()
         app_id = "cccccccc-0000-4000-8000-000000000001"
         pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
@@ -270,8 +260,6 @@ def test_a_certificate_signs_for_its_application(tmp_path: Path) -> None:
             status, answer = await post(world, federated(app_id, bad))
             assert (status, answer["error_codes"]) == (401, [code])
 
-    in_world(tmp_path, test)
-
 
 def _certificate() -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
@@ -281,8 +269,8 @@ def _certificate() -> x509.Certificate:
     return builder.sign(KEY, hashes.SHA256())
 
 
-def test_arm_refuses_tokens_it_cannot_trust(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_arm_refuses_tokens_it_cannot_trust(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         operator = await Client.operator(world)
 
         async def code(token: str | None) -> tuple[int, str, str]:
@@ -308,11 +296,9 @@ def test_arm_refuses_tokens_it_cannot_trust(tmp_path: Path) -> None:
         _, answer = await post(world, {**GOOD, "scope": "6dae42f8-4368-4678-94ff-3960e28e3630/.default"})
         assert (await code(f"Bearer {answer['access_token']}"))[:2] == (401, "InvalidAuthenticationTokenAudience")
 
-    in_world(tmp_path, test)
 
-
-def test_clients_discover_the_authority(tmp_path: Path) -> None:
-    async def test(world: World) -> None:
+async def test_clients_discover_the_authority(tmp_path: Path) -> None:
+    async with in_world(tmp_path) as world:
         url = world.url(f"/{TENANT_ID}/v2.0/.well-known/openid-configuration")
         document = (await world.wire.request("GET", url)).json()
         assert document["issuer"] == f"{BASE}/{TENANT_ID}/v2.0"
@@ -324,5 +310,3 @@ def test_clients_discover_the_authority(tmp_path: Path) -> None:
         wrong = await world.wire.request("GET", world.url("/contoso/v2.0/.well-known/openid-configuration"))
         assert (wrong.status, wrong.json()["error_codes"]) == (400, [90002])
         assert (await world.wire.request("GET", world.url("/nothing/here"))).status == 404
-
-    in_world(tmp_path, test)

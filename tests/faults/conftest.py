@@ -1,4 +1,4 @@
-"""This folder's helpers can be imported by name, and its fixtures are everybody's."""
+"""The fixtures of `fault_cloud`, for all tests of this folder."""
 
 from __future__ import annotations
 

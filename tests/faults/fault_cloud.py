@@ -1,4 +1,4 @@
-"""A sandbox of its own with one cluster, and the unmodified clients that meet the faults: Azure's SDKs, kubectl, git."""
+"""A sandbox with one cluster, and the unmodified clients that meet the faults: Azure's SDKs, kubectl, git."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP, CLUSTER, IDENTITY = "faults-rg", "faults-aks", "faults-id"
 
 @dataclass
 class Cloud:
-    """The running sandbox; `arm` arms a fault as `fleet sandbox fault` does."""
+    """The running sandbox. `arm` arms a fault as `fleet sandbox fault` does."""
 
     state: Path
     session: Session
@@ -42,7 +42,7 @@ class Cloud:
         return [fault["name"] for fault in lifecycle.ask(self.state, "GET", "/sandbox/faults")["armed"]]
 
     def cluster(self, name: str = CLUSTER, version: str = "") -> Any:
-        """The step to a managed cluster."""
+        """Return the path of the managed cluster."""
         p = self.session.parameters
         body = managed_clusters.desired(name, p.location, version, p.controlplane_vm_size, 1)
         return managed_clusters.ensure(self.azure, GROUP, name, body, 60)
@@ -69,7 +69,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def cloud(started: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Nothing is armed before and after; fleetlib does not wait long between its tries."""
+    """Yield the sandbox without armed faults, and disarm them afterwards. fleetlib waits only briefly between its tries."""
     monkeypatch.setattr(calls, "DELAYS", (0.01, 0.01))
     yield started
     lifecycle.ask(started.state, "DELETE", "/sandbox/faults", {})
@@ -77,7 +77,7 @@ def cloud(started: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @pytest.fixture
 def git(started: Cloud, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The real git, with what `fleet sandbox env` sets."""
+    """Return the real git, with the settings of `fleet sandbox env`."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         import os

@@ -1,4 +1,4 @@
-"""Each fault of Azure: what the unmodified SDK is told, and that fleetlib gets over it or says what mends it."""
+"""Each fault of Azure: the error that the unmodified SDK gets, and how fleetlib recovers or says what to fix."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 READER = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
 ONCE = {"retry_total": 0}
-"""azure-core tries 429 and 5xx again by itself; so, to see the answer, it must not."""
+"""Options that stop azure-core from retrying 429 and 5xx, so that a test sees the answer."""
 
 
 def told(call: Callable[[], Any]) -> tuple[int, str, str, Any]:
-    """Status, code, message and headers of what the SDK raises, now or at the end of the operation."""
+    """Return status, code, message and headers of the error that the SDK raises, at once or at the end of the operation."""
     with pytest.raises(HttpResponseError) as caught:
         answer = call()
         if hasattr(answer, "result"):
@@ -106,7 +106,7 @@ def test_throttled(cloud: Cloud) -> None:
     assert status == 429 and code in ("TooManyRequests", "SubscriptionRequestsThrottled"), (code, message)
     assert "retry-after-ms" in headers or "Retry-After" in headers
     cloud.arm("throttled", f"*/{GROUP}", times=2)
-    assert groups.get(cloud.azure, GROUP) is not None  # the SDK waits as long as it is told
+    assert groups.get(cloud.azure, GROUP) is not None  # the SDK waits as long as `Retry-After` says
     assert not cloud.armed()
 
 
@@ -120,7 +120,7 @@ def test_server_error(cloud: Cloud) -> None:
 
 
 def test_token_revoked(cloud: Cloud) -> None:
-    """A claims challenge: the SDK asks Entra for a newer token and goes on. A principal that stays revoked is told so."""
+    """A claims challenge makes the SDK ask Entra for a newer token. A principal that stays revoked gets the error."""
     client = cloud.session.cloud.client_id
     cloud.arm("token-revoked", client)
     assert cloud.azure.resources.resource_groups.get(GROUP).name == GROUP
@@ -184,7 +184,7 @@ def test_extension_failed(cloud: Cloud) -> None:
 
 
 def test_finalizer_stuck(cloud: Cloud) -> None:
-    """The lock at its source; what becomes of ASO's object is in test_fleet_faults.py."""
+    """The lock in Azure; ASO's object is tested in test_fleet_faults.py."""
     assert cloud.cluster("locked-aks").apply()
     cloud.arm("finalizer-stuck", "*/locked-aks", times=-1)
     status, code, message, _ = told(lambda: cloud.azure.containers.managed_clusters.begin_delete(GROUP, "locked-aks"))

@@ -1,4 +1,4 @@
-"""The faults of Git hosts, registries and API servers: what git, oras, kubectl and the Kubernetes client meet, and what fleetlib does."""
+"""The faults of Git hosts, registries and API servers, as git, oras, kubectl, the Kubernetes client and fleetlib meet them."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_watch_expired_for_the_kubernetes_client(cloud: Cloud, core: Any) -> Non
     assert str(caught.value.reason).startswith(f"Expired: too old resource version: {since} (")
 
 
-def test_watch_expired_in_the_middle_is_got_over_by_fleetlib(cloud: Cloud, core: Any) -> None:
-    """The watch ends with 410 at the first change after it is armed; fleetlib lists again, and misses neither change."""
+def test_watch_expired_in_the_middle_makes_fleetlib_list_again(cloud: Cloud, core: Any) -> None:
+    """The watch ends with 410 at the first change after it is armed. fleetlib lists again and sees both changes."""
     kube = managed_clusters.connect(cloud.azure, GROUP, CLUSTER)
     seen: list[set[str]] = []
     with waiting("config maps", 30) as wait:
@@ -102,7 +102,7 @@ def test_watch_expired_in_the_middle_is_got_over_by_fleetlib(cloud: Cloud, core:
 
 
 def test_watch_expired_for_kubectl(cloud: Cloud, kubeconfig: Path, core: Any) -> None:
-    """kubectl's informers list again, as client-go does: `kubectl wait` ends well."""
+    """kubectl's informers list again, as client-go does, so `kubectl wait` succeeds."""
     core.create_namespaced_config_map("default", {"metadata": {"name": "awaited"}})
     cloud.arm("watch-expired")
     command = [
@@ -116,7 +116,7 @@ def test_watch_expired_for_kubectl(cloud: Cloud, kubeconfig: Path, core: Any) ->
     ]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "watch-expired" in cloud.armed() and process.poll() is None:
-            pass  # struck when kubectl has begun to watch
+            pass  # armed once kubectl has begun to watch
         core.patch_namespaced_config_map("awaited", "default", {"data": {"ready": "yes"}})
         out, errors = process.communicate(timeout=40)
     assert process.returncode == 0, errors

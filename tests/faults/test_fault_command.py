@@ -1,4 +1,4 @@
-"""`fleet sandbox fault`: arm, list, disarm; what makes no sense is refused with what would."""
+"""`fleet sandbox fault`: arm, list, disarm; invalid input is refused with the valid values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_command_arms_lists_and_disarms(cloud: Cloud) -> None:
     assert not cloud.armed()
 
 
-def test_what_makes_no_sense_is_refused(cloud: Cloud) -> None:
+def test_invalid_faults_are_refused(cloud: Cloud) -> None:
     done = fleet(cloud, "meteor")
     assert done.returncode == 2 and "no fault is named 'meteor'" in done.stderr + done.stdout
     done = fleet(cloud, "throttled", "--times", "0")

@@ -1,4 +1,4 @@
-"""Time moves when told to; faults strike where and as often as they were armed."""
+"""Virtual time moves only by `advance`; faults strike where and as often as they were armed."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ from azuresandbox.faults import Faults, UnknownFault
 from azuresandbox.store import Store
 
 
-def test_sleepers_wake_in_order_of_time() -> None:
-    async def run() -> list[tuple[str, float]]:
-        clock, woken = VirtualClock(), list[tuple[str, float]]()
-        start = clock.now()
+async def test_sleepers_wake_in_order_of_time() -> None:
+    clock, woken = VirtualClock(), list[tuple[str, float]]()
+    start = clock.now()
 
-        async def sleeper(name: str, *delays: float) -> None:
-            for delay in delays:
-                await clock.wait(delay)
-                woken.append((name, (clock.now() - start).total_seconds()))
+    async def sleeper(name: str, *delays: float) -> None:
+        for delay in delays:
+            await clock.wait(delay)
+            woken.append((name, (clock.now() - start).total_seconds()))
 
-        tasks = [
-            asyncio.create_task(sleeper("a", 10, 10)),
-            asyncio.create_task(sleeper("b", 15)),
-            asyncio.create_task(sleeper("c", 90)),
-        ]
-        await clock.advance(60)
-        tasks[2].cancel()
-        return woken
-
-    assert asyncio.run(run()) == [("a", 10), ("b", 15), ("a", 20)]
+    tasks = [
+        asyncio.create_task(sleeper("a", 10, 10)),
+        asyncio.create_task(sleeper("b", 15)),
+        asyncio.create_task(sleeper("c", 90)),
+    ]
+    await clock.advance(60)
+    tasks[2].cancel()
+    assert woken == [("a", 10), ("b", 15), ("a", 20)]
 
 
 def test_unknown_modes_are_refused() -> None:
@@ -51,7 +48,7 @@ def test_faults_are_used_up_and_survive_restarts() -> None:
     assert Faults(store).armed() == []
 
 
-def test_until_disarmed() -> None:
+def test_a_fault_without_a_limit_strikes_until_disarmed() -> None:
     faults = Faults(Store())
     faults.arm("git-unreachable", times=-1)
     assert all(faults.take("git-unreachable", "x") for _ in range(5))

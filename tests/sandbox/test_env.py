@@ -40,13 +40,13 @@ def _state(live: Endpoint) -> Path:
 
 
 def _evaluated(lines: list[str], environment: dict[str, str], script: str) -> str:
-    """What the script prints in a shell that evaluated the lines. The Azure CLI is not on its path."""
+    """Return the output of the script in a shell that evaluated the lines. The Azure CLI is not on its path."""
     bare = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", **environment}
     command = ["sh", "-euc", "\n".join(lines) + "\n" + script]
     return subprocess.run(command, env=bare, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_it_wins_over_what_the_shell_has(live: Endpoint, tmp_path: Path) -> None:
+def test_it_overrides_the_shells_settings(live: Endpoint, tmp_path: Path) -> None:
     corporate = tmp_path / "corporate.pem"
     corporate.write_text("-----BEGIN CERTIFICATE-----\ncorporate\n-----END CERTIFICATE-----\n")
     before = {**HOSTILE, "REQUESTS_CA_BUNDLE": str(corporate)}

@@ -1,4 +1,4 @@
-"""Requests that nobody means well by: without credentials, out of the folder, too large, packed to explode, with headers inside."""
+"""Hostile requests: without credentials, with paths out of the folder, too large, compressed bombs, injected headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEGABYTE = 1 << 20
 
 
 def send(live: Endpoint, method: str, path: str, *headers: str, body: bytes = b"", operator: bool = False) -> tuple[int, bytes]:
-    """The path exactly as it stands here, which no HTTP library would send. Status, and the answer's head and body."""
+    """Send the path exactly as given, which no HTTP library would do. Return status, head and body of the answer."""
     context = ssl.create_default_context(cafile=str(live.ca_file))
     port = int(live.base.rpartition(":")[2])
     basic = base64.b64encode(f"{live.client_id}:{live.client_secret}".encode()).decode()
@@ -36,7 +36,7 @@ def send(live: Endpoint, method: str, path: str, *headers: str, body: bytes = b"
         try:
             connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         except OSError:
-            pass  # refused before it was all sent
+            pass  # refused before all of it was sent
         try:
             while data := connection.recv(65_536):
                 found += data
@@ -118,8 +118,8 @@ def test_no_path_puts_headers_into_the_answer(live: Endpoint, path: str, operato
 @pytest.mark.parametrize(
     ("path", "status"), [(f"/{TENANT_ID}/oauth2/v2.0/token", 413), ("/subscriptions?api-version=2022-12-01", 413)]
 )
-def test_strangers_cannot_fill_the_memory(live: Endpoint, path: str, status: int) -> None:
-    """Announced or in chunks: what is longer than the limit is refused as soon as it is."""
+def test_oversized_requests_are_refused_early(live: Endpoint, path: str, status: int) -> None:
+    """A body longer than the limit is refused as soon as that is known, announced or in chunks."""
     assert send(live, "POST", path, body=b"x" * (5 * MEGABYTE))[0] == status
     chunk = b"100000\r\n" + b"x" * MEGABYTE + b"\r\n"
     assert send(live, "POST", path, "transfer-encoding: chunked", body=chunk * 5 + b"0\r\n\r\n")[0] == status
@@ -133,7 +133,7 @@ def test_a_packed_push_that_explodes_is_refused(live: Endpoint, monkeypatch: pyt
     assert status == 413, answer
 
 
-def test_gunzip_reads_what_gzip_wrote_and_no_more() -> None:
+def test_gunzip_reads_gzip_up_to_the_limit() -> None:
     assert gunzip(gzip.compress(b"a" * 100) + gzip.compress(b"b"), 101) == b"a" * 100 + b"b"
     with pytest.raises(TooLarge, match="limit is 100"):
         gunzip(gzip.compress(b"a" * 100) + gzip.compress(b"b"), 100)

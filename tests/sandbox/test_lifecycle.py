@@ -1,4 +1,4 @@
-"""The process: one port on loopback, private files, nothing for strangers, kill -9 and up again."""
+"""The process: one port on loopback, private files, no access without credentials, a start after kill -9."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _get(state: Path, path: str, authorization: str = "") -> tuple[int, dict[str
         return error.code, dict(error.headers), error.read()
 
 
-def test_up_twice_is_one_sandbox(state: Path) -> None:
+def test_up_twice_starts_one_sandbox(state: Path) -> None:
     process = lifecycle.running(state)
     assert lifecycle.up(state) == lifecycle.endpoint(state)
     assert lifecycle.running(state) == process
@@ -75,7 +75,7 @@ def test_plain_http_is_not_spoken(state: Path) -> None:
 
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Basic " + base64.b64encode(b"admin:admin").decode()])
 def test_strangers_get_401_in_the_right_envelope(state: Path, authorization: str) -> None:
-    """ARM, Git, OCI and the operator's interface. (The Kubernetes API's is tested where there are clusters.)"""
+    """ARM, Git, OCI and the operator's interface. The Kubernetes API is tested where there are clusters."""
     status, headers, body = _get(state, "/subscriptions?api-version=2022-12-01", authorization)
     assert status == 401
     assert json.loads(body)["error"]["code"] in ("AuthenticationFailed", "InvalidAuthenticationToken")

@@ -83,7 +83,7 @@ def test_compare_and_swap() -> None:
     assert store.delete("p", "missing") is None
 
 
-def test_a_failed_transaction_leaves_nothing_and_tells_nobody() -> None:
+def test_a_failed_transaction_writes_and_publishes_no_change() -> None:
     store = Store()
     store.put("p", "kept", b"1")
     watch = store.watch("p")
@@ -118,23 +118,18 @@ def test_history_is_bounded() -> None:
     assert len(store.watch("p", since=4500).pending()) == 500
 
 
-def test_watches_end_when_closed() -> None:
-    async def run() -> list[Event]:
-        store = Store()
-        watch = store.watch("p")
-        seen: list[Event] = []
+async def test_watches_end_when_closed() -> None:
+    store = Store()
+    watch = store.watch("p")
 
-        async def read() -> None:
-            seen.extend([event async for event in watch])
+    async def read() -> list[Event]:
+        return [event async for event in watch]
 
-        task = asyncio.create_task(read())
-        store.put("p", "k", b"1")
-        await asyncio.sleep(0)
-        store.drop("p")
-        await task
-        return seen
-
-    assert len(asyncio.run(run())) == 1
+    task = asyncio.create_task(read())
+    store.put("p", "k", b"1")
+    await asyncio.sleep(0)
+    store.drop("p")
+    assert len(await task) == 1
 
 
 WRITER = """
@@ -148,8 +143,8 @@ while True:
 """
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    """Five times, at whatever moment the reader got to: nothing acknowledged is lost, revisions never go back."""
+def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
+    """Acknowledged writes are kept and revisions never decrease, over five kills after different numbers of writes."""
     path, acknowledged = tmp_path / "store.db", 0
     for count in (1, 7, 40, 200, 500):
         with started([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:

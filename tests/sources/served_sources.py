@@ -1,4 +1,4 @@
-"""The sources on a port of the loopback interface, for clients that are programs of their own: git, helm."""
+"""The sources on a port of the loopback interface, for clients that are separate programs: git, helm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import base64
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Port:
         return f"http://{credential}{self.address}/git/{path}"
 
     async def git(self, *arguments: str | Path, cwd: Path | None = None, check: bool = True) -> str:
-        """Run git; its output, standard error included. Raises AssertionError if it fails (unless not `check`)."""
+        """Run git and return its output, standard error included. Fails the test if git fails, unless not `check`."""
         return await run(["git", *map(str, arguments)], cwd, check)
 
 
@@ -64,8 +64,10 @@ async def run(command: list[str], cwd: Path | None = None, check: bool = True) -
 
 
 @asynccontextmanager
-async def served(state: Path) -> AsyncIterator[Port]:
-    async with World.open(state, parts=("sources",), clock=ScaledClock()) as world:
+async def served(folder: Path) -> AsyncIterator[Port]:
+    """Serve the sources of a world whose state is `folder/state`."""
+    (folder / "state").mkdir(mode=0o700)
+    async with World.open(folder / "state", parts=("sources",), clock=ScaledClock()) as world:
         assert world.wire.app is not None
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
@@ -79,18 +81,3 @@ async def served(state: Path) -> AsyncIterator[Port]:
         finally:
             server.should_exit = True
             await serving
-
-
-def sources(test: Callable[[Port, Path], object]) -> Callable[[Path], None]:
-    """Run an async test against served sources, with a folder of its own."""
-
-    def runs(tmp_path: Path) -> None:
-        async def inside() -> None:
-            (tmp_path / "state").mkdir(mode=0o700)
-            async with served(tmp_path / "state") as port:
-                await test(port, tmp_path)  # type: ignore[misc]
-
-        asyncio.run(inside())
-
-    runs.__name__, runs.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
-    return runs

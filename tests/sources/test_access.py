@@ -1,8 +1,7 @@
-"""Tokens of Entra at the sources: taken if Entra signed them for this tenant, and not otherwise."""
+"""Entra's tokens at the sources: accepted if Entra signed them for this tenant."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,14 @@ from azuresandbox.context import OPERATOR_CLIENT_ID, TENANT_ID
 from azuresandbox.http import send_bytes
 from azuresandbox.sources import seed_repository
 from tests.harness import OPERATOR_SECRET, World
-from tests.sources.served_sources import Port, sources
+from tests.sources.served_sources import Port, served
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def publish_keys(port: Port) -> list[str]:
-    """Answer for Entra's key document; the list of how often it was asked for."""
+    """Answer for Entra's key document. Return a list that grows with each request for it."""
     asked: list[str] = []
     rest = port.world.wire.app
     assert rest is not None
@@ -57,15 +56,15 @@ async def status(port: Port, bearer: str, service: str = "git-receive-pack") -> 
     return (await port.world.wire.request("GET", url, headers={"authorization": f"Bearer {bearer}"})).status
 
 
-@sources
-async def test_the_operators_token_opens_git(port: Port, folder: Path) -> None:
-    asked = publish_keys(port)
-    (folder / "tree").mkdir()
-    (folder / "tree/a.yaml").write_text("a: 1\n")
-    seed_repository(port.world.sandbox.state, "https://github.com/contoso/aks-fleet", folder / "tree")
-    assert await status(port, token(port)) == 200
-    assert await status(port, token(port)) == 200
-    assert len(asked) == 1
+async def test_the_operators_token_opens_git(tmp_path: Path) -> None:
+    async with served(tmp_path) as port:
+        asked = publish_keys(port)
+        (tmp_path / "tree").mkdir()
+        (tmp_path / "tree/a.yaml").write_text("a: 1\n")
+        seed_repository(port.world.sandbox.state, "https://github.com/contoso/aks-fleet", tmp_path / "tree")
+        assert await status(port, token(port)) == 200
+        assert await status(port, token(port)) == 200
+        assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,32 +77,26 @@ async def test_the_operators_token_opens_git(port: Port, folder: Path) -> None:
         ({"appid": "unknown"}, KEY, 401),
     ],
 )
-def test_other_tokens_do_not(changes: dict[str, Any], key: rsa.RSAPrivateKey, expected: int, tmp_path: Path) -> None:
-    @sources
-    async def run(port: Port, folder: Path) -> None:
+async def test_other_tokens_are_refused(changes: dict[str, Any], key: rsa.RSAPrivateKey, expected: int, tmp_path: Path) -> None:
+    async with served(tmp_path) as port:
         publish_keys(port)
         assert await status(port, token(port, key, **changes)) == expected
         assert await status(port, "not-a-token") == expected
 
-    run(tmp_path)
 
-
-def test_a_token_that_the_sandboxs_entra_issued_opens_git(tmp_path: Path) -> None:
-    async def inside() -> None:
-        (tmp_path / "tree").mkdir()
-        (tmp_path / "tree/a.yaml").write_text("a: 1\n")
-        async with World.open(tmp_path / "state", parts=("entra", "sources")) as world:
-            seed_repository(tmp_path / "state", "https://github.com/contoso/aks-fleet", tmp_path / "tree")
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": OPERATOR_CLIENT_ID,
-                "client_secret": OPERATOR_SECRET,
-                "scope": "https://management.azure.com/.default",
-            }
-            headers = {"content-type": "application/x-www-form-urlencoded"}
-            url = world.url(f"/{TENANT_ID}/oauth2/v2.0/token")
-            issued = await world.wire.request("POST", url, headers=headers, body=urlencode(form).encode())
-            assert await status(Port(world, ""), issued.json()["access_token"]) == 200
-
+async def test_a_token_that_the_sandboxs_entra_issued_opens_git(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    asyncio.run(inside())
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a.yaml").write_text("a: 1\n")
+    async with World.open(tmp_path / "state", parts=("entra", "sources")) as world:
+        seed_repository(tmp_path / "state", "https://github.com/contoso/aks-fleet", tmp_path / "tree")
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": OPERATOR_CLIENT_ID,
+            "client_secret": OPERATOR_SECRET,
+            "scope": "https://management.azure.com/.default",
+        }
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        url = world.url(f"/{TENANT_ID}/oauth2/v2.0/token")
+        issued = await world.wire.request("POST", url, headers=headers, body=urlencode(form).encode())
+        assert await status(Port(world, ""), issued.json()["access_token"]) == 200

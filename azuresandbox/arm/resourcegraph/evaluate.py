@@ -324,10 +324,17 @@ def _among(expression: syntax.Among, columns: dict[str, str], operator: str) -> 
     if len(wanted) == len(expression.values):
         fold = _folded if equal == "=~" else _same
         known, read = frozenset(map(fold, wanted)), left.read
-        found: Read = lambda row: not _is_null(value := read(row)) and fold(text_of(value)) in known  # noqa: E731
+
+        def found(row: Row) -> bool:
+            value = read(row)
+            return not _is_null(value) and fold(text_of(value)) in known
+
     else:
         tests = [_comparison(equal, left, _compile(value, columns, operator)) for value in expression.values]
-        found = lambda row: any(test(row) for test in tests)  # noqa: E731
+
+        def found(row: Row) -> bool:
+            return any(test(row) for test in tests)
+
     return _Value(BOOL, (lambda row: not found(row)) if expression.operator.startswith("!") else found)
 
 
