@@ -51,8 +51,9 @@ async def _answer(sandbox: Sandbox, route: tuple[str, str], body: dict[str, Any]
 
 
 async def _mirror(sandbox: Sandbox, url: str, path: str = "") -> dict[str, Any]:
-    """Serve under `url` a copy of the Git repository at `path`; an `oci://` URL becomes an empty registry. Return the answer's
-    body.
+    """Serve under `url` a copy of the Git repository at `path`; an `oci://` URL becomes an empty registry.
+
+    Return the answer's body.
     """
     from azuresandbox import sources
 

@@ -69,9 +69,7 @@ class ScaledClock:
 
 
 class VirtualClock:
-    """Time that moves only by `advance`: `await clock.advance(60)` wakes, in order, the sleepers that are due within a
-    minute.
-    """
+    """Time that moves only by `advance`, which wakes, in order, the sleepers that become due."""
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = start

@@ -62,9 +62,7 @@ def by_object_id(store: Store, object_id: str) -> Principal | None:
 
 
 def new_secret() -> str:
-    """Return a client secret of 160 bits in hexadecimal digits, because `az login` reads one that begins with a dash as
-    an option.
-    """
+    """Return a client secret of 160 bits, in hexadecimal digits: `az login` reads a leading dash as an option."""
     return secrets.token_hex(20)
 
 

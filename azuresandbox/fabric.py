@@ -63,8 +63,9 @@ class Credential(TypedDict):
 
 @dataclass
 class Goal(_Document):
-    """A resource of ARM that the data plane shall realize. `revision` is the record's, filled in on reading, for
-    `Report.observed`.
+    """A resource of ARM that the data plane shall realize.
+
+    `revision` is the record's, filled in on reading, for `Report.observed`.
     """
 
     KIND: ClassVar[str] = ""
@@ -211,8 +212,9 @@ def get_cluster_report(store: Store, cluster_id: str) -> ClusterReport | None:
 
 
 async def settled(store: Store, kind: str, cluster_id: str, name: str, revision: int, parts: tuple[str, ...] = ("",)) -> Report:
-    """Wait until every part has observed `revision` and is no longer Progressing. Return the first Failed report, or the last
-    one.
+    """Wait until every part has observed `revision` and is no longer Progressing.
+
+    Return the first Failed report, or the last one.
     """
     prefix = report_key(kind, cluster_id, name)
     watch = store.watch(PARTITION, prefix)

@@ -62,8 +62,9 @@ def lines(state: Path, where: Endpoint, environment: Mapping[str, str]) -> list[
 
 
 def _azure_cli(secret: Path) -> list[str]:
-    """Return the lines for registration and sign-in, each once for a folder of the Azure CLI's. Without the CLI they do
-    nothing.
+    """Return the lines for registration and sign-in, each once for a folder of the Azure CLI's.
+
+    Without the CLI they do nothing.
     """
     return [
         "if command -v az >/dev/null; then",

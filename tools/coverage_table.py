@@ -130,9 +130,7 @@ def _operations(title: str, package: str) -> Iterator[Operation]:
 
 
 def _groups(tree: ast.Module) -> Iterator[str]:
-    """Return the operation groups of a module: `AgentPoolsOperations` is `agent_pools`; the class `Operations` has that
-    name.
-    """
+    """Yield the operation groups of a module: `AgentPoolsOperations` is `agent_pools`, `Operations` is `operations`."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == "Operations":
             yield "operations"
@@ -242,8 +240,9 @@ class Sandbox:
             assert answer.status < 300, (path, answer)
 
     def ask(self, operation: Operation) -> Answer:
-        """Return the answer to the operation. The resource that it would delete or overwrite does not exist, so one
-        sandbox serves all.
+        """Return the answer to the operation.
+
+        The resource that it would delete or overwrite does not exist, so one sandbox serves all.
         """
         return self.send(operation.method, path(operation, self._where.subscription_id), version(operation))
 

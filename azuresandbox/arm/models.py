@@ -52,15 +52,17 @@ def _check(expected: str, value: Any, path: str, member: str, owner: str) -> Mis
         return _each(expected, value, path, member, owner, dict)
     if expected in SCALARS:
         fits = isinstance(value, SCALARS[expected]) and (expected == "bool" or not isinstance(value, bool))
-        return None if fits else Mismatch("type", path, member, owner, expected, value)
+        return None if fits else Mismatch("type", path=path, member=member, model=owner, expected=expected, value=value)
     if not isinstance(value, dict):
-        return Mismatch("type", path, member, owner, _short(expected), value)
+        return Mismatch("type", path=path, member=member, model=owner, expected=_short(expected), value=value)
     return _members(expected, value, path)
 
 
 def _each(expected: str, value: Any, path: str, member: str, owner: str, kind: type[Any]) -> Mismatch | None:
     if not isinstance(value, kind):
-        return Mismatch("type", path, member, owner, expected[:2] + _short(expected[2:]), value)
+        return Mismatch(
+            "type", path=path, member=member, model=owner, expected=expected[:2] + _short(expected[2:]), value=value
+        )
     steps: list[tuple[str, Any]] = (
         [(f"{path}.{key}", value[key]) for key in value]
         if kind is dict
@@ -76,7 +78,7 @@ def _members(model: str, value: dict[str, Any], path: str) -> Mismatch | None:
         where = f"{path}.{name}" if path else name
         known = by_lower.get(name.lower())
         if known is None:
-            return Mismatch("unknown", where, name, _short(model), value=item)
+            return Mismatch("unknown", path=where, member=name, model=_short(model), value=item)
         found = _check(schema[known], item, where, name, _short(model))
         if found is not None:
             return found
@@ -97,6 +99,13 @@ def normalized(model: str, body: Any) -> Any:
     by_lower = {name.lower(): name for name in schema}
     names = {str(name): by_lower.get(str(name).lower(), str(name)) for name in body}
     return {names[name]: normalized(schema.get(names[name], "any"), item) for name, item in body.items()}
+
+
+def without_nulls(document: Any) -> Any:
+    """Return the document without the keys whose value is null."""
+    if isinstance(document, dict):
+        return {key: without_nulls(value) for key, value in document.items() if value is not None}
+    return [without_nulls(item) for item in document] if isinstance(document, list) else document
 
 
 def _short(model: str) -> str:

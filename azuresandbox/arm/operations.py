@@ -12,7 +12,7 @@ import traceback
 import uuid
 from typing import Any
 
-from azuresandbox.arm import operation_records, records
+from azuresandbox.arm import operation_records, records, retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import CANCELED, FAILED, IN_PROGRESS, PUT, RUNNING, SUCCEEDED, Operation, active
 from azuresandbox.arm.provider import Answer, Caller, Request, ResourceType, Runner, Types, Work
@@ -108,21 +108,10 @@ def busy(kind: ResourceType, resource: Resource, operation: Operation) -> ArmErr
 
 def headers(sandbox: Sandbox, operation: Operation) -> dict[str, str]:
     """Return the headers that say where and when to poll. A PUT has no `Location`, because its result is the resource."""
-    found = {"Azure-AsyncOperation": operation.url(sandbox.base, "operations"), **retry_after(sandbox, operation.retry_after)}
+    found = {"Azure-AsyncOperation": operation.url(sandbox.base, "operations"), **retry.after(sandbox, operation.retry_after)}
     if operation.kind != PUT:
         found["Location"] = operation.url(sandbox.base, "operationresults")
     return found
-
-
-def retry_after(sandbox: Sandbox, seconds: float) -> dict[str, str]:
-    """Return the header `Retry-After: seconds` of the real system, scaled as the clock.
-
-    Below a second only the headers in milliseconds can express it; azure-core reads them only when `Retry-After` is absent.
-    """
-    delay = sandbox.clock.poll_after(seconds)
-    milliseconds = str(round(delay * 1000))
-    found = {"retry-after-ms": milliseconds, "x-ms-retry-after-ms": milliseconds}
-    return {"Retry-After": str(round(delay)), **found} if delay >= 1 else found
 
 
 async def run(sandbox: Sandbox, types: Types) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from azuresandbox.arm import records
-from azuresandbox.arm.errors import ArmError
+from azuresandbox.arm.errors import ArmError, not_emulated
 from azuresandbox.arm.models import Mismatch
 from azuresandbox.arm.operation_records import DELETE, PUT, Operation
 from azuresandbox.arm.records import Resource
@@ -160,6 +160,17 @@ class UnknownRunner(LookupError):
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
+
+
+def refuse(what: str) -> Handler:
+    """Return a handler that refuses `what` as not emulated."""
+
+    async def handle(request: Request) -> Answer:
+        raise not_emulated(what)
+
+    return handle
+
+
 Prepare = Callable[[Write], None]
 Show = Callable[[Request, Resource], Document]
 Busy = Callable[[Resource, Operation], ArmError]

@@ -66,8 +66,9 @@ def put(store: Store, resource: Resource) -> Resource:
 
 
 def update(store: Store, resource_id: ResourceId | str, change: Callable[[Resource], None]) -> Resource | None:
-    """Read, change and write the resource in one step, and return it; `None` if it does not exist. An equal resource is not
-    written.
+    """Read, change and write the resource in one step, and return it; `None` if it does not exist.
+
+    An equal resource is not written.
     """
     resource = get(store, resource_id)
     if resource is None:

@@ -40,11 +40,6 @@ class ResourceId:
     def _parts(self) -> tuple[str, ...]:
         return tuple(part for part in self.text.split("/") if part)
 
-    def _after(self, word: str) -> str:
-        lowered = [part.lower() for part in self._parts]
-        at = lowered.index(word) + 1 if word in lowered else len(lowered)
-        return self._parts[at] if at < len(self._parts) else ""
-
     @cached_property
     def subscription(self) -> str:
         return self._parts[1] if len(self._parts) > 1 and self._parts[0].lower() == "subscriptions" else ""

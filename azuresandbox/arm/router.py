@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from azuresandbox import trees
-from azuresandbox.arm import access, engine, errors, locations, operation_records, operations, records, refused
+from azuresandbox.arm import access, engine, errors, locations, operation_records, operations, records, refused, retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Answer, Caller, Provider, Request, ResourceType, Route
@@ -252,15 +252,13 @@ class Arm:
     def state(self, call: _Call, operation: Operation) -> Answer:
         """Return the answer of `Azure-AsyncOperation`: always 200, the state in the body."""
         busy = operation.status == operation_records.IN_PROGRESS
-        return Answer(200, operation.body(), operations.retry_after(self.sandbox, operation.retry_after) if busy else {})
+        return Answer(200, operation.body(), retry.after(self.sandbox, operation.retry_after) if busy else {})
 
     def result(self, call: _Call, operation: Operation) -> Answer:
-        """Return the answer of `Location`: 202 until the operation is done, then the answer that a synchronous request would
-        give.
-        """
+        """Return the answer of `Location`: 202 until the operation is done, then the answer of a synchronous request."""
         if operation.status == operation_records.IN_PROGRESS:
             where = {"Location": operation.url(self.sandbox.base, "operationresults")}
-            return Answer(202, None, where | operations.retry_after(self.sandbox, operation.retry_after))
+            return Answer(202, None, where | retry.after(self.sandbox, operation.retry_after))
         if operation.error is not None:
             raise ArmError(409, operation.error["code"], operation.error["message"])
         if operation.deletes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from azuresandbox.arm import retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.context import Sandbox
 
@@ -34,8 +34,9 @@ class Throttle:
         self._buckets: dict[tuple[str, str, str], _Bucket] = {}
 
     def take(self, principal: str, subscription: str, method: str) -> dict[str, str]:
-        """Count one request and return the header with the remaining ones. Raises 429 with Retry-After when the bucket is
-        empty.
+        """Count one request and return the header with the remaining ones.
+
+        Raises 429 with Retry-After when the bucket is empty.
         """
         kind = KINDS.get(method, "writes")
         size, refill = LIMITS[kind]
@@ -57,11 +58,4 @@ class Throttle:
             f"Please try again after '{max(1, round(seconds))}' seconds after additional tokens are available. Refer to "
             "https://aka.ms/arm-throttling for additional information."
         )
-        return ArmError(429, "SubscriptionRequestsThrottled", message, headers=_after(self._sandbox, seconds))
-
-
-def _after(sandbox: Sandbox, seconds: float) -> dict[str, Any]:
-    delay = sandbox.clock.poll_after(seconds)
-    milliseconds = str(round(delay * 1000))
-    found = {"retry-after-ms": milliseconds, "x-ms-retry-after-ms": milliseconds}
-    return {"Retry-After": str(round(delay)), **found} if delay >= 1 else found
+        return ArmError(429, "SubscriptionRequestsThrottled", message, headers=retry.after(self._sandbox, seconds))

@@ -179,8 +179,9 @@ def _tests(expression: str) -> list[Test]:
 
 
 def _test(clause: str) -> Test:
-    """Return the test of one comparison. Raises `GraphError` for an invalid filter and for one that the sandbox does
-    not emulate.
+    """Return the test of one comparison.
+
+    Raises `GraphError` for an invalid filter and for one that the sandbox does not emulate.
     """
     if named := re.fullmatch(r"servicePrincipalNames/any\(\s*(\w+)\s*:\s*\1\s+eq\s+'((?:[^']|'')*)'\s*\)", clause):
         wanted = named[2].replace("''", "'").lower()

@@ -1,5 +1,6 @@
-"""The sources of the clusters' configuration: Git over smart HTTP, an OCI registry, Helm repositories, and the mirrors by which
-they answer for public URLs.
+"""The sources of the clusters' configuration: Git over smart HTTP, an OCI registry and Helm repositories.
+
+Mirrors let them answer for public URLs.
 """
 
 from __future__ import annotations

@@ -118,8 +118,9 @@ class OciStore:
             return file.tell()
 
     def finish_upload(self, repository: str, upload: str, digest: str) -> bool:
-        """Make the upload the blob `digest` and return true. An upload with another digest is deleted, and the result
-        is false.
+        """Make the upload the blob `digest` and return true.
+
+        An upload with another digest is deleted, and the result is false.
         """
         path = self._uploads / upload
         with path.open("rb") as file:
@@ -186,7 +187,14 @@ def _manifest(digest: str, media_type: str, data: bytes) -> Manifest:
     artifact_type = document.get("artifactType") or ("" if config == EMPTY_TYPE else config)
     subject = document.get("subject", {}).get("digest", "")
     annotations = document.get("annotations") or {}
-    return Manifest(digest, media_type, len(data), subject, artifact_type, dict(annotations))
+    return Manifest(
+        digest=digest,
+        media_type=media_type,
+        size=len(data),
+        subject=subject,
+        artifact_type=artifact_type,
+        annotations=dict(annotations),
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

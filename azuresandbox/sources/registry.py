@@ -87,7 +87,15 @@ class Registry:
             raise RegistryError(404, "NAME_INVALID", "invalid repository name, or no such endpoint")
         else:
             query = {k: v[0] for k, v in parse_qs(scope["query_string"].decode("latin-1")).items()}
-            call = Call(scope["method"], name, match["reference"], query, scope, receive, send)
+            call = Call(
+                method=scope["method"],
+                repository=name,
+                reference=match["reference"],
+                query=query,
+                scope=scope,
+                receive=receive,
+                send=send,
+            )
             self._stand_in(self._store, name)
             await self._handler(match["what"], call)(call)
 

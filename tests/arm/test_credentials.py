@@ -97,7 +97,15 @@ async def _fill(served: Served) -> None:
     now, role = "2026-01-01T00:00:00Z", definitions.definition_id(reader, SUBSCRIPTION_ID)
     records.put(
         store,
-        assignments.make(SUBSCRIPTION, "11111111-2222-4333-8444-555555555555", OBJECT, "ServicePrincipal", role, now, OBJECT),
+        assignments.make(
+            SUBSCRIPTION,
+            "11111111-2222-4333-8444-555555555555",
+            principal=OBJECT,
+            principal_type="ServicePrincipal",
+            role_definition=role,
+            now=now,
+            by=OBJECT,
+        ),
     )
 
 

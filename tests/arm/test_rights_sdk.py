@@ -123,9 +123,7 @@ def test_a_role_is_inherited_downwards_and_ends_with_its_assignment(operator: Cl
 
 
 def test_a_cluster_user_reads_user_credentials_only(operator: Clients, application: Clients) -> None:
-    """The role for a user's credentials reads the cluster, but not the administrator's credentials, and writes no Flux
-    configuration.
-    """
+    """The role reads the cluster; it gives no administrator's credentials and writes no Flux configuration."""
     resources = operator(ResourceManagementClient)
     for namespace in ("Microsoft.ContainerService", "Microsoft.KubernetesConfiguration"):
         resources.providers.register(namespace)

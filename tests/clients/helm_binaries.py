@@ -37,8 +37,9 @@ class Helm:
         return self.program.name == "helm3"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run helm and return the result, whether it succeeds or not. Its caches are the test's own, and it sees no
-        other cluster.
+        """Run helm and return the result, whether it succeeds or not.
+
+        Its caches are the test's own, and it sees no other cluster.
         """
         environment = {
             "PATH": os.environ["PATH"],

@@ -93,8 +93,9 @@ class Operator:
                 raise AssertionError(f"{part!r} was never logged; but\n{''.join(seen)}") from None
 
     def posts(self, name: str, kind: str) -> None:
-        """Wait until the operator posts an event of this type about the note, twenty seconds at most; kopf posts events
-        in the background.
+        """Wait until the operator posts an event of this type about the note, twenty seconds at most.
+
+        kopf posts events in the background.
         """
         for event in kubernetes.watch.Watch().stream(
             self.core.list_namespaced_event, NAMESPACE, field_selector=f"involvedObject.name={name}", timeout_seconds=20

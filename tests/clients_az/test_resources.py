@@ -1,6 +1,4 @@
-"""The Azure CLI except `az aks`: groups, resources by id, providers, roles, identities, compute, the subscription, the
-directory.
-"""
+"""The Azure CLI except `az aks`: groups, resources by id, providers, roles, identities, compute, subscription, directory."""
 
 from __future__ import annotations
 

@@ -84,9 +84,7 @@ def _git(folder: Path, *arguments: str) -> None:
 
 
 def _repository(folder: Path) -> Path:
-    """Create a stand-in for the seed's repository, with one object in each of the folders that it reconciles, and
-    return its folder.
-    """
+    """Create a stand-in for the seed's repository and return its folder: one object in each reconciled folder."""
     for name in ("controlplane", "clusters"):
         path = folder / "flux" / name / "settings.yaml"
         path.parent.mkdir(parents=True)

@@ -59,7 +59,12 @@ def ensure_owner(sandbox: Sandbox, object_id: str) -> None:
     name = "00000000-0000-4000-8000-" + object_id[-12:]
     with store.transaction():
         role = definition_id(owner, sandbox.subscription_id)
-        records.put(store, make(scope, name, object_id, "ServicePrincipal", role, now, object_id))
+        records.put(
+            store,
+            make(
+                scope, name, principal=object_id, principal_type="ServicePrincipal", role_definition=role, now=now, by=object_id
+            ),
+        )
         store.put(records.PARTITION, "meta/owner", object_id.encode())
 
 
@@ -110,7 +115,15 @@ def _put(request: Request) -> Answer:
             )
     now = rfc3339_micro(request.sandbox.clock.now())
     definition = definition_id(role, scope.subscription)
-    made = make(str(scope), name, given["principalId"], principal_type, definition, now, request.caller.object_id)
+    made = make(
+        str(scope),
+        name,
+        principal=given["principalId"],
+        principal_type=principal_type,
+        role_definition=definition,
+        now=now,
+        by=request.caller.object_id,
+    )
     made.properties.update({key: given[key] for key in ("condition", "conditionVersion", "description") if key in given})
     records.put(store, made)
     return Answer(201, made.document)

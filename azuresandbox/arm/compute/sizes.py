@@ -52,7 +52,7 @@ SERIES = {
     "Dadsv5": Series("Standard_D{n}ads_v5", "standardDADSv5Family", 4, (2, 4, 8, 16), disk=37.5),
     "Dsv5": Series("Standard_D{n}s_v5", "standardDSv5Family", 4, (2, 4, 8, 16, 32, 48, 64, 96)),
     "Ddsv5": Series("Standard_D{n}ds_v5", "standardDDSv5Family", 4, (2, 4, 8, 16), disk=37.5),
-    "Dpsv5": Series("Standard_D{n}ps_v5", "standardDPSv5Family", 4, (2, 4, 8, 16), "Arm64", "V2"),
+    "Dpsv5": Series("Standard_D{n}ps_v5", "standardDPSv5Family", 4, (2, 4, 8, 16), architecture="Arm64", generations="V2"),
     "Esv5": Series("Standard_E{n}s_v5", "standardESv5Family", 8, (2, 4, 8, 16)),
     "Easv5": Series("Standard_E{n}as_v5", "standardEASv5Family", 8, (2, 4, 8, 16)),
     "Fsv2": Series("Standard_F{n}s_v2", "standardFSv2Family", 2, (2, 4, 8, 16, 32), disk=8),

@@ -7,7 +7,7 @@ answer requests, and `work` runs the operations that they start. `state` stores 
 from __future__ import annotations
 
 from azuresandbox.arm.containerservice import clusters, data, errors, pools, upgrades, work
-from azuresandbox.arm.provider import Provider, ResourceType
+from azuresandbox.arm.provider import Provider, ResourceType, refuse
 
 ALL = frozenset({"GET", "LIST", "PUT", "PATCH", "DELETE"})
 
@@ -34,7 +34,7 @@ _CLUSTERS = ResourceType(
         "listclusteradmincredential": clusters.credential("admin"),
         "listclusterusercredential": clusters.credential("user"),
         "listclustermonitoringusercredential": clusters.credential("user"),
-        **{action: clusters.refuse(what) for action, what in data.REFUSED_ACTIONS.items()},
+        **{action: refuse(what) for action, what in data.REFUSED_ACTIONS.items()},
     },
 )
 
@@ -51,7 +51,7 @@ _POOLS = ResourceType(
     check_delete=pools.check_delete,
     rank=30,
     runners=(work.PUT_POOL, work.DELETE_POOL),
-    actions={action: clusters.refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
+    actions={action: refuse(what) for action, what in data.REFUSED_POOL_ACTIONS.items()},
 )
 
 _COMPUTED = (
@@ -88,5 +88,5 @@ _COMPUTED = (
 
 def _refused(name: str, what: str) -> ResourceType:
     """Return a type that Azure has and the sandbox does not emulate: every call is refused by name."""
-    handler = clusters.refuse(what)
+    handler = refuse(what)
     return ResourceType(name=name, api_versions=data.API_VERSIONS, tracked=False, verbs=ALL, whole=handler, lists=handler)

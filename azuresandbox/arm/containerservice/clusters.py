@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import uuid
-from typing import Any
 
 from azuresandbox import directory
-from azuresandbox.arm import access, operation_records, operations, records
+from azuresandbox.arm import access, models, operation_records, operations, records
 from azuresandbox.arm.containerservice import credentials, data, defaults, errors, quota, rules, state, versions, work
 from azuresandbox.arm.errors import ArmError, group_not_found, not_emulated, resource_not_found
 from azuresandbox.arm.operation_records import Operation
-from azuresandbox.arm.provider import Answer, Document, Request, Write
+from azuresandbox.arm.provider import Answer, Document, Handler, Request, Write
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import ResourceId
 
@@ -30,7 +29,7 @@ def prepare(write: Write) -> None:
 
 def _put(write: Write) -> None:
     rules.cluster_name(write.id.name)
-    wanted = defaults.without_nulls(write.document.get("properties") or {})
+    wanted = models.without_nulls(write.document.get("properties") or {})
     before = write.before
     rules.emulated(wanted, data.NOT_EMULATED)
     _addons(wanted)
@@ -107,7 +106,7 @@ def _issuer(write: Write, wanted: Document, properties: Document, version: str) 
 
 def _identity(write: Write) -> None:
     """Complete the cluster's own identity: a new one in the directory, or an existing one that the request names."""
-    identity = defaults.without_nulls(write.document.get("identity") or {})
+    identity = models.without_nulls(write.document.get("identity") or {})
     current = (write.current.document.get("identity") if write.current else None) or {}
     kind = identity.get("type") or current.get("type") or "None"
     if kind == "None":
@@ -293,7 +292,7 @@ async def abort(request: Request) -> Answer:
     return Answer(204)
 
 
-def credential(role: str) -> Any:
+def credential(role: str) -> Handler:
     """Return the handler of listCluster{Admin,User}Credential."""
 
     async def handle(request: Request) -> Answer:
@@ -301,14 +300,5 @@ def credential(role: str) -> Any:
         if cluster.properties.get("disableLocalAccounts"):
             raise errors.local_accounts_disabled()
         return Answer(200, credentials.results(request.sandbox, cluster, role))
-
-    return handle
-
-
-def refuse(what: str) -> Any:
-    """Return a handler that refuses `what` as not emulated."""
-
-    async def handle(request: Request) -> Answer:
-        raise not_emulated(what)
 
     return handle

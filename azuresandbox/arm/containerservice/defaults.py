@@ -129,13 +129,6 @@ def merged(base: Document, over: Document) -> Document:
     return result
 
 
-def without_nulls(document: Any) -> Any:
-    """Return the document without the keys whose value is null."""
-    if isinstance(document, dict):
-        return {key: without_nulls(value) for key, value in document.items() if value is not None}
-    return [without_nulls(item) for item in document] if isinstance(document, list) else document
-
-
 def pool(wanted: Document, current: Document | None, version: str) -> Document:
     """Return a pool's properties: the given ones over the current ones or the defaults. `version`: the control plane's."""
     given = {key: value for key, value in wanted.items() if key not in POOL_READ_ONLY}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from azuresandbox.arm import operation_records
-from azuresandbox.arm.containerservice import clusters, defaults, errors, quota, state
+from azuresandbox.arm import models, operation_records
+from azuresandbox.arm.containerservice import clusters, errors, quota, state
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Document, Request, Write
@@ -17,7 +17,7 @@ def prepare(write: Write) -> None:
         raise errors.stopped("updating agent pools")
     given = write.document.get("properties") or {}
     version = clusters.complete_pool(
-        write, write.document, defaults.without_nulls(given), write.current, str(cluster.private["version"]), write.id.name
+        write, write.document, models.without_nulls(given), write.current, str(cluster.private["version"]), write.id.name
     )
     _keep_a_system_pool(write, cluster)
     write.private["version"] = version

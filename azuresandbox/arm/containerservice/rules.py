@@ -66,8 +66,9 @@ def at(document: Document, path: str) -> Any:
 
 
 def immutable(wanted: Document, current: Document, paths: tuple[str, ...], prefix: str = "") -> None:
-    """Refuse a wanted value that differs from the current one. Text is compared without regard to case, as Azure
-    compares sizes.
+    """Refuse a wanted value that differs from the current one.
+
+    Text is compared without regard to case, as Azure compares sizes.
     """
     for path in paths:
         asked, is_now = at(wanted, path), at(current, path)

@@ -43,8 +43,9 @@ def profile(cluster: Resource, pool: Resource) -> Document:
 
 
 def pool_state(cluster: Resource, pool: Resource) -> str:
-    """Return the pool's state. A pool that a failed or canceled operation of the cluster was about has that operation's
-    state.
+    """Return the pool's state.
+
+    A pool that a failed or canceled operation of the cluster was about has that operation's state.
     """
     shared = pool.private.get("with_cluster") and cluster.state in ("Failed", "Canceled")
     return cluster.state if shared else pool.state

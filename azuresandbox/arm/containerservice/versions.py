@@ -58,9 +58,7 @@ def default(location: str) -> str:
 
 
 def resolve(location: str, wanted: str) -> tuple[str, Minor] | None:
-    """Return the full version and its minor for `1.35` (its latest patch) or `1.35.7`; `None` if the region does not
-    offer it.
-    """
+    """Return the full version and its minor for `1.35` (its latest patch) or `1.35.7`; `None` if it is not offered."""
     for minor in offered(location):
         if wanted == minor.name:
             return minor.patches[-1], minor

@@ -33,7 +33,7 @@ def prepare(write: Write) -> None:
         body = models.normalized("extensions.PatchExtension", write.request.body)
         wanted = flux.merged(write.before, body.get("properties") or {})
     else:
-        wanted = {key: value for key, value in flux.without_nulls(write.properties).items() if key not in READ_ONLY}
+        wanted = {key: value for key, value in models.without_nulls(write.properties).items() if key not in READ_ONLY}
         # `identity` is for Arc clusters; on AKS it is accepted and has no effect (as ASO's sample for AKS shows).
         write.document.pop("identity", None)
     properties = {**copy.deepcopy(data.EXTENSION), **wanted}

@@ -9,6 +9,7 @@ import copy
 import re
 from typing import Any
 
+from azuresandbox.arm import models
 from azuresandbox.arm.errors import ArmError, not_emulated
 from azuresandbox.arm.kubernetesconfiguration import data, errors
 
@@ -55,14 +56,7 @@ def merged(base: Document, patch: Document) -> Document:
 def _given(document: Document) -> Document:
     """Return the properties without nulls, which mean not given, and without those that only the service sets."""
     ignored = {*data.LIVE, "provisioningState"}
-    return {key: without_nulls(value) for key, value in document.items() if value is not None and key not in ignored}
-
-
-def without_nulls(value: Any) -> Any:
-    """Return the document without the keys whose value is null, which means not given."""
-    if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+    return {key: models.without_nulls(value) for key, value in document.items() if value is not None and key not in ignored}
 
 
 def _check_names(name: str, properties: Document) -> None:

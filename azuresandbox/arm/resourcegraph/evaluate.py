@@ -131,8 +131,9 @@ def _order(table: Table, operator: syntax.Order) -> Table:
 
 
 def _sorted(rows: list[Row], read: Read, key: Key) -> list[Row]:
-    """Return the rows sorted by one key. Nulls come first in ascending and last in descending order, unless the query
-    says so.
+    """Return the rows sorted by one key.
+
+    Nulls come first in ascending and last in descending order, unless the query says so.
     """
     pairs = [(read(row), row) for row in rows]
     nulls = [row for value, row in pairs if value is None]

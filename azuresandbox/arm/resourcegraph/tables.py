@@ -156,9 +156,7 @@ def _as_it_is(properties: Document) -> Document:
 
 
 def _extension(properties: Document) -> Document:
-    """Return an extension's properties, whose names begin with a capital: documented samples ask for
-    `properties.ExtensionType`.
-    """
+    """Return an extension's properties, with capital initials: documented samples ask for `properties.ExtensionType`."""
     return {name[:1].upper() + name[1:]: value for name, value in properties.items()}
 
 

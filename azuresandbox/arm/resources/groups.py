@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any
 
-from azuresandbox.arm import access, engine, errors, filters, locations, models, operation_records, operations, records
+from azuresandbox.arm import access, engine, errors, filters, locations, models, operation_records, operations, records, retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import IN_PROGRESS, Operation
-from azuresandbox.arm.provider import Answer, Request, ResourceType, Route, Types, Work, delete
+from azuresandbox.arm.provider import Answer, Request, ResourceType, Route, Types, Work, delete, refuse
 from azuresandbox.arm.records import Resource
 from azuresandbox.arm.resource_id import GROUPS, ResourceId
 from azuresandbox.arm.resources.registrations import VERSIONS
@@ -41,8 +39,9 @@ def _waves(work: Work, types: Types) -> list[list[Resource]]:
 
 
 def _counts(resource: Resource) -> bool:
-    """Return whether the resource is deleted by itself. Role assignments are deleted with their scope, nested resources with
-    their parent.
+    """Return whether the resource is deleted by itself.
+
+    Role assignments are deleted with their scope, nested resources with their parent.
     """
     return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
 
@@ -100,39 +99,49 @@ TYPE = ResourceType("resourceGroups", VERSIONS, model="resources.ResourceGroup",
 
 def routes() -> tuple[Route, ...]:
     return (
-        Route("GET", SUBSCRIPTION + "/resourcegroups", TYPE, _list, ACTION + "read", SUBSCRIPTION, SUBSCRIPTION, listing=True),
-        Route("GET", ONE, TYPE, _get, ACTION + "read", ID, ID),
-        Route("PUT", ONE, TYPE, _put, ACTION + "write", ID, ID),
-        Route("PATCH", ONE, TYPE, _patch, ACTION + "write", ID, ID),
-        Route("DELETE", ONE, TYPE, _delete, ACTION + "delete", ID, ID),
+        Route(
+            "GET",
+            SUBSCRIPTION + "/resourcegroups",
+            TYPE,
+            _list,
+            action=ACTION + "read",
+            scope=SUBSCRIPTION,
+            id=SUBSCRIPTION,
+            listing=True,
+        ),
+        Route("GET", ONE, TYPE, _get, action=ACTION + "read", scope=ID, id=ID),
+        Route("PUT", ONE, TYPE, _put, action=ACTION + "write", scope=ID, id=ID),
+        Route("PATCH", ONE, TYPE, _patch, action=ACTION + "write", scope=ID, id=ID),
+        Route("DELETE", ONE, TYPE, _delete, action=ACTION + "delete", scope=ID, id=ID),
         Route(
             "POST",
             ONE + "/exportTemplate",
             TYPE,
-            _refused("exporting a group's template"),
-            ACTION + "exportTemplate/action",
-            ID,
-            ID,
+            refuse("exporting a group's template"),
+            action=ACTION + "exportTemplate/action",
+            scope=ID,
+            id=ID,
         ),
-        Route("POST", ONE + "/moveResources", TYPE, _refused("moving resources"), ACTION + "moveResources/action", ID, ID),
+        Route(
+            "POST",
+            ONE + "/moveResources",
+            TYPE,
+            refuse("moving resources"),
+            action=ACTION + "moveResources/action",
+            scope=ID,
+            id=ID,
+        ),
         Route(
             "POST",
             ONE + "/validateMoveResources",
             TYPE,
-            _refused("moving resources"),
-            ACTION + "validateMoveResources/action",
-            ID,
-            ID,
+            refuse("moving resources"),
+            action=ACTION + "validateMoveResources/action",
+            scope=ID,
+            id=ID,
         ),
         Route("GET", SUBSCRIPTION + "/operationresults/{operation}", TYPE, _result),
     )
-
-
-def _refused(what: str) -> Callable[[Request], Any]:
-    async def refuse(request: Request) -> Answer:
-        raise errors.not_emulated(what)
-
-    return refuse
 
 
 def _stored(request: Request) -> Resource:
@@ -230,7 +239,7 @@ def _pending(request: Request, operation: Operation) -> dict[str, str]:
     """Return the headers of a group's deletion. Clients poll it only at `Location`, a path of ARM's own."""
     path = f"{request.sandbox.base}/subscriptions/{request.sandbox.subscription_id}/operationresults/{operation.id}"
     location = {"Location": f"{path}?api-version={request.api_version}"}
-    return location | operations.retry_after(request.sandbox, operation.retry_after)
+    return location | retry.after(request.sandbox, operation.retry_after)
 
 
 async def _result(request: Request) -> Answer:

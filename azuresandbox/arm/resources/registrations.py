@@ -93,13 +93,13 @@ def routes(providers: Providers) -> tuple[Route, ...]:
     read = "Microsoft.Resources/subscriptions/providers/read"
     return (
         Route("GET", "/providers", TYPE, listing),
-        Route("GET", SUBSCRIPTION + "/providers", TYPE, listing, read, SUBSCRIPTION),
+        Route("GET", SUBSCRIPTION + "/providers", TYPE, listing, action=read, scope=SUBSCRIPTION),
         Route("GET", "/providers/{namespace}", TYPE, get),
-        Route("GET", ONE, TYPE, get, read, SUBSCRIPTION),
-        Route("GET", ONE + "/resourceTypes", TYPE, types, read, SUBSCRIPTION),
-        Route("GET", ONE + "/providerPermissions", TYPE, permissions, read, SUBSCRIPTION),
-        Route("POST", ONE + "/register", TYPE, register, "{namespace}/register/action", SUBSCRIPTION),
-        Route("POST", ONE + "/unregister", TYPE, unregister, "{namespace}/unregister/action", SUBSCRIPTION),
+        Route("GET", ONE, TYPE, get, action=read, scope=SUBSCRIPTION),
+        Route("GET", ONE + "/resourceTypes", TYPE, types, action=read, scope=SUBSCRIPTION),
+        Route("GET", ONE + "/providerPermissions", TYPE, permissions, action=read, scope=SUBSCRIPTION),
+        Route("POST", ONE + "/register", TYPE, register, action="{namespace}/register/action", scope=SUBSCRIPTION),
+        Route("POST", ONE + "/unregister", TYPE, unregister, action="{namespace}/unregister/action", scope=SUBSCRIPTION),
     )
 
 

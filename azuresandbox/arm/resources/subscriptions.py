@@ -35,8 +35,10 @@ ONE = "/subscriptions/{subscription}"
 def routes() -> tuple[Route, ...]:
     return (
         Route("GET", "/subscriptions", TYPE, _list),
-        Route("GET", ONE, TYPE, _get, READ, ONE),
-        Route("GET", ONE + "/locations", TYPE, _locations, "Microsoft.Resources/subscriptions/locations/read", ONE),
+        Route("GET", ONE, TYPE, _get, action=READ, scope=ONE),
+        Route(
+            "GET", ONE + "/locations", TYPE, _locations, action="Microsoft.Resources/subscriptions/locations/read", scope=ONE
+        ),
         Route("GET", "/tenants", TYPE, _tenants),
     )
 
