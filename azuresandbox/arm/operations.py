@@ -15,7 +15,7 @@ from typing import Any
 from azuresandbox.arm import operation_records, records, retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import CANCELED, FAILED, IN_PROGRESS, PUT, RUNNING, SUCCEEDED, Operation, active
-from azuresandbox.arm.provider import Answer, Caller, Request, ResourceType, Runner, Types, Work
+from azuresandbox.arm.provider import Answer, Caller, Request, ResourceType, Runner, Types, UnknownRunner, Work
 from azuresandbox.arm.records import PARTITION, Resource
 from azuresandbox.clock import rfc3339_micro
 from azuresandbox.context import Memory, Sandbox
@@ -58,9 +58,11 @@ def start(
 
     Raises `UnknownRunner` unless `runner` is one of the type's, because a restart finds it there by its name.
     """
+    if runner not in kind.runners:
+        raise UnknownRunner(kind.name, runner.name)
     operation = Operation(
         id=str(uuid.uuid4()),
-        kind=kind.runner(runner.name).name,
+        kind=runner.name,
         resource_id=str(resource.id),
         type=resource.type,
         location=resource.location.lower(),

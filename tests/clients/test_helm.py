@@ -81,7 +81,7 @@ def namespace(prod: Any) -> Iterator[str]:
     prod("delete", "namespace", "by-helm", "--timeout=30s")
 
 
-# --- what Flux released ----------------------------------------------------------------------------------------------
+# --- releases of Flux ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("program", each_helm())
@@ -118,7 +118,7 @@ def test_releases_of_flux_are_shown_in_full(helm: Helm, prod: Any) -> None:
     assert "release: not found" in helm.fails("status", "podinfo", "--namespace=podinfo"), "its record is with the HelmRelease"
 
 
-# --- what helm releases ----------------------------------------------------------------------------------------------
+# --- releases of helm ------------------------------------------------------------------------------------------------
 
 
 def test_from_install_to_uninstall(helm: Helm, prod: Any, namespace: str, chart: str) -> None:
@@ -189,7 +189,7 @@ def test_refusals_are_in_helms_words(helm: Helm, prod: Any, namespace: str, char
     helm("uninstall", "web", inside)
 
 
-# --- one takes over from the other -----------------------------------------------------------------------------------
+# --- takeovers between helm and Flux ---------------------------------------------------------------------------------
 
 
 @pytest.fixture

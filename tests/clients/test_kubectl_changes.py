@@ -78,7 +78,7 @@ def test_diff_shows_what_apply_would_do(prod: Any, namespace: str) -> None:
     assert prod.objects("configmap", "settings", namespace)["data"] == {"a": "1"}
 
 
-# --- and what Git says comes back ------------------------------------------------------------------------------------
+# --- the state in Git is restored ------------------------------------------------------------------------------------
 
 
 def test_a_deleted_pod_is_replaced(prod: Any) -> None:

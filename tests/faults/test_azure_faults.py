@@ -51,7 +51,7 @@ def put(cloud: Cloud, name: str = CLUSTER, version: str = "", **more: Any) -> Ca
     return lambda: cloud.azure.containers.managed_clusters.begin_create_or_update(GROUP, name, body, **more)
 
 
-# --- what passes by itself ---------------------------------------------------------------------------------------------
+# --- faults that pass by themselves ------------------------------------------------------------------------------------
 
 
 def test_principal_not_found(cloud: Cloud) -> None:
@@ -135,7 +135,7 @@ def test_token_revoked(cloud: Cloud) -> None:
     explained(lambda: groups.get(cloud.azure, GROUP), FinalError, "TokenIssuedBeforeRevocationTimestamp", "sign in again")
 
 
-# --- what somebody has to mend -------------------------------------------------------------------------------------------
+# --- faults that need a fix ----------------------------------------------------------------------------------------------
 
 
 def test_vcpu_quota(cloud: Cloud) -> None:
