@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from azuresandbox.fabric import AgentPool
 from azuresandbox.machine.addresses import node_ip, number
