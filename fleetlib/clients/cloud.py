@@ -1,8 +1,7 @@
-"""Which Azure: endpoints, authority, CA and credential. After this module nobody asks which cloud it is.
+"""The Azure cloud: endpoints, authority, CA and credential. No other module distinguishes between clouds.
 
-The sandbox is reached like a sovereign cloud: through an endpoint, an authority, a CA and a credential. What is set here wins
-over REQUESTS_CA_BUNDLE, SSL_CERT_FILE and proxies in the environment. May import `parameters`, `errors` and
-`sandbox.lifecycle` (the one place that starts the sandbox).
+The sandbox is reached like a sovereign cloud: through an endpoint, an authority, a CA and a credential. These settings win over
+REQUESTS_CA_BUNDLE, SSL_CERT_FILE and the proxies of the environment.
 """
 
 from __future__ import annotations
@@ -33,8 +32,13 @@ ENDPOINTS = {
 
 @dataclass
 class Cloud:
-    """One Azure. `mirrors` maps public URL prefixes to where they are served instead (a proxy, a mirror, the sandbox); `pace` is
-    how many seconds here one of the cloud's own takes, by which its controllers try again: 1, unless its clock is a faster one."""
+    """One Azure cloud: `resource_manager` and `authority` are base URLs, `home` is the folder where fleetlib keeps its state.
+
+    `ca_file`: the CA of the cloud's endpoints; `None` for public CAs. `client_id`, `client_secret`, `tenant_id`: the cloud's
+    own account; empty to use the user's sign-in. `mirrors` maps public URL prefixes to the URLs that serve them instead. `pace`
+    is the number of real seconds in one second of the cloud's clock: 1, or less on a sandbox with a faster clock. `portal` is
+    the URL of the portal; empty if there is none.
+    """
 
     name: str
     resource_manager: str
@@ -50,7 +54,7 @@ class Cloud:
 
     @cached_property
     def credential(self) -> Any:
-        """`DefaultAzureCredential` for this cloud. With an account of the cloud's own, its environment credential is used."""
+        """`DefaultAzureCredential` for this cloud; with the cloud's own account if it has one."""
         from azure.identity import DefaultAzureCredential
 
         options: dict[str, Any] = {"authority": self.authority}
@@ -74,16 +78,16 @@ class Cloud:
         return RequestsTransport(use_env_settings=False, connection_verify=str(self.ca_file))
 
     def client(self, client_class: Any, *arguments: Any, **options: Any) -> Any:
-        """An `azure-mgmt-*` client of this cloud."""
+        """Return an `azure-mgmt-*` client of this cloud."""
         options |= {"base_url": self.resource_manager, "credential_scopes": [self.resource_manager + "/.default"]}
         return client_class(self.credential, *arguments, **options, **self.transport_options())
 
     def transport_options(self) -> dict[str, Any]:
-        """What a client of azure-core needs to reach this cloud: its own CA, if it has one."""
+        """Return the transport for clients of azure-core: with the cloud's CA and without proxies; empty for public CAs."""
         return {} if self.ca_file is None else {"transport": self._transport()}
 
     def fetch_json(self, url: str) -> dict[str, Any]:
-        """A public JSON document, such as an OIDC discovery document, with this cloud's CA. Raises `FinalError`."""
+        """Fetch a public JSON document, such as an OIDC discovery document. Raises `FinalError` if it cannot be read."""
         import requests
 
         with requests.Session() as session:
@@ -93,16 +97,16 @@ class Cloud:
                 answer.raise_for_status()
                 document: dict[str, Any] = answer.json()
             except (requests.RequestException, ValueError) as error:
-                raise FinalError("a public document could not be read", target=url, said=str(error)) from error
+                raise FinalError("could not read a public document", target=url, said=str(error)) from error
         return document
 
     def mirrored(self, url: str) -> str:
-        """Where `url` is really served."""
+        """Return the URL that serves `url`: the mirror's, or `url` itself."""
         prefix = max((p for p in self.mirrors if url.startswith(p)), key=len, default=None)
         return url if prefix is None else self.mirrors[prefix] + url[len(prefix) :]
 
     def git_environment(self) -> dict[str, str]:
-        """Environment for the `git` command: this cloud's mirrors, CA and credential, none of them on a command line."""
+        """Return the environment for the `git` command: mirrors, CA and credential, which must not appear on a command line."""
         settings: list[tuple[str, str]] = []
         for public, target in self.mirrors.items():
             if public.startswith("https://"):
@@ -122,45 +126,45 @@ class Cloud:
 
 
 def connect(parameters: Parameters) -> Cloud:
-    """The cloud the parameters name; the sandbox is started if it does not run."""
+    """Return the cloud that the parameters name. Starts the sandbox if it does not run."""
     home = fleet_home()
     if parameters.cloud == "sandbox":
         return sandbox_cloud(home)
     resource_manager, authority, portal = ENDPOINTS[parameters.cloud]
-    return Cloud(parameters.cloud, resource_manager, authority, home, portal=portal)
+    return Cloud(name=parameters.cloud, resource_manager=resource_manager, authority=authority, home=home, portal=portal)
 
 
 def sandbox_cloud(home: Path, clock: str = "instant") -> Cloud:
-    """The sandbox kept under `home`, running."""
+    """Start the sandbox under `home` if it does not run, and return it as a cloud."""
     where = sandbox.up(home / "sandbox", os.environ.get("FLEET_CLOCK", clock), project_root())
     return Cloud(
-        "sandbox",
-        where.base,
-        where.base,
-        home,
-        where.ca_file,
-        where.tenant_id,
-        where.client_id,
-        where.client_secret,
-        where.mirrors,
-        where.pace,
+        name="sandbox",
+        resource_manager=where.base,
+        authority=where.base,
+        home=home,
+        ca_file=where.ca_file,
+        tenant_id=where.tenant_id,
+        client_id=where.client_id,
+        client_secret=where.client_secret,
+        mirrors=where.mirrors,
+        pace=where.pace,
     )
 
 
 def project_root() -> Path:
-    """The checkout that is worked in: the nearest folder upwards with both notebooks/ and parameters/, or the current one."""
+    """Return the current checkout: the nearest folder upwards with both notebooks/ and parameters/, or the current folder."""
     here = Path.cwd()
     return next((f for f in (here, *here.parents) if (f / "notebooks").is_dir() and (f / "parameters").is_dir()), here)
 
 
 def fleet_home() -> Path:
-    """Where state is kept: `FLEET_HOME`, or `.fleet/` in the project."""
+    """Return the folder for state: `FLEET_HOME`, or `.fleet/` in the checkout."""
     return Path(os.environ.get("FLEET_HOME") or project_root() / ".fleet").absolute()
 
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """The process's environment with `values` for the length of the block: the credential reads it when it is made."""
+    """Set environment variables during the block: the credential reads them when it is created."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

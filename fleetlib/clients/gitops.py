@@ -1,7 +1,7 @@
-"""The two places the fleet is declared in: the Git repository, and the registry of the cluster chart.
+"""The two places that declare the fleet: the Git repository, and the registry of the cluster chart.
 
-Git is the `git` command, Helm is Helm's own SDK, the registry is spoken to by `oras`. A change to a YAML file touches the one
-value that changes: comments, order and spacing survive. May import `cloud`, `errors`, `change`.
+Git is the `git` command, Helm is Helm's own SDK, the registry's client is `oras`. An edit of a YAML file changes one value and
+keeps comments, order and spacing.
 """
 
 from __future__ import annotations
@@ -32,17 +32,22 @@ CHART_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 """Media types of a Helm chart in an OCI registry (Helm: HIP 6)."""
 
 _UNREACHABLE = re.compile(
-    r"Could not resolve host|Failed to connect|timed out|returned error: 5\d\d|Bad Gateway|Service Unavailable|Gateway Timeout|Max retries exceeded"
+    r"Could not resolve host|Failed to connect|timed out|returned error: 5\d\d|"
+    r"Bad Gateway|Service Unavailable|Gateway Timeout|Max retries exceeded"
 )
-"""How git and oras say that a host does not answer, or answers that it cannot: it may later."""
+"""The messages of git and oras for a host that does not answer or is overloaded: the same call may succeed later."""
 
 _LOCKED = re.compile(r"\.lock': File exists|could not lock config file")
-"""How git says that another git works in the same copy, or was killed there."""
+"""The messages of git when another git uses the same working copy, or was killed while using it."""
 
 
 @dataclass
 class Repository:
-    """A Git repository with a working copy of fleetlib's own. Nobody else's checkout is touched."""
+    """A Git repository with a working copy of fleetlib's own under the cloud's `home`; the user's checkouts are not touched.
+
+    The methods raise `RetryableError` if the host does not answer or the push was rejected, else `FinalError`, with git's
+    message.
+    """
 
     url: str
     branch: str
@@ -53,7 +58,10 @@ class Repository:
         return self.cloud.home / "git" / hashlib.sha256(self.url.encode()).hexdigest()[:12]
 
     def sync(self) -> str:
-        """Make the working copy the remote branch's head; its commit. Raises `FinalError` if there is no such branch."""
+        """Set the working copy to the head of the remote branch and return the commit.
+
+        Raises `FinalError` without such a branch.
+        """
         if not self.folder.exists():
             self._clone()
         self._git("fetch", "--quiet", "--prune", "origin")
@@ -63,7 +71,7 @@ class Repository:
             if "is not a commit" not in error.said:
                 raise
             raise FinalError(
-                f"the repository has no branch {self.branch!r}",
+                f"the repository does not have the branch {self.branch!r}",
                 target=self.url,
                 said=error.said,
                 fix="create the branch, or set the parameter fleet_branch",
@@ -72,7 +80,7 @@ class Repository:
         return self.head()
 
     def _clone(self) -> None:
-        """A working copy, all of it or not at all: one that was interrupted must not be taken for the repository."""
+        """Clone beside the working copy's folder, then rename: an interrupted clone must not pass for a working copy."""
         parent = self.folder.parent
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(prefix="clone-", dir=parent) as beside:
@@ -81,19 +89,22 @@ class Repository:
             try:
                 copy.rename(self.folder)
             except OSError:
-                if not self.folder.exists():  # else another process was faster: its copy is as good
+                if not self.folder.exists():  # otherwise another process was faster, and its clone serves
                     raise
 
     def head(self) -> str:
         return self._git("rev-parse", "HEAD").strip()
 
     def read(self, path: str) -> str | None:
-        """A file of the working copy, or None."""
+        """Return the text of a file in the working copy; `None` if there is no such file."""
         file = self.folder / path
         return file.read_text() if file.exists() else None
 
     def commit(self, files: dict[str, str | None], message: str) -> str | None:
-        """Commit and push these files (None: deleted) on top of the remote head; the commit, or None if nothing differs."""
+        """Commit these files (`None`: delete the file) on the remote head and push.
+
+        Returns the commit; `None` if the files are already so.
+        """
         self.sync()
         for path, text in files.items():
             self._write(path, text)
@@ -113,7 +124,7 @@ class Repository:
             file.write_text(text)
 
     def diff(self, files: dict[str, str | None]) -> str:
-        """What `commit` of these files would change, as a unified diff."""
+        """Return the unified diff that `commit` of these files would make."""
         import difflib
 
         lines: list[str] = []
@@ -123,7 +134,7 @@ class Repository:
         return "\n".join(lines)
 
     def log(self, count: int = 10) -> list[tuple[str, str]]:
-        """(commit, subject) of the last commits."""
+        """Return (commit, subject) of the last `count` commits, newest first."""
         out = self._git("log", f"--max-count={count}", "--format=%H%x09%s")
         return [(line.split("\t")[0], line.split("\t")[1]) for line in out.splitlines()]
 
@@ -141,19 +152,20 @@ class Repository:
         if done.returncode:
             said = " ".join(done.stderr.split())
             kind = RetryableError if "fetch first" in said or "rejected" in said or _UNREACHABLE.search(said) else FinalError
-            fix = "check the repository's URL and your rights to it"
+            fix = "check the repository's URL and your access to it"
             if _UNREACHABLE.search(said):
-                fix = "the Git host does not answer: look at its status page and your network, then run the same notebook again"
+                fix = "check the Git host's status page and your network, then run the same notebook again"
             if _LOCKED.search(said):
-                fix = f"if no other git works there, one was killed: delete {self.folder} (a copy, made anew) and run again"
+                fix = f"if no other git is running there, delete {self.folder} (fleetlib clones it again), then run again"
             raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix=fix)
         return done.stdout
 
 
 def set_value(text: str, path: tuple[str | int, ...], value: Any) -> str:
-    """YAML `text` with the scalar at `path` replaced, every other byte as it was. Raises `FinalError` if it is not there.
+    """Return YAML `text` with the scalar at `path` replaced and every other byte unchanged.
 
-    For a file of several documents the path starts with the document's number. A key whose parent is there is added.
+    For a file of several documents the path starts with the document's number. A missing key is added if its parent exists;
+    else `FinalError` is raised, as for text that is not valid YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -168,7 +180,8 @@ def set_value(text: str, path: tuple[str | int, ...], value: Any) -> str:
         if child is None and depth == len(rest) - 1:
             return _insert(text, node, str(key), value)
         if child is None:
-            raise FinalError(f"the file has no {'.'.join(map(str, rest[: depth + 1]))}", fix="add it, or name another file")
+            missing = ".".join(map(str, rest[: depth + 1]))
+            raise FinalError(f"the file does not have {missing}", fix="add it to the file, or name another file")
         node = child
     return text[: node.start_mark.index] + _scalar(value) + text[node.end_mark.index :]
 
@@ -180,7 +193,7 @@ def _child(node: Any, key: str | int) -> Any:
 
 
 def _insert(text: str, mapping: Any, key: str, value: Any) -> str:
-    """A new first key of a block mapping, indented as its neighbours."""
+    """Insert a first key into a block mapping, with the indent of its neighbours."""
     first = mapping.value[0][0].start_mark
     return f"{text[: first.index]}{key}: {_scalar(value)}\n{' ' * first.column}{text[first.index :]}"
 
@@ -191,7 +204,7 @@ def _scalar(value: Any) -> str:
 
 @dataclass
 class ChartRegistry:
-    """The OCI registry of the cluster chart: `url` is `oci://host/path`, charts are below it by name."""
+    """The OCI registry of the cluster chart. `url` is `oci://host/path`; a chart is `<url>/<name>:<version>`."""
 
     url: str
     cloud: Cloud
@@ -201,7 +214,7 @@ class ChartRegistry:
             import oras.client
             import oras.logger
 
-        oras.logger.logger.set_level(logging.CRITICAL)  # failures are raised here, and a missing chart is none
+        oras.logger.logger.set_level(logging.CRITICAL)  # errors are raised here, and a missing chart is not an error
         served = urlsplit(self.cloud.mirrored(self.url))
         verify: Any = str(self.cloud.ca_file) if self.cloud.ca_file and served.netloc != urlsplit(self.url).netloc else True
         client = oras.client.OrasClient(hostname=served.netloc, tls_verify=verify)
@@ -212,7 +225,10 @@ class ChartRegistry:
         return client, served.netloc + served.path
 
     def digest(self, name: str, version: str) -> str | None:
-        """The digest of the chart's layer under this version, or None if it was never pushed."""
+        """Return the digest of the chart's layer in this version; `None` if the version was never pushed.
+
+        Raises `RetryableError` if the registry does not answer, `FinalError` if it refuses.
+        """
         client, base = self._client()
         try:
             manifest = client.get_manifest(
@@ -231,7 +247,10 @@ class ChartRegistry:
         return layers[0] if layers else None
 
     def push(self, archive: Path, name: str, version: str, metadata: dict[str, Any]) -> None:
-        """Push a packaged chart as `helm push` does: one layer, Helm's media types, the version as tag."""
+        """Push a packaged chart as `helm push` does: one layer, Helm's media types, the version as tag.
+
+        Raises `RetryableError` if the registry does not answer, `FinalError` if it refuses.
+        """
         client, base = self._client()
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "config.json"
@@ -249,10 +268,10 @@ class ChartRegistry:
                 raise self._failure("the registry refused the chart", f"{name}:{version}", error, fix) from None
 
     def _failure(self, what: str, chart: str, error: ValueError, fix: str = "") -> FleetError:
-        """A registry that does not answer may answer later; any other refusal is final."""
+        """Return the error to raise: retryable if the registry does not answer, else final."""
         said, target = " ".join(str(error).split()), f"{self.url}/{chart}"
         if _UNREACHABLE.search(said):
-            fix = "the registry does not answer: look at its status and your network, then run 05_publish_cluster_chart again"
+            fix = "check the registry's status and your network, then run 05_publish_cluster_chart again"
             return RetryableError(what, target=target, said=said, fix=fix)
         return FinalError(what, target=target, said=said, fix=fix)
 
@@ -263,7 +282,7 @@ _SEVERITY = ("UNKNOWN", "INFO", "WARNING", "ERROR")
 
 @dataclass
 class Chart:
-    """The cluster chart in the fleet's repository: linted, rendered and packaged by Helm's own code."""
+    """The cluster chart in a folder; Helm's own code lints, renders and packages it."""
 
     folder: Path
 
@@ -272,7 +291,7 @@ class Chart:
         return yaml.safe_load((self.folder / "Chart.yaml").read_text())
 
     def lint(self, values: dict[str, Any] | None = None) -> list[str]:
-        """Helm's findings as lines `SEVERITY path: message`; none if the chart is good."""
+        """Return Helm's messages as lines `SEVERITY path: message`; empty if Helm finds no fault."""
         import helm_python
 
         found = helm_python.lint(str(self.folder), values=values) if values else helm_python.lint(str(self.folder))
@@ -280,7 +299,7 @@ class Chart:
         return [f"{_SEVERITY[m['severity']]} {m['path']}: {m['error']}" for m in messages or []]
 
     def render(self, release: str, namespace: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        """The objects that a release of the chart consists of. Raises `FinalError` with Helm's words."""
+        """Return the objects of a release of the chart. Raises `FinalError` with Helm's message if it does not render."""
         import helm_python
 
         try:
@@ -294,7 +313,10 @@ class Chart:
         return [obj for text in texts for obj in yaml.load_all(text, Loader=loader) if obj]
 
     def package(self, destination: Path) -> Path:
-        """The chart as `<name>-<version>.tgz`, byte for byte the same for the same content: its digest says if it changed."""
+        """Write the chart as `<name>-<version>.tgz` to the folder and return the path.
+
+        The same content gives the same bytes, so that equal digests mean equal charts.
+        """
         metadata = self.metadata
         archive = destination / f"{metadata['name']}-{metadata['version']}.tgz"
         with tempfile.TemporaryDirectory() as folder:
@@ -306,7 +328,7 @@ class Chart:
 
 
 def _normalise(source: Path, target: Path) -> None:
-    """Repack an archive without times and in a fixed order."""
+    """Repack an archive without timestamps and in a fixed order."""
     import gzip
 
     with tarfile.open(source) as tar:
@@ -323,7 +345,7 @@ def _normalise(source: Path, target: Path) -> None:
 
 
 def publish(registry: ChartRegistry, chart: Chart, archive: Path) -> Step:
-    """The step to the packaged chart in the registry. A version that is there with other content is refused."""
+    """Return the step that pushes the packaged chart. It raises `FinalError` if the version is published with other content."""
     name, version = chart.metadata["name"], chart.metadata["version"]
     local = "sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest()
 
@@ -334,7 +356,7 @@ def publish(registry: ChartRegistry, chart: Chart, archive: Path) -> Step:
             f"version {version} of the chart is already published with other content",
             target=f"{registry.url}/{name}:{version}",
             said=f"published {current[:19]}, local {local[:19]}",
-            fix="raise `version` in Chart.yaml: published versions never change",
+            fix="raise `version` in Chart.yaml: a published version must not change",
         )
 
     return Step(

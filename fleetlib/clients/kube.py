@@ -1,6 +1,8 @@
-"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS, read, apply, wait by watch, delete.
+"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS. Read, apply, wait by watch, delete.
 
-May import `errors`, `change`, `progress`.
+All lists are read by one function, `_pages`: page by page, as the server sends them. `items` calls it with a resource's plural
+and needs no discovery, so that a reading of a thousand clusters is one request a page; `list` and `changes` take a kind, as
+manifests name it, and look its plural up.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleetlib.change import Step, differences
 from fleetlib.errors import FinalError, FleetError, RetryableError
@@ -20,20 +22,31 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 PAGE = 500
-"""Objects a page of a long list has, as kubectl asks for."""
+"""Objects on one page of a list, as kubectl requests them."""
 
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-"""The media type of a list of nothing but metadata. Source: Kubernetes, API concepts."""
+"""The media type of a list with metadata only. Source: Kubernetes, API concepts."""
 
 _ONE_AT_A_TIME = Lock()
-"""Held while a kubeconfig is loaded: the `kubernetes` package gives other threads the files of certificates before they are written."""
+"""Held while a kubeconfig is loaded: the `kubernetes` package shares the files of certificates before it has written them."""
 
 MANAGER = "fleetlib"
-"""The field manager of all that fleetlib applies."""
+"""The field manager of everything that fleetlib applies."""
+
+
+class Listed(NamedTuple):
+    """A list: its items, and the version it was read at; "" if the cluster does not have the resource."""
+
+    items: Objects
+    version: str
 
 
 class Kube:
-    """One cluster. All objects are plain dictionaries, as in YAML."""
+    """The API of one cluster. Objects are dictionaries, as in YAML.
+
+    Every method raises `RetryableError` if the API does not answer, is overloaded or reports a conflict, else `FinalError`,
+    with the API server's reason and message in `said`.
+    """
 
     def __init__(self, kubeconfig: Object, name: str, home: Path) -> None:
         self.name = name
@@ -43,7 +56,7 @@ class Kube:
 
     @property
     def api(self) -> Any:
-        """The client of the `kubernetes` package. Proxies of the environment do not apply to a cluster's endpoint."""
+        """The client of the `kubernetes` package. It ignores the proxies of the environment."""
         if self._api is None:
             with _ONE_AT_A_TIME:
                 self._api = self._api or self._connected()
@@ -59,12 +72,12 @@ class Kube:
         return client.ApiClient(settings)
 
     def disconnect(self) -> None:
-        """Close the connections; the next call opens one again."""
+        """Close the connections. The next call opens a new one."""
         self.api.rest_client.pool_manager.clear()
 
     @cached_property
     def client(self) -> Any:
-        """Its dynamic client."""
+        """The dynamic client of the `kubernetes` package. It stores what it discovers under the cloud's `home`."""
         from kubernetes import dynamic
 
         folder = self._home / "discovery"
@@ -78,13 +91,13 @@ class Kube:
             return self.client.resources.get(api_version=api_version, kind=kind)
         except ResourceNotFoundError:
             raise NoSuchKind(
-                f"the cluster {self.name} has no kind {kind} in {api_version}",
+                f"the cluster {self.name} does not have the kind {kind} of {api_version}",
                 target=self.name,
-                fix="its custom resource definition is not installed: check the controllers of notebook 03_bootstrap_flux",
+                fix="install its custom resource definition: notebook 03_bootstrap_flux checks the controllers that bring it",
             ) from None
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """The object, or None."""
+        """Return the object; `None` if it, or its kind, does not exist."""
         return self._call("read", f"{kind}/{name}", lambda: self._get(api_version, kind, name, namespace))
 
     def _get(self, api_version: str, kind: str, name: str, namespace: str | None) -> Any:
@@ -96,8 +109,8 @@ class Kube:
             return None
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
-        """The objects; none if the kind does not exist."""
-        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels)["items"])
+        """Return all objects of a kind, with `apiVersion` and `kind`; empty if the cluster does not have the kind."""
+        return self._call("list", kind, lambda: self._list(api_version, kind, namespace, labels).items)
 
     def items(
         self,
@@ -109,30 +122,50 @@ class Kube:
         labels: str = "",
         only_metadata: bool = False,
     ) -> Objects:
-        """All objects of a resource, page by page, as the server sends them; none if the cluster does not have the resource.
+        """Return all objects of a resource, named by its plural, as the server sends them; empty if the cluster does not have
+        it.
 
-        For many objects or clusters: no discovery, no models. `timeout` seconds for each page. `only_metadata`: the server sends nothing
-        else, so that what a Secret holds is not even read.
+        `timeout` is in seconds, for each page. `only_metadata`: the server sends metadata only, so that no content of a Secret
+        is read.
         """
+        accept = METADATA if only_metadata else "application/json"
+        return self._call("list", plural, lambda: self._pages(api_version, plural, namespace, labels, timeout, accept).items)
+
+    def _list(self, api_version: str, kind: str, namespace: str | None, labels: str = "") -> Listed:
+        """Look up the plural of a kind, and read its objects as manifests have them: a server omits the kind of a
+        list's items.
+        """
+        try:
+            resource = self._resource(api_version, kind)
+        except NoSuchKind:
+            return Listed([], "")
+        found = self._pages(api_version, resource.name, namespace if resource.namespaced else None, labels)
+        return found._replace(items=[{"apiVersion": api_version, "kind": kind, **item} for item in found.items])
+
+    def _pages(
+        self,
+        api_version: str,
+        plural: str,
+        namespace: str | None,
+        labels: str = "",
+        timeout: float = 60,
+        accept: str = "application/json",
+    ) -> Listed:
         root = _root(api_version)
         path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
         first = [("limit", str(PAGE)), *([("labelSelector", labels)] if labels else [])]
-
-        def call() -> Objects:
-            found: Objects = []
-            query = first
-            while True:
-                page = self._json(path, query, timeout, METADATA if only_metadata else "application/json")
-                found += page["items"]
-                token = page["metadata"].get("continue")
-                if not token:
-                    return found
-                query = [*first, ("continue", token)]
-
-        return self._call("list", plural, call)
+        found: Objects = []
+        query = first
+        while True:
+            page = self._json(path, query, timeout, accept)
+            found += page["items"]
+            token = page["metadata"].get("continue")
+            if not token:
+                return Listed(found, page["metadata"].get("resourceVersion", ""))
+            query = [*first, ("continue", token)]
 
     def resources(self, api_version: str, timeout: float = 60) -> dict[str, tuple[str, bool]]:
-        """Kind -> (plural, whether it is in namespaces), of one API version; nothing if the cluster does not have it."""
+        """Return kind -> (plural, whether it is namespaced) for one API version; empty if the cluster does not have it."""
         found = self._call("discover", api_version, lambda: self._json(_root(api_version), (), timeout))
         kinds = [item for item in found.get("resources") or () if "/" not in item["name"]]
         return {item["kind"]: (item["name"], item["namespaced"]) for item in kinds}
@@ -157,15 +190,8 @@ class Kube:
             raise ApiException(status=answer.status, reason=answer.reason, body=answer.data)
         return orjson.loads(answer.data)
 
-    def _list(self, api_version: str, kind: str, namespace: str | None, labels: str) -> Object:
-        try:
-            found = self._resource(api_version, kind).get(namespace=namespace, label_selector=labels or None)
-        except NoSuchKind:
-            return {"items": [], "metadata": {}}
-        return found.to_dict()
-
     def apply(self, obj: Object) -> Object:
-        """Server-side apply as `fleetlib`."""
+        """Apply the object on the server's side as the field manager `fleetlib`, taking over conflicting fields. Returns it."""
         metadata = obj["metadata"]
         resource = self._resource(obj["apiVersion"], obj["kind"])
 
@@ -181,7 +207,7 @@ class Kube:
         return self._call("apply", describe(obj), call)
 
     def merge(self, api_version: str, kind: str, name: str, namespace: str | None, patch: Object) -> Object:
-        """A merge patch."""
+        """Patch the object (application/merge-patch+json) and return it. Raises `FinalError` if it does not exist."""
         resource = self._resource(api_version, kind)
 
         def call() -> Any:
@@ -192,7 +218,7 @@ class Kube:
         return self._call("patch", f"{kind}/{name}", call)
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
-        """Delete; False if there was nothing."""
+        """Delete the object. Returns `False` if it, or its kind, does not exist."""
         from kubernetes.dynamic.exceptions import NotFoundError
 
         def call() -> bool:
@@ -205,7 +231,7 @@ class Kube:
         return self._call("delete", f"{kind}/{name}", call)
 
     def step(self, title: str, obj: Object, *, compare: Callable[[Object], Sequence[str]] | None = None) -> Step:
-        """The step that makes `obj` so. By default every field that `obj` names is compared."""
+        """Return the step that applies `obj`. `compare` returns the differences; by default of every field that `obj` has."""
         metadata = obj["metadata"]
         return Step(
             title,
@@ -218,15 +244,18 @@ class Kube:
     def changes(
         self, api_version: str, kind: str, wait: Wait, namespace: str | None = None
     ) -> Iterator[dict[tuple[str, str], Object]]:
-        """All objects of a kind by (namespace, name), now and after each change, until the wait's timeout."""
+        """Yield all objects of a kind by (namespace, name), now and after each change, until the wait's timeout.
+
+        While the cluster does not have the kind, wait for its definition. Raises `TimeoutExpired` at the timeout.
+        """
         while True:
-            found = self._call("list", kind, lambda: self._list(api_version, kind, namespace, ""))
-            objects = {_key(item): item for item in found["items"]}
+            found = self._call("list", kind, lambda: self._list(api_version, kind, namespace))
+            objects = {_key(item): item for item in found.items}
             yield dict(objects)
-            if not found["metadata"]:  # the kind is not there yet: its definition is what has to come
+            if not found.version:
                 self._await_definition(api_version, kind, wait)
                 continue
-            for event in self._events(api_version, kind, wait, namespace, found["metadata"]["resourceVersion"]):
+            for event in self._events(api_version, kind, wait, namespace, found.version):
                 if event["type"] == "DELETED":
                     objects.pop(_key(event["raw_object"]), None)
                 else:
@@ -264,16 +293,19 @@ class Kube:
             raise _translated(verb, target, self.name, error) from error
         except HTTPError as error:
             raise RetryableError(
-                f"the API of cluster {self.name} does not answer", target=target, said=str(error), fix="is the cluster running?"
+                f"the API of cluster {self.name} does not answer",
+                target=target,
+                said=str(error),
+                fix="check that the cluster is running (fleet clusters) and that your network reaches its API",
             ) from error
 
 
 class NoSuchKind(FinalError):
-    """The cluster has no such kind."""
+    """The cluster does not have this kind."""
 
 
 def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
-    """(status, reason, message) of a condition; ("", "", "") if the object does not have it."""
+    """Return (status, reason, message) of a condition; ("", "", "") if the object does not have it."""
     for item in ((obj or {}).get("status") or {}).get("conditions") or []:
         if item["type"] == kind:
             return item["status"], item.get("reason", ""), item.get("message", "")
@@ -281,12 +313,12 @@ def condition(obj: Object | None, kind: str = "Ready") -> tuple[str, str, str]:
 
 
 def ready(obj: Object | None) -> bool:
-    """Whether the object is Ready, says so of its present spec, and is not being deleted."""
+    """Return whether the object is Ready with its current spec and is not being deleted."""
     return current(obj) and condition(obj)[0] == "True" and not (obj or {})["metadata"].get("deletionTimestamp")
 
 
 def current(obj: Object | None) -> bool:
-    """Whether the status speaks of the spec as it is now."""
+    """Return whether the status is of the current spec (`observedGeneration`); `False` for `None`."""
     if obj is None:
         return False
     observed = (obj.get("status") or {}).get("observedGeneration")
@@ -294,7 +326,7 @@ def current(obj: Object | None) -> bool:
 
 
 def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
-    """An Opaque Secret."""
+    """Return an Opaque Secret with these values, base64-encoded."""
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return {
         "apiVersion": "v1",
@@ -306,7 +338,7 @@ def secret(name: str, namespace: str, values: dict[str, str]) -> Object:
 
 
 def describe(obj: Object) -> str:
-    """`kind/namespace/name`."""
+    """Return `kind/namespace/name`, without the namespace for cluster-scoped objects."""
     metadata = obj["metadata"]
     return "/".join(part for part in (obj["kind"], metadata.get("namespace"), metadata["name"]) if part)
 

@@ -1,4 +1,4 @@
-"""The sandbox, started and asked from outside: the only module of fleetlib that imports `azuresandbox`, and only when called.
+"""The sandbox from outside: the only module of fleetlib that imports `azuresandbox`, and only when a function is called.
 
 `azuresandbox` is a distribution of its own (`fleetlib[sandbox]`). Where it is not installed, every function here raises a
 `ParameterError` that says what to install; everything else in fleetlib works without it.
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from azuresandbox.lifecycle import Endpoint
 
 CLOCKS = ("instant", "demo", "realistic")
-"""How fast the sandbox's timers run: at once, in seconds worth watching, or in minutes as on Azure."""
+"""The speeds of the sandbox's timers: no delay, seconds (to watch), or minutes as on Azure."""
 
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Turn the sandbox's errors, and its absence, into the ones that `fleet` and the notebooks show."""
+    """Turn the sandbox's errors into fleetlib's; raise `ParameterError` if `azuresandbox` is not installed."""
     try:
         from azuresandbox.lifecycle import Refused, SandboxError
     except ModuleNotFoundError as error:
@@ -39,7 +39,7 @@ def _errors() -> Iterator[None]:
     except Refused as error:
         raise ParameterError("the sandbox refuses the request", said=str(error)) from None
     except SandboxError as error:
-        raise FinalError("the sandbox is not available", said=str(error), fix="see `fleet sandbox logs`") from error
+        raise FinalError("the sandbox is not available", said=str(error), fix="read its log: fleet sandbox logs") from error
 
 
 def require() -> None:
@@ -49,7 +49,7 @@ def require() -> None:
 
 
 def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endpoint:
-    """Start the sandbox of the folder `state` unless it runs already, and return how it is reached."""
+    """Start the sandbox of the folder `state` unless it already runs, and return its endpoint."""
     with _errors():
         from azuresandbox import lifecycle
 
@@ -57,7 +57,7 @@ def up(state: Path, clock: str = "instant", project: Path | None = None) -> Endp
 
 
 def runs(state: Path) -> bool:
-    """Whether a process serves the sandbox of this folder."""
+    """Return whether a process serves the sandbox of this folder."""
     with _errors():
         from azuresandbox import lifecycle
 
@@ -65,7 +65,7 @@ def runs(state: Path) -> bool:
 
 
 def down(state: Path) -> bool:
-    """Stop the sandbox and keep its state; returns whether it was running."""
+    """Stop the sandbox and keep its state. Returns whether it was running."""
     with _errors():
         from azuresandbox import lifecycle
 
@@ -83,7 +83,7 @@ def reset(state: Path) -> None:
 def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
     """Send one request to the operator's interface of a running sandbox (`/sandbox/...`) and return its JSON.
 
-    A request that makes no sense to the sandbox is a `ParameterError`.
+    Raises `ParameterError` if the sandbox refuses the request, `FinalError` if it does not run.
     """
     with _errors():
         from azuresandbox import lifecycle
@@ -92,7 +92,7 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> Any:
 
 
 def shell_lines(state: Path, environment: Mapping[str, str]) -> list[str]:
-    """The lines that a POSIX shell evaluates so that its `az`, SDKs, `kubectl` and `curl` use the sandbox."""
+    """Return lines for a POSIX shell to evaluate, after which its `az`, SDKs, `kubectl` and `curl` use the sandbox."""
     with _errors():
         from azuresandbox import lifecycle, shell
 

@@ -1,4 +1,4 @@
-"""What a notebook holds: the parameters, the cloud, and the clients made from them. May import `azure`, `kube`, `gitops`."""
+"""A session: the parameters, the cloud, and the clients made from them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,33 @@ from fleetlib.parameters import Parameters
 
 @dataclass
 class Session:
-    """The fleet as one operator reaches it. Clients are made when first used."""
+    """The clients of one fleet. Each is made when it is first used."""
 
     parameters: Parameters
     cloud: Cloud
 
     @cached_property
     def azure(self) -> Azure:
+        """The management clients of the subscription."""
         return Azure(self.cloud, self.parameters.subscription_id)
 
     @cached_property
     def hub(self) -> Kube:
-        """The control-plane cluster's Kubernetes API."""
+        """The Kubernetes API of the control-plane cluster. Raises `FinalError` if the cluster does not exist."""
         return managed_clusters.connect(self.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster)
 
     def workload_cluster(self, name: str) -> Kube:
+        """Connect to the Kubernetes API of a workload cluster. Raises `FinalError` if the cluster does not exist."""
         return managed_clusters.connect(self.azure, self.parameters.fleet_group, name)
 
     @cached_property
     def repository(self) -> Repository:
+        """The fleet's Git repository."""
         return Repository(self.parameters.fleet_repository, self.parameters.fleet_branch, self.cloud)
 
     @cached_property
     def registry(self) -> ChartRegistry:
+        """The registry of the cluster chart."""
         return ChartRegistry(self.parameters.chart_registry, self.cloud)
 
     @property
@@ -50,7 +54,9 @@ class Session:
 
     @property
     def patience(self) -> float:
-        """How long an error that waiting does not mend may stand, in seconds here: `patience_minutes` of the cloud's own time."""
+        """How long a step waits after an error that only a fix ends, in real seconds: `patience_minutes` on the
+        cloud's clock.
+        """
         return self.parameters.patience_minutes * 60 * self.cloud.pace
 
     def __repr__(self) -> str:
@@ -58,6 +64,10 @@ class Session:
 
 
 def connect(source: Mapping[str, Any] | Parameters) -> Session:
-    """A session from a notebook's variables (`connect(globals())`) or from parameters. Raises `ParameterError` first of all."""
+    """Return a session for a notebook's variables (`connect(globals())`) or for parameters.
+
+    Starts the sandbox if the cloud is `sandbox` and it does not run. Raises `ParameterError` before that if a parameter is
+    wrong.
+    """
     parameters = source if isinstance(source, Parameters) else Parameters.from_namespace(source)
     return Session(parameters, clouds.connect(parameters))

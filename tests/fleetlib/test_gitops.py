@@ -1,4 +1,4 @@
-"""Editing YAML changes one value and no other byte; the chart is checked by Helm's own linter."""
+"""An edit of YAML changes one value and no other byte; Helm's own linter checks the chart."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_second_document() -> None:
 
 
 def test_a_missing_parent_is_named() -> None:
-    with pytest.raises(FinalError, match="the file has no spec.nothing"):
+    with pytest.raises(FinalError, match="the file does not have spec.nothing"):
         set_value(RELEASE, ("spec", "nothing", "key"), 1)
 
 

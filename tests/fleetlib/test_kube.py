@@ -1,4 +1,4 @@
-"""A cluster's client, without a cluster."""
+"""The client of a cluster, without a cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KUBECONFIG = {
 
 
 def test_many_threads_load_one_kubeconfig_at_a_time_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that load at once may get a certificate's file from each other before it is written: "[SSL] PEM lib"."""
+    """Two threads that load at once may share a certificate's file before it is written: "[SSL] PEM lib"."""
     from kubernetes import config
 
     load, loaded, together = config.load_kube_config_from_dict, list[int](), Barrier(2)

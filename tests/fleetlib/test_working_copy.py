@@ -1,4 +1,4 @@
-"""fleetlib's working copy of a Git repository: whatever interrupts git, the next run finds the repository or the true reason."""
+"""fleetlib's working copy of a Git repository: after an interrupted git, the next run works or reports the true reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleetlib.clients.gitops import Repository
 from fleetlib.errors import FinalError
 
 INTERRUPTED = """#!/bin/sh
-# As git ends on a signal that it cannot clean up after: the folder is there, its branches are not.
+# Like git after SIGKILL: the folder exists, its branches do not.
 [ "$1" = clone ] || exec {git} "$@"
 for target; do :; done
 {git} init --quiet "$target"
@@ -41,11 +41,11 @@ def origin(tmp_path: Path) -> Path:
 
 
 def copy_of(origin: Path, branch: str = "main") -> Repository:
-    cloud = Cloud("any", "https://arm", "https://entra", origin.parent / "home")
+    cloud = Cloud(name="any", resource_manager="https://arm", authority="https://entra", home=origin.parent / "home")
     return Repository(str(origin), branch, cloud)
 
 
-def test_an_interrupted_clone_is_made_anew(origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_clone_is_repeated(origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper = origin.parent / "bin" / "git"
     wrapper.parent.mkdir()
     wrapper.write_text(INTERRUPTED.format(git=shutil.which("git")))
@@ -55,14 +55,14 @@ def test_an_interrupted_clone_is_made_anew(origin: Path, monkeypatch: pytest.Mon
         patched.setenv("PATH", f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}")
         with pytest.raises(FinalError, match="git clone failed"):
             repository.sync()
-    assert list(repository.folder.parent.iterdir()) == [], "nothing that could be taken for a working copy"
+    assert list(repository.folder.parent.iterdir()) == [], "no folder may pass for a working copy"
     assert repository.sync() == git(origin, "rev-parse", "HEAD")
     assert repository.read("fleet.yaml") == "clusterCount: 3\n"
     assert [path.name for path in repository.folder.parent.iterdir()] == [repository.folder.name]
 
 
 def test_a_branch_that_does_not_exist_is_named(origin: Path) -> None:
-    with pytest.raises(FinalError, match="has no branch 'next'") as error:
+    with pytest.raises(FinalError, match="does not have the branch 'next'") as error:
         copy_of(origin, "next").sync()
     assert "fleet_branch" in error.value.fix
 
@@ -74,7 +74,7 @@ def test_a_lock_that_a_killed_git_left_is_not_called_a_missing_branch(origin: Pa
     lock.touch()
     with pytest.raises(FinalError, match=r"index\.lock': File exists") as error:
         repository.sync()
-    assert "no branch" not in str(error.value)
+    assert "does not have the branch" not in str(error.value)
     assert f"delete {repository.folder}" in error.value.fix
     shutil.rmtree(repository.folder)
     assert repository.sync() == git(origin, "rev-parse", "HEAD")

@@ -1,4 +1,1 @@
-"""Azure Resource Manager, one module a resource type: read, the step that makes it so, and delete.
-
-May import `cloud`, `errors`, `change`, `progress`.
-"""
+"""Azure Resource Manager, one module for each resource type: functions that read it, and steps that create or delete it."""

@@ -1,4 +1,4 @@
-"""What every call to ARM has in common: absence is None, failure is a `FleetError`, a long-running operation is waited for."""
+"""Calls to ARM: 404 becomes `None`, other failures become a `FleetError`, and long-running operations are waited for."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from fleetlib.progress import waiting
 
 PASSING = {
     "PrincipalNotFound": "a new principal is not yet known everywhere",
-    "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity": "another credential of the identity is being written",
+    "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity": "another of the identity's credentials is written",
     "OperationNotAllowed": "another operation is in progress on the cluster",
     "AnotherOperationInProgress": "another operation is in progress on the resource",
 }
-"""ARM code -> what a moment's waiting mends. azure-core does not try these again; it does so for 408, 429 and 5xx."""
+"""ARM codes of refusals that end by themselves -> their meaning. azure-core retries 408, 429 and 5xx, but not these."""
 
 DELAYS = (2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Seconds between the tries of a write that meets one of them."""
-
-NOT_THERE = ("ResourceNotFound", "ResourceGroupNotFound", "ParentResourceNotFound", "NotFound")
+"""Seconds between the tries of a write that is refused with one of them."""
 
 
 def read(call: Callable[[], Any], target: str) -> Any:
-    """The answer as a dictionary in ARM's own names, or None for 404."""
+    """Return the answer as a dictionary with ARM's (camelCase) names; `None` for 404.
+
+    Raises `FleetError` for other failures.
+    """
     from azure.core.exceptions import AzureError, ResourceNotFoundError
 
     try:
@@ -36,7 +37,11 @@ def read(call: Callable[[], Any], target: str) -> Any:
 
 
 def write(call: Callable[[], Any], what: str, target: str, timeout: float = 3600) -> Any:
-    """The answer; if it is a poller, after it is done. What passes by itself (`PASSING`) is tried again. Raises `FinalError`, `RetryableError` or `TimeoutExpired`."""
+    """Send a write and return its answer; if that is a poller, wait for the operation and return its result.
+
+    Refusals that end by themselves (`PASSING`) are tried again. Raises `FinalError`, `RetryableError` or, after `timeout`
+    seconds, `TimeoutExpired`.
+    """
     from azure.core.exceptions import AzureError
 
     for delay in (*DELAYS, None):
@@ -51,7 +56,7 @@ def write(call: Callable[[], Any], what: str, target: str, timeout: float = 3600
 
 
 def _passes(error: Any) -> bool:
-    """Whether the refusal is one that passes. OperationNotAllowed means something else with a 400."""
+    """Return whether the refusal ends by itself. OperationNotAllowed does so with a 409 only."""
     code = azure_code(error)
     return code in PASSING and (code == "PrincipalNotFound" or getattr(error, "status_code", None) == 409)
 
@@ -67,7 +72,7 @@ def _finish(poller: Any, what: str, timeout: float) -> Any:
 
 
 def plain(answer: Any) -> Any:
-    """A model as a dictionary in ARM's own (camelCase) names."""
+    """Return an SDK model as a dictionary with ARM's (camelCase) names; plain values as they are."""
     if answer is None or isinstance(answer, dict | list | str | bool):
         return answer
     if hasattr(answer, "_attribute_map"):
@@ -76,26 +81,28 @@ def plain(answer: Any) -> Any:
 
 
 def collect(call: Callable[[], Any], target: str) -> list[Any]:
-    """All pages of a list, as dictionaries."""
+    """Return the items of all pages as dictionaries; empty for 404."""
     return read(lambda: [plain(item) for item in call()], target) or []
 
 
 FIXES = {
-    "AuthorizationFailed": "give the identity the role it lacks at that scope (Owner, or Contributor with User Access Administrator)",
-    "MissingSubscriptionRegistration": "register the provider: notebook 00_check_prerequisites does it",
+    "AuthorizationFailed": "assign the missing role at that scope (Owner, or Contributor with User Access Administrator)",
+    "MissingSubscriptionRegistration": "run notebook 00_check_prerequisites: it registers the provider",
     "InvalidAuthenticationToken": "sign in again",
     "SkuNotAvailable": "choose a VM size the region offers: notebook 00_check_prerequisites lists them",
     "VMSizeNotSupported": "choose a VM size the region offers: notebook 00_check_prerequisites lists them",
-    "InternalOperationError": "run the same notebook again: the operation is begun anew; if it fails again, its message is Azure's",
-    "ExtensionOperationFailed": "run notebook 03_bootstrap_flux again: it installs the extension anew",
+    "InternalOperationError": "run the same notebook again: it starts the operation again",
+    "ExtensionOperationFailed": "run notebook 03_bootstrap_flux again: it installs the extension again",
     "ScopeLocked": "remove the lock (az lock list, az lock delete), then run the same notebook again (99_tear_down deletes)",
     "ExtensionNotInstalled": "install the extension microsoft.flux first: notebook 03_bootstrap_flux",
     "AgentPoolK8sVersionNotSupported": "choose a version the region offers: notebook 00_check_prerequisites lists them",
     "K8sVersionNotSupported": "choose a version the region offers: notebook 00_check_prerequisites lists them",
-    "ErrCode_InsufficientVCPUQuota": "ask for more quota, or fewer or smaller nodes: notebook 00_check_prerequisites counts them",
-    "LocationNotAvailableForResourceType": "choose a region that offers the resource type: see the parameter location",
+    "ErrCode_InsufficientVCPUQuota": (
+        "request more quota, or use fewer or smaller nodes: notebook 00_check_prerequisites counts the vCPUs that are needed"
+    ),
+    "LocationNotAvailableForResourceType": "set the parameter location to a region that offers the resource type",
 }
-"""ARM error code -> what to do next."""
+"""ARM error code -> the next step."""
 
 
 def _fix(error: Any) -> str:
@@ -103,7 +110,7 @@ def _fix(error: Any) -> str:
 
 
 def required(found: Any, what: str, notebook: str) -> Any:
-    """`found`, or the failure that names the notebook which makes it."""
+    """Return `found`; raise `FinalError` naming the notebook that creates it if it is `None`."""
     if found is None:
         raise FinalError(f"{what} does not exist", fix=f"run notebook {notebook} first")
     return found

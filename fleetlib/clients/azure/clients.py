@@ -1,4 +1,4 @@
-"""The official management clients, made when first used: importing one costs up to half a second."""
+"""The official management clients. Each is imported when first used, since that takes up to half a second."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from fleetlib.errors import FinalError, from_azure
 
 
 class Azure:
-    """The clients of one subscription. `subscription_id` may be empty: then the credential must see exactly one."""
+    """The clients of one subscription. Without `subscription_id` the credential must see exactly one subscription."""
 
     def __init__(self, cloud: Cloud, subscription_id: str = "") -> None:
         self.cloud = cloud
         self.budget: dict[str, int] = {}
-        """Requests left, as ARM last said; see `rest.BUDGET`."""
+        """The requests left, as ARM last reported them; see `rest.BUDGET`."""
         self._subscription_id = subscription_id
 
     @cached_property
     def subscription(self) -> Any:
-        """The subscription (`.subscription_id`, `.tenant_id`, `.display_name`). Raises `FinalError` if it is not to be had."""
+        """The subscription (`.subscription_id`, `.tenant_id`, `.display_name`).
+
+        Raises `FleetError` if the sign-in fails, `FinalError` if the credential does not see the subscription or sees several.
+        """
         from azure.core.exceptions import AzureError
 
         try:
@@ -36,10 +39,14 @@ class Azure:
         if len(wanted) != 1:
             seen = ", ".join(s.subscription_id for s in found) or "none"
             raise FinalError(
-                "the subscription is not clear" if found else "the credential sees no subscription",
+                "it is not clear which subscription to use" if found else "the credential sees no subscription",
                 target=self._subscription_id,
                 said=f"visible: {seen}",
-                fix="set the parameter subscription_id to one of them",
+                fix=(
+                    "set the parameter subscription_id to one of them"
+                    if found
+                    else "sign in with an account that has a role on the subscription"
+                ),
             )
         return wanted[0]
 
@@ -99,7 +106,7 @@ class Azure:
 
     @cached_property
     def arm(self) -> Any:
-        """ARM itself, for `rest`: a pipeline with the policies of a management client. Retry-After is honoured."""
+        """A pipeline to ARM with the policies of a management client, for `rest`. It honours Retry-After."""
         from azure.core.pipeline import policies
         from azure.mgmt.core import ARMPipelineClient
         from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy

@@ -16,7 +16,7 @@ def extension(azure: Azure, group: str, cluster: str) -> dict[str, Any] | None:
 
 
 def ensure_extension(azure: Azure, group: str, cluster: str, timeout: float) -> Step:
-    """The step to the installed extension: Azure's build of Flux, in namespace flux-system."""
+    """Return the step that installs the extension: Azure's build of Flux, in the namespace flux-system."""
     body = {"properties": {"extensionType": "microsoft.flux", "autoUpgradeMinorVersion": True}}
 
     def compare(current: dict[str, Any]) -> list[str]:
@@ -35,12 +35,18 @@ def ensure_extension(azure: Azure, group: str, cluster: str, timeout: float) -> 
 
 
 def get(azure: Azure, group: str, cluster: str, name: str) -> dict[str, Any] | None:
-    """The Flux configuration; `properties.complianceState` and `properties.statuses` are what it did."""
+    """Return the Flux configuration; `None` if it does not exist.
+
+    `properties.complianceState` and `.statuses` are its results.
+    """
     return read(lambda: azure.flux.flux_configurations.get(group, PROVIDER, CLUSTERS, cluster, name), f"{cluster}/{name}")
 
 
 def kustomization(path: str, *, depends_on: tuple[str, ...] = (), interval: int = 60) -> dict[str, Any]:
-    """A kustomization of a configuration, as ARM takes it. `wait`: what depends on it may rely on it."""
+    """Return a kustomization of a configuration, in ARM's shape.
+
+    `wait` is set, so that its dependents start when it is ready.
+    """
     return {
         "path": path,
         "dependsOn": list(depends_on),
@@ -72,7 +78,7 @@ def desired(namespace: str, repository: str, branch: str, kustomizations: dict[s
 
 
 def ensure(azure: Azure, group: str, cluster: str, name: str, body: dict[str, Any], timeout: float) -> Step:
-    """The step to a configuration as `body` says. Kustomizations that `body` does not name are kept."""
+    """Return the step that makes the configuration as `body` says. Kustomizations that `body` does not name are kept."""
 
     def put(current: Any) -> None:
         kept = {} if current is None else current["properties"].get("kustomizations") or {}
@@ -99,7 +105,7 @@ def _writable(kustomization: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete(azure: Azure, group: str, cluster: str, name: str, timeout: float) -> Step:
-    """The step to no such configuration; what it applied with prune is deleted with it."""
+    """Return the step that deletes the configuration, and with it the objects that it applied with `prune`."""
 
     def remove(current: Any) -> None:
         write(
@@ -125,5 +131,5 @@ def delete_extension(azure: Azure, group: str, cluster: str, timeout: float) -> 
 
 
 def list_of(azure: Azure, group: str, cluster: str) -> list[dict[str, Any]]:
-    """All Flux configurations of a cluster."""
+    """Return all Flux configurations of a cluster."""
     return collect(lambda: azure.flux.flux_configurations.list(group, PROVIDER, CLUSTERS, cluster), cluster)

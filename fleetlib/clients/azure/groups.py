@@ -15,7 +15,7 @@ def get(azure: Azure, name: str) -> dict[str, Any] | None:
 
 
 def ensure(azure: Azure, name: str, location: str) -> Step:
-    """The step to a resource group. A group's region cannot change: one elsewhere is refused."""
+    """Return the step that creates the group. It raises `FinalError` if the group is in another region, which cannot change."""
 
     def compare(current: dict[str, Any]) -> list[str]:
         if current["location"] != location:
@@ -37,12 +37,12 @@ def ensure(azure: Azure, name: str, location: str) -> Step:
 
 
 def contents(azure: Azure, name: str) -> list[dict[str, Any]]:
-    """All resources in the group."""
+    """Return all resources in the group."""
     return collect(lambda: azure.resources.resources.list_by_resource_group(name), name)
 
 
 def delete(azure: Azure, name: str, timeout: float) -> Step:
-    """The step to no such group, and nothing of what was in it."""
+    """Return the step that deletes the group with all resources in it."""
 
     def remove(current: Any) -> None:
         write(lambda: azure.resources.resource_groups.begin_delete(name), f"delete the resource group {name}", name, timeout)
@@ -51,5 +51,5 @@ def delete(azure: Azure, name: str, timeout: float) -> Step:
 
 
 def list_all(azure: Azure) -> list[dict[str, Any]]:
-    """All resource groups of the subscription."""
+    """Return all resource groups of the subscription."""
     return collect(lambda: azure.resources.resource_groups.list(), azure.subscription_id)

@@ -9,11 +9,11 @@ from fleetlib.clients.azure.calls import collect, read, write
 from fleetlib.clients.azure.clients import Azure
 
 AUDIENCE = "api://AzureADTokenExchange"
-"""The audience of tokens meant for Entra's federated exchange."""
+"""The audience of tokens for Entra's federated exchange."""
 
 
 def get(azure: Azure, group: str, name: str) -> dict[str, Any] | None:
-    """The identity; `properties.clientId` and `properties.principalId` are what others refer to."""
+    """Return the identity, with `properties.clientId` and `properties.principalId`; `None` if it does not exist."""
     return read(lambda: azure.identities.user_assigned_identities.get(group, name), name)
 
 
@@ -34,7 +34,10 @@ def federated_credentials(azure: Azure, group: str, identity: str) -> list[dict[
 
 
 def ensure_federated(azure: Azure, group: str, identity: str, name: str, issuer: str, subject: str) -> Step:
-    """The step to a trust in `issuer` and `subject`. One with another name for the same two counts: Azure allows no second."""
+    """Return the step that creates a federated credential for `issuer` and `subject`.
+
+    An existing credential for the same two is used whatever its name: Azure does not allow a second one.
+    """
 
     def find() -> dict[str, Any] | None:
         if get(azure, group, identity) is None:

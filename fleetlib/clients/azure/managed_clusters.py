@@ -23,7 +23,9 @@ def list_in(azure: Azure, group: str) -> list[dict[str, Any]]:
 
 
 def desired(name: str, location: str, version: str, vm_size: str, nodes: int) -> dict[str, Any]:
-    """The control plane's cluster as a request body: OIDC issuer and workload identity are what ASO's identity needs."""
+    """Return the request body of the control-plane cluster, with the OIDC issuer and workload identity that ASO's identity
+    needs.
+    """
     properties: dict[str, Any] = {
         "dnsPrefix": name,
         "agentPoolProfiles": [
@@ -45,7 +47,10 @@ def desired(name: str, location: str, version: str, vm_size: str, nodes: int) ->
 
 
 def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: float) -> Step:
-    """The step to a cluster as `body` says. A cluster on which another operation runs is not touched: `RetryableError`."""
+    """Return the step that makes the cluster as `body` says.
+
+    It raises `RetryableError` while another operation runs on the cluster, `FinalError` if the cluster is in another region.
+    """
 
     def compare(current: dict[str, Any]) -> list[str]:
         state = current["properties"]["provisioningState"]
@@ -56,7 +61,10 @@ def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: f
                 fix="wait for it to end, then run again",
             )
         if current["location"] != body["location"]:
-            raise FinalError(f"the cluster is in {current['location']}", target=name, fix="set the parameter location to it")
+            here = current["location"]
+            raise FinalError(
+                f"the cluster is in another region: {here}", target=name, fix=f"set the parameter location to {here}"
+            )
         lines = differences(_comparable(body), _comparable(current))
         return lines if state == "Succeeded" else [f"provisioningState: {state} -> Succeeded", *lines]
 
@@ -73,7 +81,9 @@ def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: f
 
 
 def _comparable(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Without what Azure spells differently on its way back, and with versions to the precision asked for."""
+    """Return the cluster with VM sizes in lower case and without its version: Azure returns both in other forms than it was
+    sent.
+    """
     properties = dict(cluster["properties"])
     pools = properties.get("agentPoolProfiles") or []
     properties["agentPoolProfiles"] = [{**pool, "vmSize": pool["vmSize"].lower()} for pool in pools]
@@ -82,7 +92,7 @@ def _comparable(cluster: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(current: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """A PUT replaces: what the cluster has and the runbook does not speak of stays."""
+    """Merge `body` into the current cluster: a PUT replaces, and settings that the runbook does not make must be kept."""
     properties = {**current["properties"], **body["properties"]}
     for read_only in ("provisioningState", "powerState", "fqdn", "currentKubernetesVersion", "maxAgentPools", "resourceUID"):
         properties.pop(read_only, None)
@@ -93,7 +103,7 @@ def _merged(current: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete(azure: Azure, group: str, name: str, timeout: float) -> Step:
-    """The step to no such cluster."""
+    """Return the step that deletes the cluster."""
 
     def remove(current: Any) -> None:
         write(lambda: azure.containers.managed_clusters.begin_delete(group, name), f"delete the cluster {name}", name, timeout)
@@ -102,7 +112,7 @@ def delete(azure: Azure, group: str, name: str, timeout: float) -> Step:
 
 
 def issuer(cluster: dict[str, Any]) -> str:
-    """The OIDC issuer's URL, "" if it is off."""
+    """Return the URL of the cluster's OIDC issuer; "" if it is off."""
     return ((cluster["properties"].get("oidcIssuerProfile")) or {}).get("issuerURL") or ""
 
 
@@ -112,7 +122,10 @@ def workload_identity(cluster: dict[str, Any]) -> bool:
 
 
 def kubeconfig(azure: Azure, group: str, name: str, *, admin: bool = False) -> dict[str, Any]:
-    """The kubeconfig AKS issues, as a dictionary. It holds credentials: keep it out of outputs and files of others."""
+    """Return the kubeconfig that AKS issues, as a dictionary. It holds credentials: keep it out of outputs and readable files.
+
+    Raises `FinalError` if the cluster does not exist.
+    """
     import base64
 
     action = "listClusterAdminCredential" if admin else "listClusterUserCredential"
@@ -122,12 +135,12 @@ def kubeconfig(azure: Azure, group: str, name: str, *, admin: bool = False) -> d
 
 
 def connect(azure: Azure, group: str, name: str) -> Kube:
-    """The cluster's Kubernetes API."""
+    """Return a client of the cluster's Kubernetes API. Raises `FinalError` if the cluster does not exist."""
     return Kube(kubeconfig(azure, group, name), name, azure.cloud.home)
 
 
 def versions(azure: Azure, location: str) -> list[dict[str, Any]]:
-    """The Kubernetes versions the region offers: [{version, isDefault, isPreview, capabilities, patchVersions}]."""
+    """Return the Kubernetes versions that the region offers: [{version, isDefault, isPreview, capabilities, patchVersions}]."""
     found = required(
         read(lambda: azure.containers.managed_clusters.list_kubernetes_versions(location), location), f"region {location}", "00"
     )

@@ -23,7 +23,7 @@ def get(azure: Azure, namespace: str) -> dict[str, Any]:
 
 
 def ensure(azure: Azure, namespace: str, timeout: float) -> Step:
-    """The step to a registered provider."""
+    """Return the step that registers the provider."""
 
     def compare(current: dict[str, Any]) -> list[str]:
         state = current["registrationState"]
@@ -40,14 +40,14 @@ def ensure(azure: Azure, namespace: str, timeout: float) -> Step:
 
 
 def pause(seconds: float) -> None:
-    """Between two looks at what Azure offers no watch and no operation for."""
+    """Wait between two reads of a state for which Azure has neither a watch nor an operation."""
     import time
 
     time.sleep(seconds)
 
 
 def locations(azure: Azure, namespace: str, resource_type: str) -> set[str]:
-    """The regions that offer a resource type, in ARM's short names (`eastus2`)."""
+    """Return the regions that offer a resource type, by ARM's short names (`eastus2`)."""
     types = get(azure, namespace).get("resourceTypes") or []
     offered = [item["locations"] for item in types if item["resourceType"].lower() == resource_type.lower()]
     return {name.replace(" ", "").lower() for names in offered for name in names}

@@ -1,6 +1,7 @@
-"""ARM's lists as JSON: for a fleet's worth of resources at once, where a model for each would cost more than the answer.
+"""ARM's lists as JSON: for a whole fleet, building an SDK model for each resource would take longer than the request.
 
-Same endpoint, credential, retries and errors as the management clients. Source: the REST reference of each resource provider.
+Endpoint, credential, retries and errors are those of the management clients. Source: the REST reference of each resource
+provider.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ BUDGET = {
     "writes": "x-ms-ratelimit-remaining-subscription-writes",
     "graph": "x-ms-user-quota-remaining",
 }
-"""What of the caller's budget of requests is left -> the header that says so, in the answers that it counts."""
+"""Budget of the caller's requests -> the response header with the number left."""
 
 
 def items(azure: Azure, path: str, version: str) -> Items:
-    """All items of a collection such as `{group}/providers/Microsoft.ContainerService/managedClusters`, over all pages."""
+    """Return all items of a collection such as `{group}/providers/Microsoft.ContainerService/managedClusters`;
+    empty for 404.
+    """
 
     def call() -> Items:
         found: Items = []
@@ -44,17 +47,17 @@ def items(azure: Azure, path: str, version: str) -> Items:
 
 
 def get(azure: Azure, path: str, version: str) -> Item | None:
-    """One resource, or None."""
+    """Return one resource; `None` if it does not exist."""
     return read(lambda: _send(azure, "GET", f"{path}?api-version={version}"), path)
 
 
 def post(azure: Azure, path: str, version: str) -> Item | None:
-    """The answer of an action such as `{cluster}/listClusterUserCredential`; None if there is no such resource."""
+    """Return the answer of an action such as `{cluster}/listClusterUserCredential`; `None` if the resource does not exist."""
     return read(lambda: _send(azure, "POST", f"{path}?api-version={version}"), path)
 
 
 def graph(azure: Azure, query: str) -> Items:
-    """The rows of a query to Azure Resource Graph, over all pages. The graph lags behind ARM by seconds, at times minutes."""
+    """Return all rows of a query to Azure Resource Graph. The graph lags behind ARM by seconds, at times minutes."""
     body: Item = {"subscriptions": [azure.subscription_id], "query": query, "options": {"resultFormat": "objectArray"}}
 
     def call() -> Items:

@@ -12,22 +12,22 @@ from fleetlib.errors import RetryableError
 
 
 def definition_id(azure: Azure, scope: str, role: str) -> str:
-    """The id of a built-in role by its name."""
+    """Return the id of a role by its name. Raises `RetryableError` if Azure does not know the role."""
     found = collect(lambda: azure.authorization.role_definitions.list(scope, filter=f"roleName eq '{role}'"), role)
     if not found:
-        raise RetryableError(f"Azure knows no role {role!r}", target=scope, fix="check the role's name")
+        raise RetryableError(f"Azure does not know the role {role!r}", target=scope, fix="check the role's name")
     return str(found[0]["id"])
 
 
 def assigned(azure: Azure, scope: str, principal_id: str) -> list[dict[str, Any]]:
-    """The principal's assignments that are effective at `scope`."""
+    """Return the principal's assignments that are effective at `scope`."""
     return collect(
         lambda: azure.authorization.role_assignments.list_for_scope(scope, filter=f"assignedTo('{principal_id}')"), scope
     )
 
 
 def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, Any] | None:
-    """The assignment of `role` at exactly `scope`, or None."""
+    """Return the assignment of `role` at exactly `scope`; `None` if there is none."""
     wanted = definition_id(azure, scope, role).rpartition("/")[2]
     for item in assigned(azure, scope, principal_id):
         properties = item["properties"]
@@ -37,9 +37,10 @@ def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, An
 
 
 def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
-    """The step to an assignment. Its name is derived from the three, so that a second run meets the first one's.
+    """Return the step that assigns the role. The assignment's name is derived from scope, principal and role, so runs agree on
+    it.
 
-    `principalType` is always sent: without it a new principal may not be found yet, and conditions on it refuse the request.
+    `principalType` is always sent: without it Azure may not find a new principal, and conditions on it refuse the request.
     """
 
     def create(current: Any) -> None:
@@ -59,7 +60,7 @@ def _short(scope: str) -> str:
 
 
 def lacking(azure: Azure, actions: tuple[str, ...]) -> list[str]:
-    """Those of `actions` that the caller's own roles on the subscription do not allow."""
+    """Return the `actions` that the caller's roles on the subscription do not allow."""
     scope = f"/subscriptions/{azure.subscription_id}"
     definitions = {
         d["id"].lower(): d["properties"] for d in collect(lambda: azure.authorization.role_definitions.list(scope), scope)
@@ -70,7 +71,8 @@ def lacking(azure: Azure, actions: tuple[str, ...]) -> list[str]:
 
 
 def caller_object_id(azure: Azure) -> str:
-    """The object id in the caller's own token."""
+    """Return the caller's object id, from its token."""
+
     import base64
     import json
 
