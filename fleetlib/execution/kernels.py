@@ -1,6 +1,7 @@
-"""Kernels started ahead: while one notebook runs, the next ones' kernels start and import what every stage imports.
+"""Kernels started in advance: while one notebook runs, the kernels of the next ones start and import the packages of every
+stage.
 
-Most of a short stage's time is a kernel's start. Imported by `run` when it runs; may import nothing of the project.
+Starting a kernel takes longer than running a short stage.
 """
 
 from __future__ import annotations
@@ -34,25 +35,28 @@ PRELOADED = (
     "kubernetes.dynamic",
     "pandas",
 )
-"""What notebooks import first, by name. A waiting kernel has them in memory; the notebook's own import finds them there."""
+"""The modules that notebooks import first, by name, since fleetlib.execution itself does not need them."""
 
 ARGUMENTS = (
-    "--IPKernelApp.log_level=50",  # the kernel's own remarks are not the stage's
-    "--HistoryManager.enabled=False",  # what a run types is nobody's history
+    "--IPKernelApp.log_level=50",  # the kernel's log is not part of the stage's output
+    "--HistoryManager.enabled=False",  # a run's cells do not belong in the user's IPython history
     f"--IPKernelApp.exec_lines=[__import__(name) for name in {PRELOADED}] and None",
 )
 
 
 def preload() -> None:
-    """The same for this process, in the background: a run reads the fleet in the end, and waits most of the time before."""
+    """Import the same modules in this process in the background: a run reads the fleet at its end, and mostly waits before."""
     threading.Thread(target=lambda: [importlib.import_module(name) for name in PRELOADED], daemon=True).start()
 
 
 class _Client(AsyncKernelClient):  # type: ignore[misc]  # jupyter_client is untyped here
-    """Ready as soon as the kernel says so. The library's client listens for another fifth of a second, for every notebook."""
+    """A client that is ready as soon as the kernel reports it; the library's client waits another 0.2 s for every notebook."""
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Until a request is answered and its "idle" heard, so that nothing of the start is taken for a cell's output."""
+        """Wait for the answer to a request and for its "idle": messages of the start must not become a cell's output.
+
+        Raises `RuntimeError` if the kernel died, or after `timeout` seconds (60 by default).
+        """
         end = time.monotonic() + (timeout or 60)
         while time.monotonic() < end:
             request = self.kernel_info()
@@ -66,14 +70,14 @@ class _Client(AsyncKernelClient):  # type: ignore[misc]  # jupyter_client is unt
         return await _arrives(self.get_shell_msg, lambda message: message["msg_type"] == "kernel_info_reply", request, wait=1)
 
     async def _heard_idle(self, request: str) -> bool:
-        """False if the output channel was not connected yet when the kernel spoke."""
+        """Return whether "idle" came; `False` if the output channel was connected too late to receive it."""
         return await _arrives(
             self.get_iopub_msg, lambda message: message["content"].get("execution_state") == "idle", request, wait=0.2
         )
 
 
 async def _arrives(receive: Callable[..., Awaitable[Any]], wanted: Callable[[Any], bool], request: str, *, wait: float) -> bool:
-    """Whether a wanted message comes in answer to the request before `wait` seconds of silence."""
+    """Return whether a wanted answer to the request comes before `wait` seconds without a message."""
     try:
         while True:
             message = await receive(timeout=wait)
@@ -84,10 +88,11 @@ async def _arrives(receive: Callable[..., Awaitable[Any]], wanted: Callable[[Any
 
 
 class Kernel(AsyncKernelManager):  # type: ignore[misc]
-    """A kernel that is talked to through sockets in a folder of its own, and that remembers who is connected, to hang up in the end.
+    """A kernel reached through Unix sockets in a folder of its own. `stop` closes its client's channels.
 
-    Not through TCP ports: the library chooses five that are free and the kernel binds them a second later, when another program may
-    have them ("Address already in use", "Kernel died before replying to kernel_info"). Nor can another user of the machine connect.
+    With TCP ports, the library chooses five free ports and the kernel binds them a second later, when another program may have
+    taken them ("Address already in use", "Kernel died before replying to kernel_info"). Other users of the machine cannot
+    connect either.
     """
 
     _connected: _Client | None = None
@@ -102,7 +107,7 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
         return self._connected
 
     def stop(self) -> None:
-        """End it at once: its notebook is executed and saved, or will not be."""
+        """Kill the kernel and delete its folder. Its notebook has been saved, or has failed."""
         if self._connected is not None:
             self._connected.stop_channels()
         asyncio.run(self.shutdown_kernel(now=True))
@@ -117,13 +122,13 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
 
 
 def _short_folder() -> str:
-    """A new folder that only the user can open, with a path that leaves room for a socket's name: systems allow some 100 bytes in all."""
+    """Create a private folder with a path below 70 bytes: the path of a Unix socket may have about 100 bytes."""
     temporary = tempfile.gettempdir()
     return tempfile.mkdtemp(prefix="fleet-kernel-", dir=temporary if len(os.fsencode(temporary)) < 70 else "/tmp")
 
 
 def start(folder: Path, environment: Mapping[str, str]) -> Kernel:
-    """A kernel that is starting, in `folder`, with these variables besides the process's own. `stop` it, whatever happens."""
+    """Start a kernel in `folder`, with these variables added to the process's own, and return it. The caller must `stop` it."""
     kernel = Kernel(kernel_name="python3", client_factory=_Client)
     asyncio.run(kernel.start_kernel(extra_arguments=list(ARGUMENTS), cwd=str(folder), env={**os.environ, **environment}))
     return kernel

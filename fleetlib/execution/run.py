@@ -1,7 +1,7 @@
-"""Runs the notebooks in order by papermill, keeps what they did, resumes, and writes the report.
+"""Runs of the notebooks by papermill.
 
-What it adds to plain papermill: the order, parameter names checked before anything runs, resuming where a run stopped, one
-line a stage, and a page to read afterwards. May import everything but `cli`.
+This adds to plain papermill: the order, a check of the parameters before the first notebook, a record of each stage's changes
+and checks, and resuming a run that stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from fleetlib import interrupt
 from fleetlib.errors import ParameterError
@@ -25,46 +25,75 @@ from fleetlib.imports import without_iri_grammars
 from fleetlib.parameters import Parameters
 
 NOT_BY_DEFAULT = ("99",)
-"""Stages that run only when they are named: nobody tears down by accident."""
+"""Stages that run only when they are named: the tear-down must not run by accident."""
 
 _ANSI = re.compile("\x1b\\[[0-9;]*[A-Za-z]")
 
 
 def uncoloured(text: str) -> str:
-    """Without the colours of terminals, which some programs put into their messages."""
+    """Remove terminal colours, which some programs put into their messages."""
     return _ANSI.sub("", text)
+
+
+class RecordedChange(NamedTuple):
+    """A change that a stage made; see `fleetlib.change.Change`.
+
+    In `run.json` and `report.json` it is a list of these values.
+    """
+
+    step: str
+    target: str
+    action: str
+    differences: str
+
+
+class RecordedCheck(NamedTuple):
+    """A promise that a stage verified; `fix` is empty if it is kept. In `run.json` and `report.json` a list of these values."""
+
+    promise: str
+    evidence: str
+    kept: bool
+    fix: str
 
 
 @dataclass
 class StageResult:
-    """One notebook's run. `status`: done, failed or skipped (done in the run that is resumed)."""
+    """The run of one notebook.
+
+    `skipped`: it was done in the run that is resumed. `output` is the executed notebook's file name.
+    """
 
     notebook: str
-    status: str
+    status: Literal["done", "failed", "skipped"]
     seconds: float = 0.0
     output: str = ""
     error: str = ""
-    changes: list[list[str]] = field(default_factory=list)
-    checks: list[list[Any]] = field(default_factory=list)
+    changes: list[RecordedChange] = field(default_factory=list)
+    checks: list[RecordedCheck] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.changes = [RecordedChange(*change) for change in self.changes]
+        self.checks = [RecordedCheck(*check) for check in self.checks]
 
     @property
     def sentence(self) -> str:
+        """The result in one line: the number of changes, or the first line of the error."""
         if self.status == "failed":
             first = self.error.splitlines()[0] if self.error else "failed"
             return f"{first} (after {counted(len(self.changes))})" if self.changes else first
         if self.status == "skipped":
-            return "done in the run that is resumed"
+            return "already done in the resumed run"
         return counted(len(self.changes)) if self.changes else "nothing to change"
 
 
 def counted(count: int) -> str:
-    """So many changes, in words."""
+    """Return the number of changes in words: `1 change`, `2 changes`."""
     return f"{count} change{'' if count == 1 else 's'}"
 
 
 @dataclass
 class Run:
-    """A run of some stages: its folder holds the executed notebooks, `run.json` and the report."""
+    """A run of some stages. Its folder has the executed notebooks, `run.json` and the report."""
 
     folder: Path
     parameters: dict[str, Any]
@@ -76,24 +105,28 @@ class Run:
 
     @property
     def changes(self) -> int:
-        """What this run changed, a failed stage's changes among them; a skipped stage changed things in an earlier run."""
+        """The number of changes of this run, including those of a failed stage.
+
+        Skipped stages made theirs in an earlier run.
+        """
         return sum(len(result.changes) for result in self.results if result.status != "skipped")
 
     @property
     def seconds(self) -> float:
-        """How long its stages took; without those it skipped."""
+        """The duration of its stages, without the skipped ones."""
         return sum(result.seconds for result in self.results if result.status != "skipped")
 
     @classmethod
     def load(cls, folder: Path) -> Run:
-        """A run from its folder. Raises `ParameterError` if there is none in it."""
+        """Load a run from its folder. Raises `ParameterError` if the folder has no `run.json`, or one that cannot be read."""
         try:
             stored = json.loads((folder / "run.json").read_text())
             return cls(folder, stored["parameters"], [StageResult(**item) for item in stored["results"]])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ParameterError("there is no run in this folder", target=str(folder), said=str(error)) from None
+            raise ParameterError("this folder does not have a run", target=str(folder), said=str(error)) from None
 
     def save(self) -> None:
+        """Write `run.json`."""
         text = json.dumps({"parameters": self.parameters, "results": [asdict(result) for result in self.results]}, indent=1)
         written = self.folder / "run.json.new"
         written.write_text(text)
@@ -101,11 +134,16 @@ class Run:
 
 
 def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
-    """The notebooks to run, in order: those named (`06`, `06_deploy_workload_clusters`), or all but the tear-down."""
+    """Return the notebooks to run, in order: those named (`06`, `06_deploy_workload_clusters`), or all but the tear-down.
+
+    Raises `ParameterError` if the folder has no notebooks, or not the one that is named.
+    """
     found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not found:
         raise ParameterError(
-            "there are no notebooks here", target=str(folder), fix="run from the project's folder, or name it with --notebooks"
+            "the folder does not have notebooks",
+            target=str(folder),
+            fix="run from the project's folder, or name the notebooks' folder with --notebooks",
         )
     if not stages:
         return [path for name, path in found.items() if not name.startswith(NOT_BY_DEFAULT)]
@@ -115,7 +153,7 @@ def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
 def _find(found: dict[str, Path], stage: str) -> Path:
     matches = [path for name, path in found.items() if name == stage or name.startswith(f"{stage}_")]
     if len(matches) != 1:
-        raise ParameterError(f"there is no stage {stage!r}", fix=f"choose from: {', '.join(found)}")
+        raise ParameterError(f"there is no stage {stage!r}", fix=f"choose one of: {', '.join(found)}")
     return matches[0]
 
 
@@ -128,12 +166,14 @@ def execute(
     tell: Callable[[StageResult], None],
     starting: Callable[[str], None] = lambda name: None,
 ) -> Run:
-    """Run the notebooks until one fails. Raises `ParameterError` before anything runs if a value is wrong.
+    """Run the notebooks in order until one fails, and return the run. `runs` is the folder for the folders of runs.
 
-    With `resume`, the last run with the same parameters goes on: what it had done is skipped.
+    `resume`: skip the stages that the last run has done; it must have had the same parameters. `starting` is called with the
+    name of each stage before it runs, `tell` with its result. Raises `ParameterError` before the first notebook if a value is
+    wrong.
     """
     parameters = Parameters.check(values, "the parameters given to fleet run").model_dump()
-    runs = runs.absolute()  # the kernels work in the notebooks' folder
+    runs = runs.absolute()  # the kernels run in the notebooks' folder
     done = _done_before(runs, parameters) if resume else {}
     run = Run(_folder(runs), parameters)
     ahead = _Ahead([path for path in paths if path.stem not in done], run.folder)
@@ -155,7 +195,9 @@ def execute(
 
 
 class _Ahead:
-    """The kernels of a run's notebooks, started while notebooks before them run: a short stage is over before a kernel is up."""
+    """The kernels of a run's notebooks, started while earlier notebooks run: a kernel takes longer to start than a
+    short stage.
+    """
 
     COUNT = 2
 
@@ -173,12 +215,12 @@ class _Ahead:
             self._stop(kernel)
 
     def record(self, path: Path) -> Path:
-        """Where the kernel of this notebook writes what its stage did."""
+        """Return the file to which this notebook's kernel writes the stage's changes and checks."""
         return self._folder / f"{path.stem}.json"
 
     @contextmanager
     def kernel(self) -> Iterator[kernels.Kernel]:
-        """The next notebook's kernel, for as long as the block."""
+        """Give the next notebook's kernel to the block, and stop it afterwards."""
         kernel = self._waiting.popleft()
         try:
             self.start(self.COUNT)
@@ -211,9 +253,8 @@ def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageRe
         import papermill
         from papermill.exceptions import PapermillExecutionError
 
-    logging.getLogger("papermill").setLevel(
-        logging.ERROR
-    )  # names are checked already; a stage may use more than its cell shows
+    # papermill warns of names that are not in the notebook's cell; they are checked already, and a stage may use them
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     result = StageResult(path.stem, "done", output=path.name)
     began = time.monotonic()
     try:
@@ -233,13 +274,17 @@ def _one(path: Path, run: Run, values: dict[str, Any], ahead: _Ahead) -> StageRe
     record = ahead.record(path)
     if record.exists():
         found = json.loads(record.read_text())
-        result.changes, result.checks = found["changes"], found["checks"]
+        result.changes = [RecordedChange(*change) for change in found["changes"]]
+        result.checks = [RecordedCheck(*check) for check in found["checks"]]
         record.unlink()
     return result
 
 
 def _used_by(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """All values that differ from the defaults go to every notebook: a stage may need names its own cell does not show."""
+    """Return the values that differ from the defaults.
+
+    Every notebook gets all: a stage may use names that its cell does not show.
+    """
     defaults = Parameters.check({}).model_dump()
     return {name: value for name, value in values.items() if value != defaults[name]}
 
@@ -252,9 +297,9 @@ def _done_before(runs: Path, parameters: dict[str, Any]) -> dict[str, StageResul
     before = Run.load(last)
     if before.parameters != parameters:
         raise ParameterError(
-            "the last run had other parameters, so it cannot be resumed",
+            "the last run cannot be resumed: it had other parameters",
             target=str(last),
-            fix="give the same parameters, or run without --resume: what is done already is not done again",
+            fix="give the same parameters, or run without --resume: a stage does not repeat changes that are already made",
         )
     return {r.notebook: _skipped(r) for r in before.results if r.status in ("done", "skipped")}
 

@@ -1,15 +1,35 @@
-"""One thing that is wrong with the fleet, in words. May import nothing of `inspect` but `rows`."""
+"""A finding: one fault of the fleet, with its meaning and its fix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-from fleetlib.inspect.rows import Row
+
+class FindingRow(TypedDict):
+    """A row of the table `findings`; `columns.TABLES` has the meaning of each column."""
+
+    finding: int
+    status: str
+    layer: str
+    cluster: str
+    object: str
+    reason: str | None
+    message: str | None
+    since: str | None
+    meaning: str
+    look: str | None
+    fix: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `cluster` is where to look, `held` the clusters it holds back, `same` others with the same fault."""
+    """One fault. `cluster` is the cluster to look at, `held` are those that the fault holds back, `same` others with the same
+    fault.
+
+    `reason` and `message` are verbatim, `since` is an ISO 8601 time, `look` are shell commands. `held` and `same` are not part
+    of the identity of a finding.
+    """
 
     status: str
     layer: str
@@ -24,9 +44,10 @@ class Finding:
     held: tuple[str, ...] = field(default=(), compare=False)
     same: tuple[str, ...] = field(default=(), compare=False)
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> FindingRow:
+        """Return the finding as row `number` of its table."""
         more = f" It holds back {_several(self.held)}." if self.held else ""
-        more += f" The same on {_several(self.same)}." if self.same else ""
+        more += f" The same fault is on {_several(self.same)}." if self.same else ""
         return {
             "finding": number,
             "status": self.status,

@@ -1,6 +1,6 @@
-"""What a run leaves behind and what `fleet report` writes: one page to read, one JSON document and one JUnit file for CI.
+"""The report of a run or of the fleet: an HTML page for people; JSON, JUnit XML and Markdown for CI.
 
-`model` says what a report holds, `gather` reads the fleet for it, `page`, `document` and `junit` write it. May import `run`, `inspect`.
+`model` defines a report, `gather` reads the fleet for it, `page`, `document`, `junit` and `summary` write it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from fleetlib.report.model import Report
 
 
 def write(report: Report, folder: Path) -> Path:
-    """`report.html`, `report.json`, `junit.xml` and `summary.md` in the folder, which is made; the page's path."""
+    """Write `report.html`, `report.json`, `junit.xml` and `summary.md` to the folder, created if missing; return the page's
+    path.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(document.text(report))
     (folder / "junit.xml").write_text(junit.text(report))

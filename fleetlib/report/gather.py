@@ -1,17 +1,18 @@
-"""Reads the fleet for a report, once. What cannot be read becomes a sentence in the report, never an exception that hides the rest."""
+"""Reads the fleet for a report, once. A side that cannot be read is named in the report and does not hide the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fleetlib.clients.session import Session
 from fleetlib.errors import FleetError
 from fleetlib.execution.run import Run
 from fleetlib.inspect import plots
 from fleetlib.inspect.drawing import Plot
+from fleetlib.inspect.finding import FindingRow
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.report import history
 from fleetlib.report.model import Report, Table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
 BEFORE_THE_FLEET = ("00", "01", "02", "03", "04", "05")
-"""Stages after which there is no fleet to show yet."""
+"""Stages after which the fleet has no clusters yet."""
 
 SHOWN = (
     "clusters",
@@ -35,11 +36,15 @@ SHOWN = (
     "roles",
     "operations",
 )
-"""The tables of a report, in this order."""
+"""The tables of a report, in their order."""
 
 
 def of_run(run: Run, connect: Callable[[], Session], earlier: Iterable[Path] = ()) -> Report:
-    """The report on a run; with the fleet, if the run got as far as having one. `connect()` gives the session; `earlier` as below."""
+    """Return the report on a run; with the fleet, if the run has reached the stages that create clusters.
+
+    `connect()` returns the session; it is called only to read the fleet. `earlier`: folders with older reports, for the
+    history.
+    """
     report = Report(datetime.now(UTC), run.parameters, run)
     names = {result.notebook[:2] for result in run.results}
     if names - set(BEFORE_THE_FLEET) and "99" not in names:
@@ -48,7 +53,7 @@ def of_run(run: Run, connect: Callable[[], Session], earlier: Iterable[Path] = (
 
 
 def of_fleet(fleet: Fleet, earlier: Iterable[Path] = ()) -> Report:
-    """The report on the fleet as it is now. `earlier`: folders with reports that were made before, for the history."""
+    """Return the report on the current fleet. `earlier`: folders with older reports, for the history."""
     report = Report(datetime.now(UTC), fleet.session.parameters.model_dump())
     _add_fleet(report, lambda: fleet, earlier)
     return report
@@ -64,14 +69,17 @@ def _add_fleet(report: Report, connect: Callable[[], Fleet], earlier: Iterable[P
     report.tables = [Table(frame) for frame in frames.values()]
     if "clusters" in frames:
         found = _read(report, now, "doctor")
-        report.findings = [] if found is None else Table(found).records
+        report.findings = [] if found is None else cast(list[FindingRow], Table(found).records)
         point = history.now(frames["clusters"], report.made)
         report.history = [*history.collect(earlier, report.parameters), *([point] if point else [])]
     report.plots = _plots(report, now, frames)
 
 
 def _read(report: Report, now: Fleet, name: str) -> pandas.DataFrame | None:
-    """One table; what of it could not be read goes to `report.unread`, once."""
+    """Read one table, and add each side that could not be read to `report.unread` once.
+
+    Returns `None` if the table cannot be read.
+    """
     try:
         frame: pandas.DataFrame = getattr(now, name)()
     except FleetError as error:

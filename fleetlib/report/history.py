@@ -1,7 +1,4 @@
-"""How the fleet was over time, from the reports that are there: each `report.json` carries the history on that was known when it was made.
-
-May import `model`.
-"""
+"""The history of the fleet, from older reports: each `report.json` contains the history that was known when it was made."""
 
 from __future__ import annotations
 
@@ -16,24 +13,24 @@ if TYPE_CHECKING:
     import pandas
 
 READ = 3
-"""So many of a folder's newest reports are read: each knows what those before it knew."""
+"""The number of newest reports that are read. Each contains the history of the ones before it."""
 
 KEPT = 500
-"""So many points are kept, the newest."""
+"""The number of newest points that are kept."""
 
 SAME = ("cloud", "subscription_id", "controlplane_group", "fleet_group")
-"""The parameters that make it the same fleet."""
+"""The parameters that identify a fleet."""
 
 
 def now(clusters: pandas.DataFrame, at: datetime) -> Point | None:
-    """The fleet as it is; None if it is not known which clusters are compliant."""
+    """Return the point for the current fleet; `None` if no cluster's compliance is known."""
     if len(clusters) and clusters.compliance.isna().all():
         return None
     return Point(at, len(clusters), int((clusters.compliance.astype(str) == "Compliant").sum()))
 
 
 def collect(folders: Iterable[Path], parameters: dict[str, Any]) -> list[Point]:
-    """What the reports in these folders, and in the folders in them, say of the same fleet, oldest first."""
+    """Return the history of the same fleet, oldest point first, from the reports in these folders and their subfolders."""
     files = {
         file.resolve() for folder in folders for pattern in ("report.json", "*/report.json") for file in folder.glob(pattern)
     }
@@ -50,17 +47,12 @@ def _points(file: Path, parameters: dict[str, Any]) -> list[Point]:
         if any(stored["parameters"].get(name) != parameters.get(name) for name in SAME):
             return []
         return [Point(datetime.fromisoformat(item["time"]), item["clusters"], item["compliant"]) for item in stored["history"]]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # half a file, or one of an older version: its points are lost, the report is not
+    except (OSError, ValueError, KeyError, TypeError):  # an incomplete file, or one of an older version
         return []
 
 
 def frame(report: Report) -> pandas.DataFrame:
-    """The history as a table: `time`, `clusters`, `compliant`."""
+    """Return the history as a DataFrame with the columns `time`, `clusters` and `compliant`."""
     import pandas
 
     columns = {name: [getattr(point, name) for point in report.history] for name in ("time", "clusters", "compliant")}

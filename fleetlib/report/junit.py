@@ -1,7 +1,7 @@
 """The report as JUnit XML, which GitHub, Azure Pipelines, GitLab and Jenkins show beside a build.
 
-Three suites: the stages (one case each), the promises they verified, and the findings on the fleet. Source of the format: the
-Windy Road schema that Azure Pipelines' PublishTestResults task documents.
+It has three suites: the stages, the promises that they verified, and the fleet. Source: the Windy Road schema, to which the
+documentation of Azure Pipelines' task PublishTestResults refers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Case:
-    """One test case. `failure`: (first line, whole text) if it failed; `skipped`: why it was not run."""
+    """One test case. `failure` is (first line, whole text) if it failed; `skipped` is the reason if it was not run."""
 
     suite: str
     name: str
@@ -30,6 +30,7 @@ class Case:
 
 
 def text(report: Report) -> str:
+    """Return the report as JUnit XML."""
     cases = [*_stages(report), *_promises(report), *_findings(report)]
     root = ElementTree.Element("testsuites", name=report.title)
     for suite in dict.fromkeys(case.suite for case in cases):
@@ -47,13 +48,13 @@ def _stages(report: Report) -> Iterator[Case]:
 
 def _promises(report: Report) -> Iterator[Case]:
     for result in report.run.results if report.run else ():
-        for promise, evidence, kept, fix in result.checks:
-            failure = None if kept else (str(evidence), "\n".join(filter(None, (str(evidence), str(fix)))))
-            yield Case("promises", f"{result.notebook}: {promise}", failure=failure)
+        for check in result.checks:
+            failure = None if check.kept else (check.evidence, "\n".join(filter(None, (check.evidence, check.fix))))
+            yield Case("promises", f"{result.notebook}: {check.promise}", failure=failure)
 
 
 def _findings(report: Report) -> Iterator[Case]:
-    """A case a cluster, so that the healthy ones are counted as well, and one for each finding that is about no single cluster."""
+    """Yield a case for each cluster, healthy ones too, for each fault that is not of a cluster, and for each unread side."""
     for side, why in report.unread.items():
         yield Case("fleet", f"{side} can be read", failure=(why.splitlines()[0], why))
     clusters = report.table("clusters")
@@ -63,13 +64,14 @@ def _findings(report: Report) -> Iterator[Case]:
         yield Case("fleet", row["cluster"], failure=_failure(row) if row["status"] in FAULTS else None)
     for finding in report.faults:
         if finding["cluster"] not in names:
-            words = [str(finding[name]) for name in ("layer", "reason", "message", "meaning", "fix") if finding[name]]
+            parts = (finding["layer"], finding["reason"], finding["message"], finding["meaning"], finding["fix"])
             first = f"{finding['layer']}: {finding['message'] or finding['reason']}"
-            yield Case("fleet", f"{about(finding)} ({finding['finding']})", failure=(first, "\n".join(words)))
+            whole = "\n".join(part for part in parts if part)
+            yield Case("fleet", f"{about(finding)} ({finding['finding']})", failure=(first, whole))
 
 
 def _failure(row: dict[str, Any]) -> tuple[str, str]:
-    """(first line, whole text) of a cluster's row."""
+    """Return (first line, whole text) for the row of a broken cluster."""
     words = [str(row[name]) for name in ("reason", "message", "next_step") if row[name]]
     return f"{row['first_broken_layer']}: {row['message'] or row['reason']}", "\n".join(
         [str(row["first_broken_layer"]), *words]
@@ -98,5 +100,5 @@ def _suite(root: ElementTree.Element, name: str, cases: list[Case], stamp: str) 
 
 
 def _clean(text: str) -> str:
-    """Without terminal colours and what XML cannot hold."""
+    """Remove terminal colours and characters that XML does not allow."""
     return _NOT_XML.sub("", uncoloured(text))

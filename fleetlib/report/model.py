@@ -1,15 +1,16 @@
-"""What a report holds, apart from how it is written: the run, the fleet's tables, the findings, the plots, the history."""
+"""The content of a report, independent of its format: the run, the fleet's tables, the findings, the plots, the history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fleetlib.execution.run import Run
 from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.drawing import Plot
+from fleetlib.inspect.finding import FindingRow
 
 if TYPE_CHECKING:
     import pandas
@@ -34,13 +35,21 @@ BUSY = frozenset(
         "Suspended",
     }
 )
-"""Words of Azure, ASO, Flux and this project that say how something is, by what a reader should think of them."""
+"""The states of Azure, ASO, Flux and this project, by their colour in the report."""
 
 
 def mood(value: object) -> str:
-    """`good`, `bad`, `busy`, or nothing for a value that does not say how something is."""
+    """Return `good`, `bad` or `busy` for the name of a state; "" for other values."""
     text = str(value)
     return "good" if text in GOOD else "bad" if text in BAD else "busy" if text in BUSY else ""
+
+
+class ColumnDocument(TypedDict):
+    """A column in the JSON document. `dtype` is pandas' name of it."""
+
+    name: str
+    dtype: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -59,17 +68,17 @@ class Table:
 
     @property
     def meaning(self) -> str:
-        """What a row is."""
+        """The table's title in `columns`: it says what one row is."""
         return TABLES[self.name].title
 
     @property
-    def columns(self) -> list[dict[str, str]]:
-        """`name`, `dtype` and `meaning` of each column, the index first."""
+    def columns(self) -> list[ColumnDocument]:
+        """The columns, the index first."""
         return [{"name": c.name, "dtype": c.dtype, "meaning": c.meaning} for c in TABLES[self.name].all]
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """One mapping a row, for JSON: what is not known is None."""
+        """The rows as dictionaries for JSON; `None` for missing values."""
         from fleetlib.inspect import show
 
         return list(show.records(self.frame))
@@ -79,21 +88,18 @@ class Table:
 
 
 FAULTS = frozenset({"broken", "unreachable"})
-"""Status of what CI should stop for. Other findings, and other clusters that are not well, are warnings."""
-
-Finding = dict[str, Any]
-"""A row of the table `findings`, by the names of its columns; None for what it does not say."""
+"""The statuses for which CI should stop. Findings and clusters of other statuses are warnings."""
 
 
-def about(finding: Finding) -> str:
-    """What a finding is about: `cluster: object`; the object alone if it begins with the cluster's name."""
+def about(finding: FindingRow) -> str:
+    """Return `cluster: object` of a finding; the object alone if it begins with the cluster's name."""
     cluster, obj = finding["cluster"] or "", finding["object"] or ""
     return obj if obj.startswith(cluster) and obj else ": ".join(filter(None, (cluster, obj)))
 
 
 @dataclass(frozen=True)
 class Point:
-    """How the fleet was at a time: so many clusters, so many of them compliant."""
+    """The numbers of clusters and of compliant clusters at a time (with its time zone)."""
 
     time: datetime
     clusters: int
@@ -102,13 +108,16 @@ class Point:
 
 @dataclass
 class Report:
-    """All of it. `run` is None for a report on the fleet alone; `unread`: what could not be read, and why."""
+    """A report.
+
+    `run` is `None` for a report on the fleet alone; `unread` maps each side that could not be read to its error.
+    """
 
     made: datetime
     parameters: dict[str, Any]
     run: Run | None = None
     tables: list[Table] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[FindingRow] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
     history: list[Point] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
@@ -118,13 +127,15 @@ class Report:
         return f"Fleet run {self.run.folder.name}" if self.run else f"Fleet on {self.parameters['cloud']}"
 
     @property
-    def faults(self) -> list[Finding]:
+    def faults(self) -> list[FindingRow]:
+        """The findings for which CI should stop."""
         return [finding for finding in self.findings if finding["status"] in FAULTS]
 
     @property
     def bad(self) -> bool:
-        """Whether CI should stop here: a failed stage, a fault, or something that could not be read."""
+        """Whether CI should stop: a stage failed, there is a fault, or a side could not be read."""
         return bool(self.unread or self.faults) or bool(self.run and self.run.failed)
 
     def table(self, name: str) -> Table | None:
+        """Return a table by its name; `None` if the report does not have it."""
         return next((table for table in self.tables if table.name == name), None)

@@ -10,7 +10,7 @@ for (const box of document.querySelectorAll("[data-table]")) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const compare = (a, b) => {
         const x = key(a, n), y = key(b, n);
-        if (x === "" || y === "") return (x === "") - (y === "");  // what is not known stays at the end
+        if (x === "" || y === "") return (x === "") - (y === "");  // unknown values stay at the end
         const order = numbers ? x - y : x.localeCompare(y, "en", { numeric: true });
         return down ? -order : order;
       };

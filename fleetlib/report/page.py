@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: style, script and drawings are inside, so it opens offline and from an e-mail."""
+"""The report as one HTML file with its style, script and drawings inside, so that it opens offline and from an e-mail."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 LONG = 90
-"""Characters from which a cell is folded to two lines until it is clicked; in print it is whole."""
+"""A cell with more characters is folded to two lines until it is clicked. In print it is shown whole."""
 
 MOST = 1000
-"""Rows of a table on the page, the worst ones; the JSON document has all."""
+"""The most rows of a table on the page, worst first; the JSON document has all."""
 
 FINDINGS = 100
-"""Findings on the page, the worst ones."""
+"""The most findings on the page, worst first."""
 
 
 def text(report: Report) -> str:
+    """Return the report as HTML."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -42,7 +43,7 @@ def text(report: Report) -> str:
 
 
 def table(found: Table) -> str:
-    """What is between a table's tags, and the words above it. Made without the template: it is what there is most of."""
+    """Return a table as HTML, with its caption above. Python builds it faster than the template, and it is most of the page."""
     from fleetlib.inspect import frames
 
     names, lines = frames.lines(found.frame, MOST)
@@ -51,7 +52,8 @@ def table(found: Table) -> str:
     numbers = [number for _, number in names]
     return (
         f'<p class="soft">{escape(found.meaning)} {escape(said)}.</p>'
-        f'<div class="tools"><input type="search" placeholder="filter: words, -without" aria-label="filter {escape(found.title)}"><output class="soft"></output></div>'
+        f'<div class="tools"><input type="search" placeholder="filter: words, -without" '
+        f'aria-label="filter {escape(found.title)}"><output class="soft"></output></div>'
         f'<div class="wide"><table><caption hidden>{escape(found.title)}</caption><thead><tr>{head}</tr></thead><tbody>\n'
         + "\n".join(_row(line, numbers[len(line.keys) :]) for line in lines)
         + "</tbody></table></div>"
@@ -67,14 +69,16 @@ def _row(line: frames.Line, numbers: list[bool]) -> str:
         _key(key, line.status if not position else "", line.link if not position else "")
         for position, key in enumerate(line.keys)
     )
-    return f"<tr>{keys}{''.join(_numeric(cell) if number else _cell(cell) for cell, number in zip(line.cells, numbers, strict=True))}</tr>"
+    cells = "".join(_numeric(cell) if number else _cell(cell) for cell, number in zip(line.cells, numbers, strict=True))
+    return f"<tr>{keys}{cells}</tr>"
 
 
 def _key(value: str, status: str, link: str) -> str:
     words = f'<a href="{escape(link)}" target="_blank" rel="noreferrer">{escape(value)}</a>' if link else escape(value)
     if not status:
         return f'<th scope="row">{words}</th>'
-    return f'<th scope="row" data-value="{escape(value)}"><i class="{mood(status)}" title="{status}">{SIGNS.get(status, "")}</i> {words}</th>'
+    sign = f'<i class="{mood(status)}" title="{status}">{SIGNS.get(status, "")}</i>'
+    return f'<th scope="row" data-value="{escape(value)}">{sign} {words}</th>'
 
 
 def _numeric(value: str) -> str:

@@ -1,14 +1,15 @@
-"""The report in a few lines of Markdown, which GitHub and Azure Pipelines show on a build's page."""
+"""The report as a short Markdown text, which GitHub and Azure Pipelines show on a build's page."""
 
 from __future__ import annotations
 
 from fleetlib.report.model import Report, about
 
 MOST = 20
-"""Findings shown; the page has them all."""
+"""The most findings shown; the JSON document has all."""
 
 
 def text(report: Report) -> str:
+    """Return the report as Markdown."""
     lines = [f"## {'✗' if report.bad else '✓'} {report.title}", ""]
     if report.run:
         lines += ["| stage | result | what it did | seconds |", "|---|---|---|---:|"]
@@ -32,6 +33,6 @@ def text(report: Report) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """On one line, and without what Markdown or HTML would make of it."""
+    """Return the text on one line, with the characters escaped that Markdown or HTML would interpret."""
     flat = " ".join((text or "").split())
     return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")

@@ -1,4 +1,4 @@
-"""Reports made by hand, small and large, good and bad; and a browser to look at them with."""
+"""Reports on fleets of documents, small and large, good and bad, and a browser that opens them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleetlib.execution.run import Run, StageResult
+from fleetlib.execution.run import RecordedChange, RecordedCheck, Run, StageResult
 from fleetlib.inspect import versions
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.reading import Inside
@@ -19,10 +19,10 @@ from fleetlib.inspect.roles import Roles
 from fleetlib.parameters import Parameters
 from fleetlib.report import gather
 from fleetlib.report.model import Report
-from tests.inspect.fleet_documents import SUBSCRIPTION, Documents, condition
+from tests.inspect.fleet_documents import SUBSCRIPTION, Document, Documents, condition
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look with")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 LONG = (
     "the request failed: " + "a sentence that goes on and on, " * 12 + "<script>document.title='taken over'</script> & 'more'"
 )
@@ -30,7 +30,7 @@ MADE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 ENVIRONMENTS = ("podinfo-dev", "podinfo-prod", "podinfo-staging")
-KUBERNETES = [
+KUBERNETES: list[Document] = [
     {
         "version": minor,
         "capabilities": {"supportPlan": ["KubernetesOfficial"]},
@@ -41,7 +41,7 @@ KUBERNETES = [
 
 
 def documents(count: int = 9, broken: tuple[int, ...] = ()) -> Documents:
-    """`count` clusters in three environments, in turn; ASO says of those at `broken` that they failed."""
+    """Return a fleet of `count` clusters, in turn in three environments; ASO reports those at `broken` as failed."""
     found = Documents({name: len(range(number, count, 3)) for number, name in enumerate(ENVIRONMENTS)})
     for number in range(count):
         cluster = found.clusters[name_of(number)]["properties"]
@@ -63,12 +63,12 @@ def documents(count: int = 9, broken: tuple[int, ...] = ()) -> Documents:
 
 
 def name_of(number: int) -> str:
-    """The cluster at a place: the environments take turns."""
+    """Return the name of the cluster with this number: the environments take turns."""
     return f"{ENVIRONMENTS[number % 3]}-{number // 3}-aks"
 
 
 def assignment(group: str) -> dict[str, Any]:
-    """ASO's identity as Contributor of the group."""
+    """Return the assignment of Contributor on the group to ASO's identity."""
     scope = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}"
     properties = {
         "scope": scope,
@@ -80,7 +80,7 @@ def assignment(group: str) -> dict[str, Any]:
 
 
 def fleet(found: Documents) -> Fleet:
-    """A fleet of these documents; a snapshot of it is itself."""
+    """Return the fleet of these documents. Its snapshot is the fleet itself."""
     made = found.fleet()
     reading: Any = made._reading
     reading._parts["Kubernetes versions of eastus2"] = versions.parse(KUBERNETES)
@@ -106,8 +106,8 @@ def run(folder: Path, failed: bool = False) -> Run:
             1.5,
             "00_check_prerequisites.ipynb",
             "",
-            [["p", "o", "create", ""]],
-            [["ok", "yes", True, ""]],
+            [RecordedChange("p", "o", "create", "")],
+            [RecordedCheck("ok", "yes", True, "")],
         ),
         StageResult(
             "06_deploy_workload_clusters",
@@ -115,7 +115,7 @@ def run(folder: Path, failed: bool = False) -> Run:
             9.1,
             "06_deploy_workload_clusters.ipynb",
             "",
-            [["commit", "main", "update", "0 -> 3"]],
+            [RecordedChange("commit", "main", "update", "0 -> 3")],
         ),
         StageResult(
             "07_scale_environments",
@@ -123,22 +123,22 @@ def run(folder: Path, failed: bool = False) -> Run:
             4.0,
             "07_scale_environments.ipynb",
             f"it went wrong\n  answer: {LONG}\x1b[0m\x00" if failed else "",
-            [["commit", "main", "update", "3 -> 5"]],
-            [["all compliant", LONG if failed else "yes", not failed, "run 06 again"]],
+            [RecordedChange("commit", "main", "update", "3 -> 5")],
+            [RecordedCheck("all compliant", LONG if failed else "yes", not failed, "run 06 again")],
         ),
     ]
     return Run(folder, Parameters().model_dump(), results)
 
 
 def report(folder: Path, count: int = 9, broken: tuple[int, ...] = (), failed: bool = False) -> Report:
-    """A report on such a fleet and on a run."""
+    """Return a report on a fleet of `documents` and on a `run`."""
     found = gather.of_fleet(fleet(documents(count, broken)))
     found.made, found.run = MADE, run(folder, failed)
     return found
 
 
 def dom(page: Path, script: str = "") -> str:
-    """The page's document after its own scripts and `script`, which may write into `document.title`."""
+    """Return the page's DOM after its own scripts and `script` have run."""
     if script:
         page = page.with_name("driven.html")
         page.write_text(page.with_name("report.html").read_text().replace("</body>", f"<script>{script}</script></body>"))
@@ -146,6 +146,7 @@ def dom(page: Path, script: str = "") -> str:
 
 
 def title(page: Path, script: str) -> str:
+    """Return the title that `script` has given to the page."""
     found = re.search(r"<title>(.*?)</title>", dom(page, script))
     assert found
     return found[1]

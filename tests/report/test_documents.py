@@ -1,4 +1,4 @@
-"""What programs read: the JSON document and the JUnit file."""
+"""The JSON document and the JUnit file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fleetlib.errors import FinalError
 from fleetlib.inspect.columns import TABLES
 from fleetlib.report import gather
 from fleetlib.report.model import Report, about
+from tests.inspect.fleet_documents import condition
 from tests.report import some_reports
 
 
@@ -28,7 +29,7 @@ def _document(folder: Path) -> Any:
     return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
 
 
-def test_junit_has_a_case_a_stage_a_promise_and_a_cluster(tmp_path: Path) -> None:
+def test_junit_has_a_case_for_each_stage_promise_and_cluster(tmp_path: Path) -> None:
     report.write(some_reports.report(tmp_path, count=4, broken=(2,), failed=True), tmp_path)
     cases = _cases(tmp_path)
     failed = {name for name, case in cases.items() if case.find("failure") is not None}
@@ -46,7 +47,7 @@ def test_junit_has_a_case_a_stage_a_promise_and_a_cluster(tmp_path: Path) -> Non
         assert float(suite.get("time", "-1")) >= 0
 
 
-def test_junit_quotes_errors_whole_and_without_what_xml_cannot_hold(tmp_path: Path) -> None:
+def test_junit_has_whole_errors_without_characters_that_xml_forbids(tmp_path: Path) -> None:
     report.write(some_reports.report(tmp_path, failed=True), tmp_path)
     failure = _cases(tmp_path)["fleet.stages", "07_scale_environments"].find("failure")
     assert failure is not None and failure.text
@@ -54,7 +55,7 @@ def test_junit_quotes_errors_whole_and_without_what_xml_cannot_hold(tmp_path: Pa
     assert some_reports.LONG in failure.text and "\x1b" not in failure.text
 
 
-def test_the_json_document_is_strict_and_explains_its_columns(tmp_path: Path) -> None:
+def test_the_json_document_is_strict_and_has_the_meanings_of_its_columns(tmp_path: Path) -> None:
     report.write(some_reports.report(tmp_path, count=3, broken=(1,)), tmp_path)
     read = _document(tmp_path)
     assert (read["version"], read["ok"], read["run"]["failed"], read["run"]["changes"]) == (3, False, False, 2)
@@ -85,12 +86,12 @@ def test_a_fault_that_many_clusters_share_is_one_finding(tmp_path: Path) -> None
     assert "and 26 more" in finding["meaning"] and made.bad
     report.write(made, tmp_path)
     failed = [name for name, case in _cases(tmp_path).items() if case.find("failure") is not None]
-    assert len(failed) == 30, "each cluster is a case of its own for CI"
+    assert len(failed) == 30, "each cluster is a case for CI"
 
 
-def test_the_control_planes_own_faults_are_findings_even_without_a_cluster(tmp_path: Path) -> None:
+def test_the_control_planes_faults_are_findings_without_workload_clusters_too(tmp_path: Path) -> None:
     documents = some_reports.documents(0)
-    failed = some_reports.condition("False", "GitOperationFailed", "failed to checkout: couldn't find remote ref")
+    failed = condition("False", "GitOperationFailed", "failed to checkout: couldn't find remote ref")
     documents.object("GitRepository", "cluster-config")["status"]["conditions"] = [failed]
     fleet = some_reports.fleet(documents)
     reading: Any = fleet._reading
@@ -104,13 +105,13 @@ def test_the_control_planes_own_faults_are_findings_even_without_a_cluster(tmp_p
     assert len([case for case in _cases(tmp_path).values() if case.find("failure") is not None]) == 2
 
 
-def test_what_is_on_its_way_is_a_warning_and_does_not_stop_ci(tmp_path: Path) -> None:
+def test_long_work_in_progress_is_a_warning_and_does_not_stop_ci(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     documents.clusters["podinfo-dev-0-aks"]["properties"]["provisioningState"] = "Updating"
     made = gather.of_fleet(some_reports.fleet(documents))
     assert made.findings == [] and not made.bad
     documents.hub["ManagedCluster"][0]["status"]["conditions"] = [
-        some_reports.condition("False", "Reconciling", "", severity="Info")  # since long ago
+        condition("False", "Reconciling", "", severity="Info")  # since long ago
     ]
     made = gather.of_fleet(some_reports.fleet(documents))
     assert len(made.findings) == 1 and not made.faults and not made.bad
@@ -118,7 +119,7 @@ def test_what_is_on_its_way_is_a_warning_and_does_not_stop_ci(tmp_path: Path) ->
     assert all(case.find("failure") is None for case in _cases(tmp_path).values())
 
 
-def test_a_side_that_cannot_be_read_is_said_once_and_hides_no_table(tmp_path: Path) -> None:
+def test_a_side_that_cannot_be_read_is_named_once_and_hides_no_table(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     documents.unread["graph"] = FinalError(
         "could not read from Azure", target="Azure Resource Graph", said="AuthorizationFailed: no"
@@ -126,14 +127,14 @@ def test_a_side_that_cannot_be_read_is_said_once_and_hides_no_table(tmp_path: Pa
     made = gather.of_fleet(some_reports.fleet(documents))
     assert list(made.unread) == ["graph"] and made.findings == [] and "AuthorizationFailed" in made.unread["graph"]
     assert {table.name for table in made.tables} >= {"clusters", "pools", "costs", "releases"} and made.bad
-    assert made.history == [], "nobody knows which clusters are compliant"
+    assert made.history == [], "it is not known which clusters are compliant"
     page = report.write(made, tmp_path).read_text()
     assert "Not everything could be read" in page and page.count("AuthorizationFailed: no") >= 1
     assert _cases(tmp_path)["fleet.fleet", "graph can be read"].find("failure") is not None
     assert "AuthorizationFailed" in (tmp_path / "summary.md").read_text()
 
 
-def test_the_hub_alone_unreadable_leaves_what_azure_says(tmp_path: Path) -> None:
+def test_an_unreadable_control_plane_leaves_the_tables_from_azure(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     documents.unread["hub"] = FinalError("the cluster does not answer", target="asocluster-aks")
     made = gather.of_fleet(some_reports.fleet(documents))
@@ -141,7 +142,7 @@ def test_the_hub_alone_unreadable_leaves_what_azure_says(tmp_path: Path) -> None
     assert "Provisioning timeline" not in [plot.title for plot in made.plots]
 
 
-def test_a_fleet_that_cannot_be_read_is_a_failure_not_a_blank(tmp_path: Path) -> None:
+def test_a_fleet_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
     def nothing() -> Any:
         raise FinalError("the cluster does not exist", fix="run 01")
 
@@ -152,8 +153,8 @@ def test_a_fleet_that_cannot_be_read_is_a_failure_not_a_blank(tmp_path: Path) ->
     assert "The fleet could not be read" in (tmp_path / "report.html").read_text()
 
 
-def test_reports_remember_how_the_fleet_was(tmp_path: Path) -> None:
-    """Each report carries the history on, from its own folder and from those of runs; another fleet's is not mixed in."""
+def test_a_report_has_the_history_of_older_reports_on_the_same_fleet(tmp_path: Path) -> None:
+    """The older reports are in its own folder and in those of runs."""
     reports, runs = tmp_path / "reports", tmp_path / "runs"
 
     def made(good: int, minutes: int, into: Path, **parameters: str) -> Report:

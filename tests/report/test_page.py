@@ -1,4 +1,7 @@
-"""The page: one file that works offline, sorts, filters, folds what is long, is legible in the dark and on paper, and runs nothing it quotes."""
+"""The page: one file that works offline, sorts, filters and folds long texts, legible on dark pages and on paper.
+
+It does not run scripts in the messages that it quotes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tests.report.some_reports import needs_chromium
 
 
 class _References(HTMLParser):
-    """Everything a browser would load or go to, and the names of all elements."""
+    """The addresses that a browser would load or link to, and the ids of all elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +41,7 @@ def _references(page: Path) -> _References:
     return parser
 
 
-def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+def test_the_page_loads_no_other_file_and_its_links_have_targets(tmp_path: Path) -> None:
     page = report.write(some_reports.report(tmp_path, broken=(2,), failed=True), tmp_path)
     references = _references(page)
     targets = [found for found in references.found if not found.startswith(("#", "https://portal.invalid/#resource/"))]
@@ -50,7 +53,7 @@ def test_the_page_needs_nothing_else_and_its_links_lead_somewhere(tmp_path: Path
     assert "default-src 'none'" in page.read_text()
 
 
-def test_every_drawing_says_in_words_what_it_shows(tmp_path: Path) -> None:
+def test_every_drawing_has_its_content_in_words(tmp_path: Path) -> None:
     text = report.write(some_reports.report(tmp_path), tmp_path).read_text()
     drawings = re.findall(r"<svg[^>]*>", text)
     assert len(drawings) >= 7
@@ -58,7 +61,7 @@ def test_every_drawing_says_in_words_what_it_shows(tmp_path: Path) -> None:
     assert "podinfo-prod with 3 clusters, 3 ok" in text
 
 
-def test_a_failed_run_shows_its_error_and_what_it_had_changed_until_then(tmp_path: Path) -> None:
+def test_a_failed_run_shows_its_error_and_the_changes_before_it(tmp_path: Path) -> None:
     text = report.write(some_reports.report(tmp_path, failed=True), tmp_path).read_text()
     assert "07_scale_environments failed" in text and "it went wrong (after 1 change)" in text
     assert "<b>2</b><span>changes</span>" in text, "the failed stage's change counts, the skipped stage's does not"
@@ -71,9 +74,8 @@ def test_each_row_has_its_sign_its_link_and_the_worst_comes_first(tmp_path: Path
     first, *others = re.findall(r"<tr><th scope=.*?</tr>", clusters)
     assert 'title="broken">✗</i>' in first and "podinfo-prod-1-aks" in first and len(others) == 8
     assert all('class="good" title="ok">✓</i>' in row for row in others)
-    assert (
-        'href="https://portal.invalid/#resource/subscriptions/' in first and "The workload clusters, one row each" in clusters
-    )
+    assert 'href="https://portal.invalid/#resource/subscriptions/' in first
+    assert "The workload clusters, with the state of each layer" in clusters
     assert "9 rows · " in clusters and "read 20" in clusters
 
 
@@ -95,7 +97,7 @@ def test_tables_sort_by_number_and_by_name_and_back(tmp_path: Path) -> None:
 
 
 @needs_chromium
-def test_amounts_of_thousands_sort_as_numbers(tmp_path: Path) -> None:
+def test_numbers_with_thousands_separators_sort_as_numbers(tmp_path: Path) -> None:
     documents = some_reports.documents(3)
     for number, count in enumerate((2, 30, 9)):
         documents.clusters[some_reports.name_of(number)]["properties"]["agentPoolProfiles"][0]["count"] = count
@@ -115,14 +117,15 @@ def test_filtering_keeps_the_rows_with_all_words_and_without_the_others(tmp_path
     script = """
       const box = document.querySelector('[data-table=clusters]'), input = box.querySelector('input');
       input.value = 'PROD 1.35 -prod-2'; input.dispatchEvent(new Event('input'));
-      const shown = [...box.querySelectorAll('tbody tr')].filter((r) => !r.hidden && r.offsetHeight).map((r) => r.cells[0].dataset.value);
+      const shown = [...box.querySelectorAll('tbody tr')].filter((r) => !r.hidden && r.offsetHeight)
+        .map((r) => r.cells[0].dataset.value);
       document.title = shown.join(' ') + '|' + box.querySelector('output').textContent;
     """
     assert some_reports.title(page, script) == "podinfo-prod-0-aks podinfo-prod-1-aks podinfo-prod-3-aks|3 of 12 rows"
 
 
 @needs_chromium
-def test_what_is_long_is_folded_until_it_is_clicked_and_nothing_quoted_runs(tmp_path: Path) -> None:
+def test_long_texts_are_folded_until_they_are_clicked_and_quoted_scripts_do_not_run(tmp_path: Path) -> None:
     documents = some_reports.documents(9)
     documents.object("GitRepository", "cluster-config")["status"]["conditions"] = [
         condition("False", "GitOperationFailed", some_reports.LONG)
@@ -142,7 +145,7 @@ def test_what_is_long_is_folded_until_it_is_clicked_and_nothing_quoted_runs(tmp_
 
 
 @needs_chromium
-def test_it_is_dark_where_the_reader_wants_it_dark(tmp_path: Path) -> None:
+def test_the_page_is_dark_if_the_reader_prefers_that(tmp_path: Path) -> None:
     import numpy
     from PIL import Image
 
@@ -153,11 +156,11 @@ def test_it_is_dark_where_the_reader_wants_it_dark(tmp_path: Path) -> None:
     light = pixels(some_reports.screenshot(page, "light"))
     dark = pixels(some_reports.screenshot(page, "dark", "--blink-settings=preferredColorScheme=0"))
     assert light[:, :, :3].mean() > 0.85 and dark[:, :, :3].mean() < 0.25
-    assert light.std() > 0.02 and dark.std() > 0.02, "there is something on it"
+    assert light.std() > 0.02 and dark.std() > 0.02, "the page is not blank"
 
 
 @needs_chromium
-def test_on_paper_a_thousand_clusters_are_all_there(tmp_path: Path) -> None:
+def test_in_print_all_of_a_thousand_clusters_are_shown(tmp_path: Path) -> None:
     made = some_reports.report(tmp_path, count=1000, broken=(7,))
     made.tables = made.tables[:2]  # Chromium takes a minute over all of them
     page = report.write(made, tmp_path)
@@ -166,12 +169,12 @@ def test_on_paper_a_thousand_clusters_are_all_there(tmp_path: Path) -> None:
 
 
 @needs_chromium
-def test_a_thousand_clusters_are_made_sorted_and_filtered_at_once(tmp_path: Path) -> None:
+def test_a_page_with_a_thousand_clusters_is_written_sorted_and_filtered_in_a_second(tmp_path: Path) -> None:
     made = some_reports.report(tmp_path, count=1000, broken=(7,))
     page = report.write(made, tmp_path)
     began = time.process_time()
     pages.text(made)
-    assert time.process_time() - began < 1.0, "0.15 s on a machine with nothing else to do"
+    assert time.process_time() - began < 1.0, "0.15 s on an idle machine"
     assert page.stat().st_size < 4_500_000
     script = """
       const box = document.querySelector('[data-table=clusters]'), input = box.querySelector('input');
@@ -182,4 +185,4 @@ def test_a_thousand_clusters_are_made_sorted_and_filtered_at_once(tmp_path: Path
     """
     assert some_reports.title(page, script) == "true|true|4 of 1000 rows"
     versions = page.read_text().split('data-table="versions"')[1].split("</p>")[0]
-    assert "rows, the first 1000 shown" in versions, "what is more is in the JSON document"
+    assert "rows, the first 1000 shown" in versions, "the JSON document has the others"

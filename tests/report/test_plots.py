@@ -1,4 +1,4 @@
-"""The plots: told apart by the colour-blind and in grey, legible, in words as well, and small with 1,000 clusters."""
+"""The plots: legible for colour-blind readers and in grey, described in words, and small with 1,000 clusters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MATRICES = {
 
 
 def _lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
-    """CIE L*a*b* (D65) of the colour as seen through the matrix."""
+    """Return CIE L*a*b* (D65) of the colour as seen through the matrix."""
     channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     r, g, b = (min(max(sum(m * c for m, c in zip(row, linear, strict=True)), 0), 1) for row in matrix)
@@ -46,8 +46,8 @@ def _lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, flo
     [tuple(FILLS.values()), STEPS, (*(colour for _, colour in plots.STAGES.values()), plots.UNFINISHED)],
     ids=["status", "steps", "stages"],
 )
-def test_colours_of_one_plot_are_told_apart(sight: str, palette: tuple[str, ...]) -> None:
-    """A difference of 10 is seen at a glance (CIE 1976); neighbours in a bar have a gap and a number besides."""
+def test_the_colours_of_one_plot_differ_for_every_kind_of_sight(sight: str, palette: tuple[str, ...]) -> None:
+    """A difference of 10 is visible at a glance (CIE 1976); neighbours in a bar also have a gap and a number."""
     for one, other in itertools.combinations(palette, 2):
         a, b = _lab(one, MATRICES[sight]), _lab(other, MATRICES[sight])
         assert sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) ** 0.5 >= 10, (sight, one, other)
@@ -84,7 +84,7 @@ def _of(documents: Documents) -> list[Plot]:
 
 
 @pytest.mark.parametrize("count", [3, 60, 1000])
-def test_plots_are_well_formed_named_in_words_and_stay_inside(count: int) -> None:
+def test_plots_are_well_formed_described_and_inside_their_box(count: int) -> None:
     for plot in _all(count):
         root = ElementTree.fromstring(plot.svg)
         _, _, width, height = map(float, root.get("viewBox", "").split())
@@ -99,18 +99,18 @@ def test_plots_are_well_formed_named_in_words_and_stay_inside(count: int) -> Non
 
 
 @pytest.mark.parametrize("plot", _all(3), ids=lambda plot: plot.name)
-def test_in_a_notebook_it_is_a_picture_that_an_untrusted_output_may_show(plot: Plot) -> None:
+def test_a_notebook_shows_a_plot_as_an_image_that_needs_no_trust(plot: Plot) -> None:
     html = plot._repr_html_()
     assert "<svg" not in html, "JupyterLab strips it from stored outputs"
     [source] = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
     root = ElementTree.fromstring(base64.b64decode(source))
-    assert root[0].get("fill") == "#fff", "black text needs its own ground on a dark page"
+    assert root[0].get("fill") == "#fff", "black text needs a white ground on a dark page"
     assert [part.tag for part in root[1:]] == [part.tag for part in ElementTree.fromstring(plot.svg)]
     [shown] = re.findall(r'alt=("[^"]*"|\'[^\']*\')', html)
     assert unescape(shown[1:-1], {"&quot;": '"'}) == plot.alt
 
 
-def test_what_a_plot_says_is_what_the_tables_hold() -> None:
+def test_a_plots_description_has_the_values_of_the_tables() -> None:
     topology, environments, versions, timeline, compliance, nodes, cost = _all(6)
     assert "podinfo-prod: 1 ✓ ok, 1 ✗ broken" in environments.alt and "podinfo-dev: 2 ✓ ok" in environments.alt
     assert "podinfo-dev: 2 1.34.1" in versions.alt and "(control plane): 1 1.35.8;" in versions.alt
@@ -134,16 +134,16 @@ def test_a_version_that_the_region_no_longer_offers_is_marked() -> None:
     assert "(control plane): 1 1.33.2 (not supported)" in plots.versions(some_reports.fleet(documents).versions()).alt
 
 
-def test_a_cluster_waits_for_one_layer_after_the_other() -> None:
-    """ASO makes all objects at once; the time each layer takes begins when the one before it is done."""
+def test_a_layers_time_begins_at_the_end_of_the_previous_one() -> None:
+    """ASO creates all objects at the same time."""
     timeline = _all(3, broken=())[3]
     for words in re.findall(r"<g><title>(.*?)</title>", timeline.svg):
-        assert re.fullmatch(r"podinfo-\w+-0-aks: the cluster 4 min, its Flux 3 min, what Flux applies 3 min", words)
+        assert re.fullmatch(r"podinfo-\w+-0-aks: the cluster 4 min, its Flux 3 min, Flux's first apply 3 min", words)
     unfinished = re.findall(r"<title>(podinfo-prod-0-aks: .*?)</title>", _all(3)[3].svg)
     assert len(unfinished) == 1 and unfinished[0].endswith("so far") and "its Flux" not in unfinished[0]
 
 
-def test_clusters_made_far_apart_are_drawn_from_their_own_beginnings() -> None:
+def test_bars_of_clusters_created_far_apart_start_at_their_own_beginnings() -> None:
     documents = some_reports.documents(3)
     for kind in ("ManagedCluster", "Extension", "FluxConfiguration"):
         obj = documents.hub[kind][0]
@@ -152,12 +152,13 @@ def test_clusters_made_far_apart_are_drawn_from_their_own_beginnings() -> None:
             "2026", "2025"
         )
     far, near = _of(documents)[3], _all(3, broken=())[3]
-    assert "each from its own beginning" in far.svg and "each from its own beginning" not in near.svg
+    note = "each bar from its own beginning"
+    assert note in far.svg and note not in near.svg
     widths = [float(width) for width in re.findall(r'<g>.*?width="([\d.]+)"', far.svg)]
-    assert len(widths) == 3 and min(widths) > 50, "a year between them would leave nothing to see"
+    assert len(widths) == 3 and min(widths) > 50, "on a scale of a year the bars would be invisible"
 
 
-def test_one_broken_cluster_among_a_thousand_is_seen() -> None:
+def test_one_broken_cluster_among_a_thousand_is_visible() -> None:
     environments = _all(1000)[1]
     [width] = [
         float(box.get("width", 0))
@@ -167,14 +168,14 @@ def test_one_broken_cluster_among_a_thousand_is_seen() -> None:
     assert width >= 3
 
 
-def test_a_pool_without_a_price_is_said_not_counted_as_free() -> None:
+def test_a_pool_without_a_price_is_named_and_not_counted_as_free() -> None:
     documents = some_reports.documents(2)
     documents.clusters["podinfo-prod-0-aks"]["properties"]["agentPoolProfiles"][0]["vmSize"] = "Standard_M128s"
     cost = _of(documents)[6]
     assert "podinfo-prod: 0, 1 without price" in cost.alt and "podinfo-dev: 66 of 199;" in cost.alt
 
 
-def test_nothing_to_show_is_said() -> None:
+def test_an_empty_plot_says_so() -> None:
     for plot in _of(Documents({}))[:5]:
         assert plots.NOTHING in plot.alt or "no environments" in plot.alt or plot.name == "versions", plot.alt
 
