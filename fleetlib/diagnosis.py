@@ -1,7 +1,7 @@
-"""From what a system said to what it means and which notebook mends it: a table, read from top to bottom.
+"""Known causes: from the message of Azure, ASO, Flux, Helm or Kubernetes to its meaning and its fix.
 
-Each row has a pattern over the message as Azure, ASO, Flux, Helm or Kubernetes words it. `final` rows are not waited for:
-nothing but the mend will change them. May import nothing of the project.
+The causes are a table, read from top to bottom; the first pattern that matches counts. A `final` cause needs its fix: waiting
+does not end it, so a stage gives up on it after `patience_minutes`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """What a message means, what to do, and whether waiting is pointless."""
+    """A pattern over a message, the message's meaning, its fix, and whether only the fix ends it (`final`)."""
 
     pattern: str
     meaning: str
@@ -24,42 +24,43 @@ CAUSES = (
     Cause(
         r"\b(ErrImagePull|ImagePullBackOff|InvalidImageName)\b",
         "a node cannot fetch a container's image",
-        "correct the image's name or tag in Git; a private registry must be attached to the cluster (az aks update --attach-acr)",
+        "correct the image's name or tag in Git; attach a private registry to the cluster (az aks update --attach-acr)",
         final=False,
     ),
     Cause(
         r"\bCrashLoopBackOff\b",
-        "a container starts and ends again and again",
-        "read its last words (kubectl logs --previous), correct what they complain of in Git, and commit",
+        "a container crashes after every start",
+        "read its log before the crash (kubectl logs --previous), correct the error in Git, and commit",
         final=False,
     ),
     Cause(
         r"\bCreateContainerConfigError\b",
-        "a container needs a Secret or ConfigMap, or a key in one, that is not there",
-        "the message names it: add it where the workload comes from",
+        "a container needs a Secret or ConfigMap, or a key in one, that does not exist",
+        "add the object or key that the message names, in the repository that the workload comes from",
         final=False,
     ),
     Cause(
         r"\bUnschedulable\b|nodes are available: ",
-        "no node has room for a Pod, or none that it may run on",
-        "if the pool has not reached its limit (fleet pools), the autoscaler adds a node; else raise nodeCount.max, or lower what the Pod requests",
+        "no node on which the Pod may run has room for it",
+        "if the pool is below its limit (fleet pools), the autoscaler adds a node; "
+        "else raise nodeCount.max, or lower the Pod's requests",
         final=False,
     ),
     Cause(
         r"AADSTS700211|AADSTS70021\b",
-        "Entra trusts no federated credential with this token's issuer",
-        "the federated credential's issuer must be the cluster's current OIDC issuer: run 02_create_aso_identity again",
+        "no federated credential of the identity has this token's issuer",
+        "run 02_create_aso_identity again: it sets the credential's issuer to the cluster's current OIDC issuer",
     ),
     Cause(
         r"AADSTS700213",
         "the federated credential is for another service account (subject)",
-        "run 02_create_aso_identity again: it compares issuer, subject and audience",
+        "run 02_create_aso_identity again: it compares and corrects issuer, subject and audience",
     ),
     Cause(r"AADSTS700212", "the federated credential is for another audience", "run 02_create_aso_identity again"),
     Cause(
         r"AADSTS700016",
         "Entra does not know the client id in the aso-identity Secret",
-        "run 02_create_aso_identity again: it writes the Secret from the identity as it is",
+        "run 02_create_aso_identity again: it writes the Secret from the current identity",
     ),
     Cause(
         r"AADSTS90002|AADSTS900023",
@@ -69,21 +70,22 @@ CAUSES = (
     Cause(
         r"ScopeLocked|following scope\(s\) are locked",
         "a lock in Azure forbids deleting the resource, so the object keeps its finalizer",
-        "remove the lock that the message names (az lock list, az lock delete), then run 99_tear_down again; leave the finalizer alone",
+        "remove the lock that the message names (az lock list, az lock delete), then run 99_tear_down again; "
+        "do not remove the finalizer",
     ),
     Cause(
         r"ABAC condition",
         "a condition on the caller's own role forbids this role assignment",
-        "conditions name roles, and usually principalType ServicePrincipal, which the runbook sends: ask for one that allows Contributor, or for Owner",
+        "ask for a condition that allows Contributor for principalType ServicePrincipal (the runbook sends both), or for Owner",
     ),
     Cause(
         r"AuthorizationFailed|does not have authorization to perform action",
         "ASO's identity lacks a role at this scope",
-        "the control plane's role is given in 02_create_aso_identity, the fleet group's in 04_prepare_fleet",
+        "run 02_create_aso_identity (the control plane's group) or 04_prepare_fleet (the fleet's group) again: they assign it",
     ),
     Cause(
         r'secrets? "?[^ ]*aso-identity"? not found|could not resolve Secret chart values reference .*aso-identity',
-        "the Secret with ASO's identity is missing in the release's namespace",
+        "the Secret with ASO's identity does not exist in the release's namespace",
         "run 02_create_aso_identity again",
     ),
     Cause(
@@ -93,20 +95,21 @@ CAUSES = (
     ),
     Cause(
         r"unable to get '[^']*' dependency: .* not found",
-        "a release depends on one that is not there",
-        "add it to flux/controlplane in Git (cert-manager.yaml for ASO's certificates), commit, and run 03_bootstrap_flux again",
+        "a release depends on one that does not exist",
+        "add it to flux/controlplane in Git (cert-manager.yaml for ASO's certificates), then run 03_bootstrap_flux again",
     ),
     Cause(
         r"dependency '[^']*cert-manager' is not ready",
         "cert-manager is not ready, and ASO's webhooks need its certificates",
-        "look at the HelmRelease cert-manager (flux/controlplane in Git); 03_bootstrap_flux waits for it",
+        "wait for it (03_bootstrap_flux does); if it lasts, look at the HelmRelease cert-manager (flux/controlplane in Git)",
         final=False,
     ),
     Cause(
         r"no matches for kind \"(ManagedCluster|ResourceGroup|Extension|FluxConfiguration)\"|"
         r"resource mapping not found .*kind \"(ManagedCluster|ResourceGroup|Extension|FluxConfiguration)\"",
-        "the cluster has no such custom resource definition: ASO's crdPattern does not name its group",
-        "add the group to crdPattern in flux/controlplane (resources, containerservice, kubernetesconfiguration); see 03_bootstrap_flux",
+        "the cluster does not have this custom resource definition: ASO's crdPattern does not name its group",
+        "add the group (resources, containerservice, kubernetesconfiguration) to crdPattern in flux/controlplane; "
+        "see 03_bootstrap_flux",
         final=False,
     ),
     Cause(
@@ -116,14 +119,15 @@ CAUSES = (
     ),
     Cause(
         r"WaitingForOwner|Owner .* cannot be found",
-        "the object's owner is not there: kind, namespace or name of `owner` is wrong, or it is missing",
-        "the ResourceGroup object comes from flux/clusters (04_prepare_fleet); the cluster's from the chart (05_publish_cluster_chart)",
+        "the object's owner does not exist, or `owner` names a wrong kind, namespace or name",
+        "publish the owner: the ResourceGroup comes from flux/clusters (04_prepare_fleet), "
+        "the ManagedCluster from the chart (05_publish_cluster_chart)",
         final=False,
     ),
     Cause(
         r"couldn't find remote ref|unable to find reference|reference not found",
-        "the Git repository has no such branch",
-        "set fleet_branch to a branch that exists, or push it; then run 03_bootstrap_flux again",
+        "the Git repository does not have this branch",
+        "set fleet_branch to a branch that exists, or push this one; then run 03_bootstrap_flux again",
     ),
     Cause(
         r"kustomization path not found|path not found",
@@ -133,7 +137,7 @@ CAUSES = (
     Cause(
         r"kustomize build failed|accumulating resources",
         "Flux cannot build the folder: a kustomization.yaml or a manifest in it is wrong",
-        "correct the file that the message names in Git, and commit: Flux follows by itself",
+        "correct the file that the message names, and commit: Flux applies it",
     ),
     Cause(
         r"failed to find layer with media type",
@@ -147,20 +151,21 @@ CAUSES = (
     ),
     Cause(
         r"dial tcp|no such host|connection refused|i/o timeout",
-        "a host could not be reached",
-        "check network and URL; it is tried again",
+        "a host cannot be reached",
+        "check network and URL; the controllers try again",
         final=False,
     ),
     Cause(
         r"ExtensionOperationFailed|extension operation failed",
-        "the extension's installation failed in the cluster",
-        "run 03_bootstrap_flux again, which installs it anew; on a workload cluster ASO does, see 06_deploy_workload_clusters",
+        "the extension could not be installed in the cluster",
+        "run 03_bootstrap_flux again: it installs the extension again; on a workload cluster ASO does so, "
+        "see 06_deploy_workload_clusters",
         final=False,
     ),
     Cause(
         r"microsoft\.flux.*not installed|extension.*microsoft\.flux|ExtensionNotFound|no Extension",
         "the extension microsoft.flux is missing on the cluster",
-        "the chart must have an Extension for each cluster: publish it with 05_publish_cluster_chart",
+        "add an Extension for each cluster to the chart, and publish it with 05_publish_cluster_chart",
         final=False,
     ),
     Cause(
@@ -171,7 +176,7 @@ CAUSES = (
     Cause(
         r"ErrCode_InsufficientVCPUQuota|InsufficientVCPUQuota|[Qq]uota",
         "the region's vCPU quota is used up",
-        "ask for more quota, or fewer or smaller nodes: 00_check_prerequisites counts what is needed",
+        "request more quota, or use fewer or smaller nodes: 00_check_prerequisites counts the vCPUs that are needed",
     ),
     Cause(
         r"K8sVersionNotSupported|version .* is not supported|AgentPoolK8sVersionNotSupported",
@@ -181,34 +186,36 @@ CAUSES = (
     Cause(
         r"status\.storedVersions\[\d+\]: Invalid value",
         "ASO's new version drops an API version in which objects may still be stored, so the API server refuses its definition",
-        "go back to the ASO before, run asoctl clean crds, which migrates the objects, then upgrade one minor version at a time",
+        "return to the previous version of ASO, run asoctl clean crds (it migrates the objects), "
+        "then upgrade one minor version at a time",
     ),
     Cause(
         r"field not declared in schema|unknown field",
-        "a manifest has a property that the kind does not have",
-        "correct it in Git: the message names the field",
+        "a manifest has a field that its kind does not have",
+        "correct the field that the message names, in Git",
     ),
     Cause(
         r"TooManyRequests|\b429\b",
-        "Azure's budget of requests for this caller is used up for the moment",
-        "it is tried again by itself; if it lasts, lengthen ASO's resync (azureSyncPeriod), or spread the fleet over subscriptions",
+        "this caller has used up its budget of requests to Azure for now",
+        "wait: the request is sent again; if it lasts, lengthen ASO's resync (azureSyncPeriod), "
+        "or spread the fleet over subscriptions",
         final=False,
     ),
     Cause(
         r"OperationNotAllowed|AnotherOperationInProgress|in progress",
         "another operation is still running on the resource",
-        "it is tried again when that ends",
+        "wait: the request is sent again when that operation ends",
         final=False,
     ),
 )
 
 
 def explain(message: str) -> Cause | None:
-    """The first row that fits, or None: then the message must speak for itself."""
+    """Return the first cause whose pattern matches the message; `None` if the cause is not known."""
     return next((cause for cause in CAUSES if re.search(cause.pattern, message)), None)
 
 
 def fix_for(message: str, otherwise: str = "") -> str:
-    """Meaning and mend in one sentence, for a `Check` or an error."""
+    """Return `meaning: fix` of the message's cause, for a `Check` or an error; `otherwise` if the cause is not known."""
     cause = explain(message)
     return f"{cause.meaning}: {cause.fix}" if cause else otherwise

@@ -1,7 +1,4 @@
-"""The environments of the fleet as Git declares them: one HelmRelease of the cluster chart each.
-
-May import `gitops`, `errors`, `parameters`.
-"""
+"""The environments of the fleet as Git declares them: one HelmRelease of the cluster chart each."""
 
 from __future__ import annotations
 
@@ -21,7 +18,10 @@ SOURCE = "aso-cluster-charts"
 
 @dataclass(frozen=True)
 class Environment:
-    """A release of the cluster chart. `document` is its place in the file; `values` are what Git says, defaults not filled in."""
+    """A release of the cluster chart.
+
+    `document` is its number in the file; `values` are those in Git, without the chart's defaults.
+    """
 
     name: str
     release: str
@@ -34,7 +34,7 @@ class Environment:
         return int(self.values.get("clusterCount", 0))
 
     def clusters(self, count: int | None = None) -> list[str]:
-        """The names of its clusters, as the chart gives them."""
+        """Return the names of its clusters, as the chart makes them; of the first `count`, if it is given."""
         return [cluster_name(self.release, number) for number in range(self.count if count is None else count)]
 
 
@@ -43,7 +43,11 @@ def cluster_name(release: str, number: int) -> str:
 
 
 def read(repository: Repository) -> dict[str, Environment]:
-    """The environments in the working copy (call `repository.sync()` first), by the release's name, such as `podinfo-prod`."""
+    """Return the environments in the working copy by the release's name, such as `podinfo-prod`. Call `repository.sync()`
+    first.
+
+    Raises `FinalError` if a file is not valid YAML.
+    """
     found: dict[str, Environment] = {}
     for path in sorted((repository.folder / FOLDER).glob("*.yaml")):
         name = f"{FOLDER}/{path.name}"
@@ -58,7 +62,7 @@ CHART = "charts/podinfocluster/Chart.yaml"
 
 
 def chart_version(repository: Repository) -> str:
-    """The version of the cluster chart in the working copy; "" if there is none to be read."""
+    """Return the version of the cluster chart in the working copy; "" if the chart cannot be read."""
     try:
         documents = _documents(CHART, repository.read(CHART) or "")
     except FinalError:
@@ -87,9 +91,9 @@ def _environment(document: dict[str, Any], file: str, number: int) -> Environmen
 
 
 def edit(repository: Repository, environment: Environment, values: dict[str, Any]) -> dict[str, str | None]:
-    """The file with these values set (`clusterCount`, or dotted: `flux.repository`): comments and order survive.
+    """Return the environment's file, path -> text, with these values set (`clusterCount`, or dotted: `flux.repository`).
 
-    Raises `FinalError` for a count beyond the chart's limit.
+    Comments and order are kept. Raises `FinalError` for a count beyond the chart's limit.
     """
     count = values.get("clusterCount", 0)
     if not 0 <= count <= MAX_CLUSTERS:
@@ -109,7 +113,7 @@ def _lookup(values: dict[str, Any], dotted: str) -> Any:
 
 
 def add(repository: Repository, template: Environment, name: str, values: dict[str, Any]) -> dict[str, str | None]:
-    """The files of a new environment: one more release of the same chart, after the example of `template`."""
+    """Return the files of a new environment, path -> text: a copy of the release `template` with its own name and values."""
     release = f"podinfo-{name}"
     object_name = f"podinfo{name.replace('-', '')}"
     text = repository.read(template.file) or ""
@@ -121,7 +125,8 @@ def add(repository: Repository, template: Environment, name: str, values: dict[s
 
 
 def _listed(repository: Repository, file: str) -> dict[str, str | None]:
-    """flux/clusters/kustomization.yaml with the new file at the end of `resources`, if there is one."""
+    """Return flux/clusters/kustomization.yaml with the new file at the end of `resources`; empty if there is no such file."""
+
     path = f"{FOLDER}/kustomization.yaml"
     text = repository.read(path)
     if text is None or file in (yaml.safe_load(text).get("resources") or []):

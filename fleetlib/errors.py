@@ -1,5 +1,5 @@
-"""Failures, by what the caller can do about them. Each says what happened, to which object, what the other side said
-verbatim, and what to do next. May import nothing of the project.
+"""Errors, by what the caller can do about them. Each says what happened, to which object, the other side's answer verbatim, and
+the next step.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class FleetError(Exception):
-    """A failure that a person reads.
+    """An error written for a person: `str(error)` has up to four lines, and `fleet` and the notebooks print it.
 
-    `what` happened, to which `target` (object, resource id or file), what the system `said` verbatim, and the `fix`: a
-    sentence, often naming the notebook that does it.
+    `what` happened, to which `target` (object, resource id or file), the verbatim answer (`said`), and the next step (`fix`),
+    often the notebook to run. All but `what` may be empty.
     """
 
     def __init__(self, what: str, *, target: str = "", said: str = "", fix: str = "") -> None:
@@ -27,27 +27,27 @@ class FleetError(Exception):
 
 
 class RetryableError(FleetError):
-    """Running the same again may succeed: throttling, a conflict, a delay of replication."""
+    """The same call may succeed later: throttling, a conflict, a host that does not answer, a replication delay."""
 
 
 class FinalError(FleetError):
-    """Running the same again will fail again until something is changed."""
+    """The same call fails again until its cause is fixed."""
 
 
 class ParameterError(FinalError):
-    """A parameter is wrong; nothing was created. Exit status 2."""
+    """A parameter or argument is wrong; nothing was created. `fleet` exits with status 2."""
 
 
 class PreflightError(FinalError):
-    """An earlier stage left something undone; `fix` names its notebook."""
+    """An earlier stage has not been run or not finished; `fix` names its notebook."""
 
 
 class VerificationError(FinalError):
-    """The stage did its part, but the cluster or ARM says something else than promised."""
+    """The stage made its changes, but the cluster or ARM is not in the state that the stage promises."""
 
 
 class TimeoutExpired(RetryableError):
-    """What was waited for did not come in time; `said` is the last state seen."""
+    """A wait reached its timeout; `said` is the last state seen."""
 
 
 RETRYABLE_CODES = frozenset(
@@ -67,7 +67,11 @@ RETRYABLE_CODES = frozenset(
 
 
 def from_azure(error: Any, what: str, target: str = "", fix: str = "") -> FleetError:
-    """The failure behind an `azure.core` exception: its ARM code and message verbatim, its kind by the code."""
+    """Return the error for an `azure.core` exception: `said` is ARM's code and message verbatim.
+
+    It is a `RetryableError` for the codes in `RETRYABLE_CODES` and for the statuses 429, 500, 502, 503 and 504, else a
+    `FinalError`.
+    """
     detail = getattr(error, "error", None)
     code = getattr(detail, "code", "") or ""
     message = getattr(detail, "message", "") or getattr(error, "message", "") or str(error)
@@ -78,5 +82,5 @@ def from_azure(error: Any, what: str, target: str = "", fix: str = "") -> FleetE
 
 
 def azure_code(error: Any) -> str:
-    """ARM's error code in an `azure.core` exception, or ""."""
+    """Return ARM's error code in an `azure.core` exception; "" if it has none."""
     return getattr(getattr(error, "error", None), "code", "") or ""

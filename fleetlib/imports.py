@@ -1,4 +1,4 @@
-"""Imports whose cost is out of all proportion to what they give, made cheap. May import nothing of the project."""
+"""Cheaper imports of packages that load more than fleetlib needs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_iri_grammars() -> Iterator[None]:
-    """A block in which jsonschema is imported without its check of the format "iri".
+    """Import jsonschema in this block without its check of the format "iri", which costs a second.
 
-    Jupyter brings `rfc3987_syntax`, which compiles 38 grammars (about a second) when it is imported. jsonschema takes it if it is
-    there, and papermill and oras import jsonschema; neither a notebook nor a manifest has an IRI in its schema.
+    jsonschema imports `rfc3987_syntax` where it is installed (Jupyter depends on it), and that compiles 38 grammars. papermill
+    and oras import jsonschema; the schemas of notebooks and manifests have no IRI.
     """
     name = "rfc3987_syntax"
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # what the import system reads as "not installed"
+    sys.modules[name] = None  # type: ignore[assignment]  # None: "not installed" to the import system
     try:
         yield
     finally:

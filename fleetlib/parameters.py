@@ -1,7 +1,7 @@
 """The parameters of the runbook: strict, typed, checked before anything is created.
 
 One class holds them all; every notebook's `parameters` cell shows those it uses, and `parameters/sandbox.yaml` equals the
-defaults. May import `errors` only.
+defaults.
 """
 
 from __future__ import annotations
@@ -20,55 +20,70 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fleetlib.errors import ParameterError
 
 MAX_CLUSTERS = 100
-"""Clusters that one release may stamp out: the limit in the chart's values schema."""
+"""The most clusters of one release: the limit in the chart's values schema."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _GROUP = re.compile(r"[-\w.()]{1,90}")
 
 
 class Parameters(BaseModel):
-    """All parameters, with the seed's names as defaults. Unknown names are refused."""
+    """All parameters of the runbook, strict and immutable. The defaults are the names of the documented example.
+
+    Create them with `check` (plain values) or `from_namespace` (a notebook's variables): both raise `ParameterError`, which
+    names every wrong value. Durations are in minutes.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
     cloud: Literal["sandbox", "AzureCloud", "AzureUSGovernment", "AzureChinaCloud"] = Field(
-        "sandbox", description="Which Azure: the embedded sandbox, or a real cloud."
+        default="sandbox", description="The Azure cloud: the embedded sandbox, or a real one."
     )
-    subscription_id: str = Field("", description="The subscription; empty: the only one the credential sees.")
-    location: str = Field("eastus2", description="Azure region of the control plane and of the fleet.")
+    subscription_id: str = Field(default="", description="The subscription's id; empty: the only one that the credential sees.")
+    location: str = Field(default="eastus2", description="Azure region of the control plane and of the fleet.")
 
-    controlplane_group: str = Field("controlplane-rg", description="Resource group of the control plane.")
-    controlplane_cluster: str = Field("asocluster-aks", description="The AKS cluster that runs Flux and ASO.")
-    controlplane_node_count: int = Field(1, ge=1, le=1000, description="Nodes of its system pool.")
-    controlplane_vm_size: str = Field("Standard_D4as_v5", description="VM size of its nodes.")
-    kubernetes_version: str = Field("", description="Kubernetes version of all clusters; empty: the region's default.")
+    controlplane_group: str = Field(default="controlplane-rg", description="Resource group of the control plane.")
+    controlplane_cluster: str = Field(default="asocluster-aks", description="The AKS cluster that runs Flux and ASO.")
+    controlplane_node_count: int = Field(default=1, ge=1, le=1000, description="Nodes of its system pool.")
+    controlplane_vm_size: str = Field(default="Standard_D4as_v5", description="VM size of its nodes.")
+    kubernetes_version: str = Field(default="", description="Kubernetes version of all clusters; empty: the region's default.")
 
-    aso_identity: str = Field("aso-controlplane-identity", description="The managed identity ASO acts as.")
-    aso_federated_credential: str = Field("aso-federated-credential", description="Its trust in ASO's service account.")
-    aso_secret: str = Field("aso-identity", description="The Secret that tells ASO's release which identity to use.")
+    aso_identity: str = Field(default="aso-controlplane-identity", description="The managed identity that ASO uses.")
+    aso_federated_credential: str = Field(
+        default="aso-federated-credential", description="Its federated credential for ASO's service account."
+    )
+    aso_secret: str = Field(default="aso-identity", description="The Secret with the identity's ids, for ASO's release.")
 
-    flux_configuration: str = Field("cluster-config", description="The Flux configuration of the control plane.")
-    flux_namespace: str = Field("cluster-config", description="The namespace it, its sources and releases live in.")
-    fleet_repository: str = Field("https://github.com/contoso/aks-fleet", description="Git repository with flux/ and charts/.")
-    fleet_branch: str = Field("main", description="Its branch.")
+    flux_configuration: str = Field(default="cluster-config", description="The Flux configuration of the control plane.")
+    flux_namespace: str = Field(
+        default="cluster-config", description="The namespace of the configuration, its sources and releases."
+    )
+    fleet_repository: str = Field(
+        default="https://github.com/contoso/aks-fleet", description="Git repository with flux/ and charts/."
+    )
+    fleet_branch: str = Field(default="main", description="Its branch.")
     workloads_repository: str = Field(
-        "https://github.com/contoso/aks-fleet-workloads", description="Git repository of what the workload clusters run."
+        default="https://github.com/contoso/aks-fleet-workloads",
+        description="Git repository of what the workload clusters run.",
     )
-    chart_registry: str = Field("oci://contosofleet.azurecr.io/charts", description="OCI registry of the cluster chart.")
+    chart_registry: str = Field(
+        default="oci://contosofleet.azurecr.io/charts", description="OCI registry of the cluster chart."
+    )
 
-    fleet_group: str = Field("myfleet-rg", description="Resource group of the workload clusters.")
-    cluster_namespace: str = Field("clusters", description="Namespace of the workload clusters' objects.")
-    cluster_vm_size: str = Field("Standard_D2as_v6", description="VM size of the workload clusters' nodes.")
-    cluster_max_nodes: int = Field(3, ge=1, le=1000, description="Most nodes a workload cluster may scale to.")
-    staging_cluster_count: int = Field(3, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-staging.")
-    prod_cluster_count: int = Field(3, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-prod before scaling.")
-    prod_cluster_count_scaled: int = Field(5, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-prod after notebook 07.")
-    new_environment: str = Field("dev", description="The environment that notebook 07 adds: release podinfo-<name>.")
-    new_environment_cluster_count: int = Field(1, ge=0, le=MAX_CLUSTERS, description="Its clusters.")
+    fleet_group: str = Field(default="myfleet-rg", description="Resource group of the workload clusters.")
+    cluster_namespace: str = Field(default="clusters", description="Namespace of the workload clusters' objects.")
+    cluster_vm_size: str = Field(default="Standard_D2as_v6", description="VM size of the workload clusters' nodes.")
+    cluster_max_nodes: int = Field(default=3, ge=1, le=1000, description="The most nodes of a workload cluster.")
+    staging_cluster_count: int = Field(default=3, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-staging.")
+    prod_cluster_count: int = Field(default=3, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-prod before scaling.")
+    prod_cluster_count_scaled: int = Field(
+        default=5, ge=0, le=MAX_CLUSTERS, description="Clusters of podinfo-prod after notebook 07."
+    )
+    new_environment: str = Field(default="dev", description="The environment that notebook 07 adds: release podinfo-<name>.")
+    new_environment_cluster_count: int = Field(default=1, ge=0, le=MAX_CLUSTERS, description="Its clusters.")
 
-    timeout_minutes: float = Field(60, gt=0, le=720, description="The longest wait of any single step.")
+    timeout_minutes: float = Field(default=60, gt=0, le=720, description="The longest wait of a single step.")
     patience_minutes: float = Field(
-        2, ge=0, le=720, description="How long an error that waiting does not mend may stand, in the cloud's time."
+        default=2, ge=0, le=720, description="How long a step waits after an error that only a fix ends, in the cloud's time."
     )
 
     @field_validator("timeout_minutes", "patience_minutes", mode="before")
@@ -130,27 +145,31 @@ class Parameters(BaseModel):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if self.new_environment in ("staging", "prod"):
-            raise ValueError("new_environment is already an environment: choose another name than staging and prod")
+            raise ValueError("new_environment must not be staging or prod: these environments exist already")
         if self.controlplane_group.lower() == self.fleet_group.lower():
             raise ValueError("controlplane_group and fleet_group must differ: ASO's rights end at the fleet's group")
         return self
 
     @classmethod
     def check(cls, values: Mapping[str, Any], source: str = "parameters") -> Self:
-        """Parameters from plain values. Raises `ParameterError` naming every wrong one and where it came from."""
+        """Return the parameters with these plain values.
+
+        Raises `ParameterError`, which names every wrong value and `source`.
+        """
         try:
             return cls(**values)
         except ValidationError as error:
             lines = [_explain(item, cls) for item in error.errors()]
             raise ParameterError(
-                "; ".join(lines), target=source, fix="correct it and run again: nothing has been created"
+                "; ".join(lines), target=source, fix="correct the parameters and run again: nothing has been created"
             ) from None
 
     @classmethod
     def from_namespace(cls, namespace: Mapping[str, Any]) -> Self:
-        """Parameters from a notebook's variables, over the file that `FLEET_PARAMETERS` names, if set.
+        """Return the parameters of a notebook's variables, over those of the file that `FLEET_PARAMETERS` names, if it is set.
 
-        A name that papermill put there and that is none raises, too: papermill itself only remarks on it, and runs with the default.
+        Raises `ParameterError`, also for a name that papermill injected and that is not a parameter: papermill itself only logs
+        such a name and runs with the default.
         """
         path = os.environ.get("FLEET_PARAMETERS")
         base = read_file(_upwards(Path(path))) if path else {}
@@ -160,7 +179,10 @@ class Parameters(BaseModel):
 
 
 def _injected(namespace: Mapping[str, Any]) -> set[str]:
-    """The names in the cell that papermill inserts; by hand there is none. `In` is IPython's list of the cells that have run."""
+    """Return the names in the cell that papermill injects; empty for a notebook run by hand.
+
+    `In` is IPython's list of run cells.
+    """
     cells = [source for source in namespace.get("In", ()) if source.startswith("# Parameters\n")]
     lines = [line for source in cells for line in ast.parse(source).body]
     assigned = [target for line in lines if isinstance(line, ast.Assign) for target in line.targets]
@@ -168,17 +190,24 @@ def _injected(namespace: Mapping[str, Any]) -> set[str]:
 
 
 def _upwards(path: Path) -> Path:
-    """A relative path from the current folder or the nearest one above that has it: kernels work in the notebooks' folder."""
+    """Resolve a relative path from the current folder or the nearest one above that has it: kernels run in the notebooks'
+    folder.
+    """
     here = Path.cwd()
     return next((folder / path for folder in (here, *here.parents) if (folder / path).exists()), path)
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The values in a YAML parameters file, unchecked. Raises `ParameterError`."""
+    """Return the values in a YAML file of parameters, unchecked.
+
+    Raises `ParameterError` if it is not a readable YAML mapping.
+    """
     try:
         loaded = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise ParameterError("there is no such parameters file", target=str(path), fix="give an existing file to -f") from None
+        raise ParameterError(
+            "the parameters file does not exist", target=str(path), fix="give an existing file to -f"
+        ) from None
     except OSError as error:
         raise ParameterError("the parameters file cannot be read", target=str(path), said=str(error)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Write docs/controllers.md of docs/controllers.yaml: `python tools/controllers_table.py`. A test fails when it is behind."""
+"""Write docs/controllers.md from docs/controllers.yaml: `python tools/controllers_table.py`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DATA, PAGE = ROOT / "docs/controllers.yaml", ROOT / "docs/controllers.md"
 BRANCHES = {"fluxcd/pkg": "main", "fluxcd/flux2": "v2.6.4"}
-"""Where files of other repositories are looked at."""
+"""Repository -> the branch or tag whose files the page links to; `main` for others."""
 
 _SOURCE = re.compile(r"(?:(?P<repository>[\w.-]+/[\w.-]+):)?(?P<path>[\w./-]+)#(?P<symbol>[\w-]+)")
 
-HEAD = """# What the controllers do, and what shows it
+HEAD = """# The controllers' behaviour, and the tests that show it
 
-Each row is a behaviour of a real controller, the page or file it comes from, and the tests that show the sandbox doing the same. This page is made of
-[controllers.yaml](controllers.yaml) by `tools/controllers_table.py`; `tests/project/test_controllers.py` fails when it is behind, when a row has no
-source, or when a test it names does not exist. Flux's sources are those of the versions in the emulated extension.
+Each row is a behaviour of a real controller, the page or file that documents it, and the tests that show the same
+behaviour in the sandbox. `tools/controllers_table.py` writes this page from [controllers.yaml](controllers.yaml);
+`tests/project/test_controllers.py` fails when the page is out of date, when a row has no source, or when a test that it
+names does not exist. The sources of Flux are those of the versions in the emulated extension.
 
-Known differences, besides those in [sandbox.md](sandbox.md): intervals have no jitter; a run of the kustomize- or helm-controller that finds nothing to do
-writes nothing, where Flux renews conditions and events; dependents wake when their dependency becomes Ready, not only after 30 s; ASO looks at an object
-that waits for its owner as soon as the owner is ready, and tries a locked resource (`ScopeLocked`) again within 3 minutes, where newer versions
-([#4695](https://github.com/Azure/azure-service-operator/pull/4695)) wait a sync period. Azure does not publish its agents' sources: their rows rest on its pages.
+Known differences, besides those in [sandbox.md](sandbox.md): intervals have no jitter; the kustomize- and
+helm-controller write nothing when they find no change, while Flux renews conditions and events; dependents are
+reconciled as soon as their dependency is Ready, not only after 30 s; ASO reconciles an object that waits for its owner
+as soon as the owner is ready, and tries a locked resource (`ScopeLocked`) again within 3 minutes, while newer versions
+([#4695](https://github.com/Azure/azure-service-operator/pull/4695)) wait for a sync period. Azure does not publish the
+sources of its agents: their rows are based on Azure's documentation.
 """
 
 
@@ -41,7 +44,7 @@ class Row:
 
 
 def link(source: str, repository: str, version: str) -> str:
-    """The address of a source. Raises ValueError for what is none."""
+    """Return the URL of a source. Raises `ValueError` if it is neither a page nor path#symbol."""
     if source.startswith("https://"):
         return source
     found = _SOURCE.fullmatch(source)
@@ -53,7 +56,7 @@ def link(source: str, repository: str, version: str) -> str:
 
 
 def rows() -> list[Row]:
-    """All rows, in the order of the file."""
+    """Return all rows, in the order of the file."""
     return [
         Row(
             part["controller"],
@@ -69,7 +72,7 @@ def rows() -> list[Row]:
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     text = HEAD
     for part in yaml.safe_load(DATA.read_text()):
         text += f"\n## {part['controller']} {part['version']}\n\n| about | behaviour | source | tests |\n|---|---|---|---|\n"
@@ -82,7 +85,7 @@ def page() -> str:
 
 
 def _shown(source: str) -> str:
-    """A page by the last parts of its address, a file by its name and symbol."""
+    """Return the link text: the last part of a page's URL, or a file's name and symbol."""
     if source.startswith("https://"):
         return source.removeprefix("https://").partition("/")[2].partition("#")[0].rstrip("/").rpartition("/")[2]
     name, _, symbol = source.rpartition("/")[2].partition("#")

@@ -1,8 +1,7 @@
-"""Write the tables of docs/inspect.md and docs/doctor.md from what `fleetlib.inspect` has them in; a test holds the pages against it."""
+"""Write the tables in docs/inspect.md and docs/doctor.md from `fleetlib.inspect`. A test compares them."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def section(table: Table) -> str:
-    """One table: what a row is, then its columns, the index in bold."""
+    """Return the section of one table: its title, then its columns with the index in bold."""
     lines = [f"### {table.name}", "", table.title, "", "| column | dtype | meaning |", "|---|---|---|"]
     lines += [_line(column, bold=True) for column in table.index]
     lines += [_line(column, bold=False) for column in table.columns]
@@ -33,8 +32,8 @@ def _line(column: Column, *, bold: bool) -> str:
 
 
 def states() -> str:
-    """What `doctor` says of a layer that is not well, when no known cause fits."""
-    lines = ["| layer | status | it means | next | look |", "|---|---|---|---|---|"]
+    """Return the table of the faults of a layer without a known cause."""
+    lines = ["| layer | status | meaning | fix | commands to look closer |", "|---|---|---|---|---|"]
     for (layer, status), meaning in doctor.MEANING.items():
         fix = layers.NEXT.get((layer, status)) or layers.NEXT.get((layer, ""), "")
         look = "<br>".join(f"`{command}`" for command in doctor.LOOK[layer])
@@ -43,17 +42,17 @@ def states() -> str:
 
 
 def causes() -> str:
-    """The messages whose cause is known, in the order in which they are looked for."""
-    lines = ["| in the message (regular expression) | it means | what mends it | by itself? |", "|---|---|---|---|"]
+    """Return the table of the known causes, in the order of the search."""
+    lines = ["| message (regular expression) | meaning | fix | may end by itself |", "|---|---|---|---|"]
     for cause in diagnosis.CAUSES:
         pattern = cause.pattern.replace("|", "\\|").replace("`", "'")
-        lines.append(f"| `{pattern}` | {cause.meaning} | {cause.fix} | {'no' if cause.final else 'perhaps'} |")
+        lines.append(f"| `{pattern}` | {cause.meaning} | {cause.fix} | {'no' if cause.final else 'yes'} |")
     return "\n".join(lines)
 
 
 def rules() -> str:
-    """What `doctor` looks for besides the layers' own states."""
-    lines = ["| rule | looks for | without it | it means | what mends it |", "|---|---|---|---|---|"]
+    """Return the table of the rules."""
+    lines = ["| rule | fault | consequence | meaning | fix |", "|---|---|---|---|---|"]
     lines += [f"| {name} | {rule.title} | {rule.why} | {rule.meaning} | {rule.fix} |" for name, rule in RULES.items()]
     return "\n".join(lines)
 
@@ -63,16 +62,17 @@ def tables() -> str:
 
 
 PAGES = {"inspect.md": {"tables": tables}, "doctor.md": {"states": states, "causes": causes, "rules": rules}}
-"""Page -> part -> what makes it. A part stands between two comments."""
+"""Page -> part -> the function that returns it. In the page, a part is between two comments."""
 
 
 def page(name: str, text: str) -> str:
-    """The page with its parts as they are now."""
+    """Return the page with its parts renewed."""
     for part, make in PAGES[name].items():
         begin, end = f"<!-- {part}: made by tools/tables_page.py -->", f"<!-- end of {part} -->"
         assert begin in text and end in text, (name, part)
         whole = f"{begin}\n\n{make()}\n\n{end}"
-        text = re.sub(f"{re.escape(begin)}.*{re.escape(end)}", lambda _, whole=whole: whole, text, flags=re.DOTALL)
+        before, after = text.partition(begin)[0], text.partition(end)[2]
+        text = f"{before}{whole}{after}"
     return text
 
 

@@ -1,1 +1,1 @@
-"""The fleet as tables, for notebooks and the command line. May import `session`, `azure`, `kube`, `environments`."""
+"""The fleet as tables, for notebooks, the command line and the report: `fleet.Fleet` is the entry."""

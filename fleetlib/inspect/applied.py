@@ -1,8 +1,7 @@
-"""What Flux has applied in one cluster, by its own books, and what of it is there now.
+"""The objects that Flux has applied in one cluster, by its own records, and the objects that exist.
 
-The books are the inventories of Kustomizations, and what Helm stored of the releases of HelmReleases: the manifest as it was last deployed, which is also
-what is declared, to the letter. A Kustomization's inventory names objects only. Each kind that is in the books is listed once; of Secrets
-nothing but their metadata is asked for. May import `reading`, `kube`, `errors`, `managers`.
+The records are the inventories of Kustomizations, which name objects only, and Helm's stored releases, which also have the
+manifest that was last deployed: the declared state. Each recorded kind is listed once. Of Secrets, only the metadata is read.
 """
 
 from __future__ import annotations
@@ -37,22 +36,23 @@ BUILT_IN = frozenset(
         "helm.toolkit.fluxcd.io",
     }
 )
-"""Groups whose resources are named regularly after their kinds; of others the cluster is asked. Source: Kubernetes, API conventions."""
+"""Groups in which a resource's name is the regular plural of its kind; for others, the cluster is asked. Source: Kubernetes,
+API conventions."""
 
 SOURCES = "source.toolkit.fluxcd.io"
 
 RELEASES = "owner=helm,status=deployed"
-"""The labels of what Helm stores of releases, one revision each. Source: Helm, storage driver `secrets`."""
+"""The labels of the Secrets in which Helm stores releases, one for each revision. Source: Helm, storage driver `secrets`."""
 
 MAX_RELEASE = 64 << 20
-"""Bytes of a release, unpacked: a Secret holds a megabyte, and repetitive text packs fifty-fold."""
+"""The most bytes of a release after decompression: a Secret holds one megabyte, and repetitive text compresses fifty-fold."""
 
 SECRET = object()
-"""In the place of what a Secret holds."""
+"""Replaces each value of a Secret."""
 
 
 class Key(NamedTuple):
-    """An object of a cluster; of no particular version, as versions are only ways to look at it."""
+    """The identity of an object in a cluster. It has no version: all versions of a kind show the same object."""
 
     group: str
     kind: str
@@ -65,7 +65,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """An object in the books of `applier`, a Kustomization or HelmRelease; with its manifest, where that is known."""
+    """An object recorded by `applier`, a Kustomization or HelmRelease. `manifest` is `None` if it is not known."""
 
     api_version: str
     applier: Object
@@ -74,7 +74,7 @@ class Wanted:
 
 @dataclass
 class Applied:
-    """A cluster's books, all objects there are of the kinds in them, and what could not be read."""
+    """The recorded objects of a cluster, all existing objects of their kinds, and the errors by what could not be read."""
 
     wanted: dict[Key, Wanted] = field(default_factory=dict)
     objects: dict[Key, Object] = field(default_factory=dict)
@@ -82,11 +82,11 @@ class Applied:
 
 
 AGENT: Object = {"kind": "fluxconfig-agent", "metadata": {}}
-"""In the place of what applies the objects that stand for Azure's Flux configurations."""
+"""The applier of the objects that Azure's agent creates for a Flux configuration."""
 
 
 def of_configuration(name: str, properties: Mapping[str, Any]) -> Iterator[Key]:
-    """The objects that Azure's agent makes of a Flux configuration in ARM. Source: Azure, "GitOps Flux v2 configurations"."""
+    """Yield the objects that Azure's agent creates for a Flux configuration. Source: Azure, "GitOps Flux v2 configurations"."""
     namespace, source = properties.get("namespace") or "default", properties.get("sourceKind")
     if source in FLUX:
         yield Key(SOURCES, source, namespace, name)
@@ -97,9 +97,10 @@ def of_configuration(name: str, properties: Mapping[str, Any]) -> Iterator[Key]:
 def read(
     kube: Kube, by_agent: Iterable[Key] = (), *, without: Collection[str] = (), releases_without: Collection[str] = ()
 ) -> Applied:
-    """One cluster's; `by_agent` is Azure's own book. Left out: kinds that are compared elsewhere, and releases of nothing but those.
+    """Read one cluster. `by_agent`: the objects that Azure's agent creates.
 
-    Raises `FleetError`.
+    Objects of the kinds `without` are left out, and the releases named in `releases_without`: both are compared elsewhere.
+    Raises `FleetError` if the cluster cannot be read.
     """
     lists = {kind: kube.items(*FLUX[kind], timeout=CLUSTER_TIMEOUT) for kind in ("Kustomization", "HelmRelease")}
     found = Applied({key: Wanted(FLUX[key.kind][0], AGENT) for key in by_agent})
@@ -119,7 +120,7 @@ def read(
 
 
 def _sources(kustomizations: Objects, wanted: Collection[Key]) -> set[str]:
-    """The kinds of sources that Kustomizations have: no inventory names those that Azure's agent makes."""
+    """Return the kinds of the Kustomizations' sources. No inventory has the sources that Azure's agent creates."""
     kinds = {item["spec"]["sourceRef"]["kind"] for item in kustomizations} | {
         key.kind for key in wanted if key.group == SOURCES
     }
@@ -127,7 +128,7 @@ def _sources(kustomizations: Objects, wanted: Collection[Key]) -> set[str]:
 
 
 def _list(kube: Kube, found: Applied, known: Collection[str]) -> None:
-    """Every kind in the books, once."""
+    """List every recorded kind once."""
     asked: dict[str, dict[str, tuple[str, bool]]] = {}
     kinds = {(key.group, key.kind): wanted.api_version for key, wanted in found.wanted.items()}
     for (group, kind), api_version in kinds.items():
@@ -138,7 +139,7 @@ def _list(kube: Kube, found: Applied, known: Collection[str]) -> None:
         else:
             if api_version not in asked:
                 asked[api_version] = kube.resources(api_version, CLUSTER_TIMEOUT)
-            if kind not in asked[api_version]:  # its definition is gone, and all its objects with it
+            if kind not in asked[api_version]:  # its definition was deleted, and with it all its objects
                 continue
             plural, namespaced = asked[api_version][kind]
             if not namespaced:
@@ -148,7 +149,7 @@ def _list(kube: Kube, found: Applied, known: Collection[str]) -> None:
 
 
 def _in_no_namespace(found: Applied, group: str, kind: str) -> None:
-    """A manifest does not say that a kind is in no namespace."""
+    """Remove the namespace from the keys of a cluster-scoped kind: a manifest does not show that its kind is cluster-scoped."""
     for key in [key for key in found.wanted if (key.group, key.kind) == (group, kind)]:
         found.wanted[key._replace(namespace="")] = found.wanted.pop(key)
 
@@ -159,7 +160,7 @@ def _keep(found: Applied, group: str, kind: str, objects: Objects) -> None:
 
 
 def regular(kind: str) -> str:
-    """The plural by which built-in resources are named."""
+    """Return the resource name of a built-in kind: its plural in lower case."""
     name = kind.lower()
     if name.endswith("y"):
         return f"{name[:-1]}ies"
@@ -167,7 +168,10 @@ def regular(kind: str) -> str:
 
 
 def _inventory(applier: Object) -> Iterator[tuple[Key, Wanted]]:
-    """Of a Kustomization, or of a HelmRelease since Flux 2.8. Source: fluxcd/cli-utils, `namespace_name_group_kind`; colons are two underscores."""
+    """Yield the inventory of a Kustomization, or of a HelmRelease since Flux 2.8.
+
+    An id is `namespace_name_group_kind`, with two underscores for a colon. Source: fluxcd/cli-utils.
+    """
     for entry in ((applier.get("status") or {}).get("inventory") or {}).get("entries") or ():
         namespace, _, rest = entry["id"].partition("_")
         rest, _, kind = rest.rpartition("_")
@@ -177,25 +181,25 @@ def _inventory(applier: Object) -> Iterator[tuple[Key, Wanted]]:
 
 
 def last_release(release: Object) -> Mapping[str, Any]:
-    """What a HelmRelease says of its last release: name, namespace, version, status."""
+    """Return the last release of a HelmRelease, with `name`, `namespace`, `version` and `status`; empty before the first."""
     history: Objects = (release.get("status") or {}).get("history") or [{}]
     return history[0]
 
 
 def _stored(kube: Kube, found: Applied) -> dict[tuple[str, str], Object]:
-    """(namespace, name) of the Secrets that Helm keeps releases in; none if this caller may not read Secrets."""
+    """Return Helm's Secrets by (namespace, name); empty, with an entry in `unread`, if the caller may not read Secrets."""
     try:
         secrets = kube.items("v1", "secrets", timeout=CLUSTER_TIMEOUT, labels=RELEASES)
     except FleetError as error:
         if "forbidden" not in error.said.lower():
             raise
-        found.unread["what Helm has stored"] = error
+        found.unread["Helm's stored releases"] = error
         return {}
     return {(secret["metadata"]["namespace"], secret["metadata"]["name"]): secret for secret in secrets}
 
 
 def _released(release: Object, stored: Mapping[tuple[str, str], Object]) -> Iterator[tuple[Key, Wanted]]:
-    """The objects of a HelmRelease's last release, if that is the one deployed: of one that failed nobody knows how far it went."""
+    """Yield the objects of a HelmRelease's last release if it is deployed: it is not known how far a failed one got."""
     last = last_release(release)
     namespace = (release.get("status") or {}).get("storageNamespace") or release["metadata"]["namespace"]
     secret = stored.get((namespace, f"sh.helm.release.v1.{last.get('name')}.v{last.get('version')}"))
@@ -231,7 +235,7 @@ CLUSTER_WIDE = frozenset(
         "VolumeAttributesClass",
     }
 )
-"""Built-in kinds that are in no namespace: a manifest does not say so."""
+"""The built-in kinds that are cluster-scoped: a manifest does not show it."""
 
 
 def is_cluster_wide(obj: Object) -> bool:
@@ -239,7 +243,7 @@ def is_cluster_wide(obj: Object) -> bool:
 
 
 def unpacked(data: str) -> str:
-    """The manifest in what Helm stores: base64 of base64 of gzipped JSON. Source: Helm, pkg/storage/driver."""
+    """Return the manifest of a stored release: base64 of base64 of gzipped JSON. Source: Helm, pkg/storage/driver."""
     import orjson
 
     content = base64.b64decode(base64.b64decode(data))
@@ -250,7 +254,7 @@ def unpacked(data: str) -> str:
 
 @lru_cache(maxsize=256)
 def manifests(text: str) -> tuple[Object, ...]:
-    """The objects of a manifest; most clusters of a fleet have the same one. What a Secret holds is forgotten at once."""
+    """Return the objects of a manifest, without the values of Secrets. Cached, since most clusters have the same manifest."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

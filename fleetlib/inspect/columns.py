@@ -1,7 +1,7 @@
-"""What every table of the fleet holds: names, dtypes and meanings, in one place, so that notebooks, CI and JSON may rely on them.
+"""The columns of every table of the fleet: names, dtypes and meanings, on which notebooks, CI and JSON may rely.
 
-A table is data here; `frames` builds a DataFrame of it, `docs/inspect.md` is held against it by a test. Columns are only ever
-added. May import nothing of the project.
+Tables are data here: `frames` builds DataFrames from them, and a test compares docs/inspect.md with them. Columns are only ever
+added.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TEXT, KIND, COUNT, NUMBER, FLAG, TIME = "string", "category", "Int64", "Float64", "boolean", "datetime64[ns, UTC]"
-"""The dtypes, all nullable: text, text with few values, whole number, number, truth, time in UTC."""
+"""The dtypes, all nullable: text, text with few values, integer, number, boolean, time in UTC."""
 
 STATUS = ("broken", "unreachable", "progressing", "stopped", "unknown", "ok")
 """The categories of every `status` column, ordered from worst to best."""
 
 SIGNS = {"broken": "✗", "unreachable": "⊘", "progressing": "…", "stopped": "■", "unknown": "?", "ok": "✓"}
-"""Status -> the sign that says it where colours do not."""
+"""Status -> its sign, readable without colours."""
 
 LAYERS = ("git", "source", "kustomization", "release", "aso", "arm", "extension", "flux", "workloads")
 """The categories of every `layer` column, in the order in which a change travels."""
 
 
 HUB, NONE = "(control plane)", "(none)"
-"""What stands for an environment where there is none: for the control plane's own, and for what belongs to none."""
+"""In the place of an environment: for the control plane, and for clusters without one."""
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """The key by which names are sorted: `prod-2` before `prod-10`."""
+    """Return a sort key that puts `prod-2` before `prod-10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `values`: the ordered categories, if they are fixed; a KIND without has those that occur."""
+    """One column. `values` are the ordered categories of a KIND; empty for the values that occur."""
 
     name: str
     dtype: str
@@ -44,9 +44,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `index` are columns too. `brief`: those that a terminal and a notebook show; JSON and CSV have all.
+    """One table. `title` says what a row is. `brief` are the columns that terminals and notebooks show; JSON and CSV have all.
 
-    `empty`: what it means, where that is good news, that there is no row.
+    `empty` is the meaning of a table without rows, if that is good news.
     """
 
     name: str
@@ -86,26 +86,26 @@ def time(name: str, meaning: str) -> Column:
 
 
 CLUSTER = kind("cluster", "the managed cluster; the control plane is one too")
-ENVIRONMENT = kind("environment", "the release of the cluster chart it belongs to, such as podinfo-prod")
+ENVIRONMENT = kind("environment", "the cluster's release of the cluster chart, such as podinfo-prod")
 NAMESPACE = kind("namespace", "the object's namespace")
 STATE = (
-    kind("status", "how it is, worst first", STATUS),
-    kind("reason", "the reason in the condition that says so, verbatim"),
-    text("message", "the other side's words, verbatim"),
-    time("since", "since when it is so"),
+    kind("status", "its state, ordered from worst to best", STATUS),
+    kind("reason", "the condition's reason, verbatim"),
+    text("message", "the condition's message, verbatim"),
+    time("since", "when the condition last changed"),
 )
-ERROR = text("error", "why the cluster could not be read; such a row has nothing else")
+ERROR = text("error", "the reason that the cluster could not be read; the row's other columns are empty")
 
 _TABLES = (
     Table(
         "clusters",
-        "The workload clusters, one row each, through every layer.",
+        "The workload clusters, with the state of each layer.",
         (kind("cluster", "the managed cluster's name"),),
         (
             ENVIRONMENT,
             flag("declared", "whether Git declares it"),
             text("git", "head of the fleet repository's branch, 8 characters"),
-            text("source", "the commit the control plane's source has, 8 characters"),
+            text("source", "the commit that the control plane's source has fetched, 8 characters"),
             kind("release", "reason of the HelmRelease's Ready condition"),
             text("chart", "version of the cluster chart that is installed"),
             kind("aso", "reason of the ManagedCluster object's Ready condition; Succeeded, or missing"),
@@ -113,18 +113,18 @@ _TABLES = (
             kind("power", "ARM's power state: Running or Stopped"),
             kind("extension", "provisioningState of the extension microsoft.flux, or missing"),
             kind("compliance", "the Flux configuration's complianceState, or missing"),
-            text("revision", "the commit its own Flux has synced, 8 characters"),
+            text("revision", "the commit that the cluster's own Flux has fetched, 8 characters"),
             kind("version", "Kubernetes version of its control plane"),
-            count("nodes", "nodes in all its pools"),
+            count("nodes", "nodes in all pools"),
             kind("location", "Azure region"),
-            count("workloads", "Deployments, StatefulSets and DaemonSets that run on it; only with deep=True"),
-            count("workloads_ready", "those of them that are ready; only with deep=True"),
+            count("workloads", "its Deployments, StatefulSets and DaemonSets; only with deep=True"),
+            count("workloads_ready", "the workloads that are ready; only with deep=True"),
             *STATE,
-            kind("first_broken_layer", "the first layer, in the order a change travels, that is not as it should be", LAYERS),
-            text("next_step", "what to do about it"),
+            kind("first_broken_layer", "the first layer, in the order in which a change travels, that is not ok", LAYERS),
+            text("next_step", "the next step to fix it"),
             time("created", "when Azure created it"),
             text("id", "ARM resource id"),
-            text("portal", "link to it in the Azure portal; none for a cloud without one"),
+            text("portal", "its page in the Azure portal; missing for a cloud without a portal"),
         ),
         (
             "environment",
@@ -146,12 +146,12 @@ _TABLES = (
         (ENVIRONMENT,),
         (
             count("declared", "clusters that Git declares"),
-            count("succeeded", "clusters that ARM calls Succeeded"),
+            count("succeeded", "clusters whose provisioningState in ARM is Succeeded"),
             count("compliant", "clusters whose Flux configuration is Compliant"),
             count("broken", "clusters whose status is not ok"),
             count("nodes", "nodes in all pools"),
-            count("nodes_max", "nodes the autoscaler may reach"),
-            text("versions", "Kubernetes versions that occur, comma-separated"),
+            count("nodes_max", "nodes at the autoscalers' limits"),
+            text("versions", "Kubernetes versions, comma-separated"),
             text("locations", "regions, comma-separated"),
             text("chart", "version of the cluster chart that is installed"),
             text("file", "the file in the fleet repository"),
@@ -174,17 +174,17 @@ _TABLES = (
             count("count", "nodes now"),
             count("min", "the autoscaler's lower limit"),
             count("max", "the autoscaler's upper limit"),
-            flag("autoscaling", "whether the autoscaler works on it"),
+            flag("autoscaling", "whether the autoscaler is on"),
             kind("power", "Running or Stopped"),
             kind("provisioning", "ARM's provisioningState"),
-            kind("status", "how it is, worst first", STATUS),
+            kind("status", "its state, ordered from worst to best", STATUS),
             text("id", "ARM resource id"),
         ),
         ("environment", "mode", "vm_size", "version", "image", "count", "min", "max", "provisioning", "status"),
     ),
     Table(
         "nodes",
-        "The nodes, as each cluster sees them.",
+        "The nodes, read from each cluster.",
         (CLUSTER, text("node", "name of the node; empty in an error's row")),
         (
             ENVIRONMENT,
@@ -197,7 +197,7 @@ _TABLES = (
             number("cpu", "allocatable cores"),
             number("memory", "allocatable memory, GiB"),
             count("pods", "allocatable pods"),
-            flag("cordoned", "whether it takes no new Pods"),
+            flag("cordoned", "whether new Pods are kept off it"),
             time("created", "when it joined"),
             ERROR,
         ),
@@ -205,15 +205,15 @@ _TABLES = (
     ),
     Table(
         "workloads",
-        "Deployments, StatefulSets and DaemonSets, as each cluster sees them.",
+        "The Deployments, StatefulSets and DaemonSets, read from each cluster.",
         (CLUSTER, NAMESPACE, kind("kind", "Deployment, StatefulSet or DaemonSet"), text("workload", "its name")),
         (
             ENVIRONMENT,
-            count("desired", "Pods wanted"),
+            count("desired", "Pods desired"),
             count("ready", "Pods ready"),
             *STATE,
             text("images", "images, comma-separated"),
-            text("applied_by", "the Flux kustomization or Helm release that applies it, namespace/name"),
+            text("applied_by", "the Flux kustomization or HelmRelease that applies it, namespace/name"),
             time("created", "when it was created"),
             ERROR,
         ),
@@ -225,12 +225,12 @@ _TABLES = (
         (CLUSTER, NAMESPACE, kind("kind", "GitRepository, OCIRepository, HelmRepository or Bucket"), text("name", "its name")),
         (
             ENVIRONMENT,
-            text("url", "where from"),
-            text("ref", "branch, tag or version asked for"),
-            text("revision", "what it has, verbatim"),
+            text("url", "its URL"),
+            text("ref", "the declared branch, tag or version"),
+            text("revision", "the fetched revision, verbatim"),
             *STATE,
             flag("suspended", "whether it is suspended"),
-            kind("interval", "how often it looks"),
+            kind("interval", "how often it checks for changes"),
             ERROR,
         ),
         ("url", "ref", "revision", "status", "reason", "message", "error"),
@@ -244,8 +244,8 @@ _TABLES = (
             text("source", "kind/name of its source"),
             text("path", "folder in the source"),
             text("depends_on", "names, comma-separated"),
-            text("revision", "what it has applied, verbatim"),
-            text("attempted", "what it tried last, verbatim"),
+            text("revision", "the applied revision, verbatim"),
+            text("attempted", "the last attempted revision, verbatim"),
             count("objects", "objects in its inventory"),
             *STATE,
             flag("suspended", "whether it is suspended"),
@@ -281,7 +281,7 @@ _TABLES = (
             ENVIRONMENT,
             kind("type", "such as microsoft.flux"),
             kind("version", "installed version"),
-            kind("pinned", "the version asked for, if any"),
+            kind("pinned", "the pinned version, if any"),
             flag("auto_upgrade", "whether Azure upgrades it to new minor versions"),
             kind("train", "release train"),
             kind("provisioning", "ARM's provisioningState"),
@@ -292,19 +292,19 @@ _TABLES = (
     ),
     Table(
         "roles",
-        "Role assignments on the control plane's and the fleet's group.",
-        (text("assignment", "its name (a GUID); empty for one that is missing"),),
+        "The role assignments on the control plane's and the fleet's group.",
+        (text("assignment", "its name (a GUID); empty for a missing assignment"),),
         (
             kind("scope", "the group, or the scope's last part"),
             kind("role", "the role's name"),
-            kind("principal", "name, where it is known"),
-            text("principal_id", "object id"),
+            kind("principal", "the principal's name, if it is known"),
+            text("principal_id", "the principal's object id"),
             kind("principal_type", "ServicePrincipal, User or Group"),
-            flag("inherited", "whether it is given above the group"),
+            flag("inherited", "whether it is assigned above the group"),
             flag("needed", "whether the runbook needs it"),
-            kind("status", "broken: the runbook needs it, and it is not there", STATUS),
-            text("message", "what is wrong with it"),
-            time("created", "when it was given"),
+            kind("status", "ok; broken if the runbook needs it and it is missing", STATUS),
+            text("message", "the fault and its fix, if it is broken"),
+            time("created", "when it was assigned"),
             text("id", "ARM resource id"),
         ),
         ("scope", "role", "principal", "principal_type", "inherited", "needed", "status", "message"),
@@ -321,8 +321,8 @@ _TABLES = (
             kind("type", "Normal or Warning"),
             kind("reason", "reason, verbatim"),
             text("message", "message, verbatim"),
-            count("count", "how often"),
-            kind("reporter", "who says so"),
+            count("count", "how many times it occurred"),
+            kind("reporter", "the component that reported it"),
             ERROR,
         ),
         ("cluster", "kind", "name", "type", "reason", "message", "count", "error"),
@@ -333,95 +333,101 @@ _TABLES = (
         (CLUSTER, kind("layer", "aso, arm, extension or flux", LAYERS)),
         (
             ENVIRONMENT,
-            text("object", "what is created or changed"),
+            text("object", "the object that is created or deleted, kind/name"),
             time("started", "when it began"),
-            time("ended", "when it ended; none while it lasts"),
+            time("ended", "when it ended; missing while it lasts"),
             number("seconds", "how long it took, or has taken so far"),
-            kind("state", "the layer's own word for where it is"),
-            kind("status", "how it is, worst first", STATUS),
-            text("message", "the layer's words, verbatim"),
+            kind("state", "reason of the object's Ready condition, verbatim"),
+            kind("status", "its state, ordered from worst to best", STATUS),
+            text("message", "message of the object's Ready condition, verbatim"),
         ),
         ("environment", "object", "started", "seconds", "state", "status"),
     ),
     Table(
         "versions",
-        "What runs in which version, and what is offered.",
+        "The versions that run, are declared and are offered.",
         (
             CLUSTER,
             kind(
                 "component",
-                "kubernetes, pool/<name>, microsoft.flux, flux (upstream's controllers in it), aso, cert-manager, cluster-chart/<release>",
+                "kubernetes, pool/<name>, microsoft.flux, flux (the upstream controllers in it), aso, cert-manager, "
+                "cluster-chart/<release>",
             ),
         ),
         (
             ENVIRONMENT,
-            kind("version", "what runs"),
-            kind("declared", "what is asked for, if anything"),
-            kind("offered", "the newest that is offered: by the region; for a pool, its control plane's; in the fleet; in Git"),
+            kind("version", "the version that runs"),
+            kind("declared", "the declared version, if any"),
+            kind(
+                "offered",
+                "the newest version: offered by the region (kubernetes), of the control plane (pools), in the fleet "
+                "(microsoft.flux), in Git (cluster-chart)",
+            ),
             kind("patch", "the newest patch of the minor version that runs"),
-            flag("behind", "whether a newer one is offered"),
-            flag("supported", "whether the region offers what runs, under the cluster's support plan"),
-            text("note", "what to know about it"),
+            flag("behind", "whether a newer version is offered"),
+            flag("supported", "whether the region offers the version that runs, under the cluster's support plan"),
+            text("note", "a fault or the next step, if any"),
         ),
         ("environment", "version", "declared", "patch", "offered", "behind", "supported", "note"),
     ),
     Table(
         "costs",
-        "What nodes and control planes cost at list prices: an estimate, without disks, load balancers, traffic and discounts.",
+        "The estimated costs of nodes and control planes at list prices, without disks, load balancers, traffic and discounts.",
         (ENVIRONMENT, CLUSTER, kind("item", "pool/<name>, or control plane")),
         (
             kind("sku", "VM size, or the cluster's tier"),
             count("units", "nodes, or 1"),
             number("hour", "USD an hour, all units"),
             number("month", "USD for 730 hours"),
-            number("month_max", "the same at the autoscaler's limit"),
+            number("month_max", "USD for 730 hours at the autoscaler's limit"),
             time("priced", "date of the price"),
-            text("note", "why there is no price, or it costs nothing now"),
+            text("note", "the reason that there is no price, or no cost now"),
         ),
         ("sku", "units", "month", "month_max", "note"),
     ),
     Table(
         "findings",
-        "What is wrong, in words, worst first.",
+        "The faults of the fleet, worst first.",
         (count("finding", "1, 2, ..."),),
         (
-            kind("status", "how bad, worst first", STATUS),
-            kind("layer", "where", LAYERS),
+            kind("status", "its state, ordered from worst to best", STATUS),
+            kind("layer", "the layer of the fault", LAYERS),
             kind("cluster", "the cluster, or the control plane"),
             text("object", "the object, kind/name"),
             kind("reason", "reason or code, verbatim"),
-            text("message", "the other side's words, verbatim"),
-            time("since", "since when"),
-            text("meaning", "what it means"),
-            text("look", "commands to look closer, one a line"),
-            text("fix", "what to do"),
+            text("message", "the message, verbatim"),
+            time("since", "when the fault began"),
+            text("meaning", "the meaning of the fault"),
+            text("look", "commands to look closer, one on each line"),
+            text("fix", "the fix"),
         ),
         ("status", "layer", "cluster", "object", "reason", "meaning", "fix"),
-        empty="nothing is wrong",
+        empty="no faults",
     ),
     Table(
         "drift",
-        "Where what is declared and what there is differ, field by field.",
+        "The differences between the declared and the actual fleet, field by field.",
         (count("difference", "1, 2, ..."),),
         (
             kind("cluster", "the cluster, or the control plane"),
-            kind("layer", "where the difference is", LAYERS),
+            kind("layer", "the layer of the difference", LAYERS),
             text("object", "the object, kind/name"),
             kind(
-                "kind", "changed, missing (declared, not there), orphan (there, not declared)", ("missing", "orphan", "changed")
+                "kind",
+                "changed, missing (declared, but does not exist), orphan (exists, but is not declared)",
+                ("missing", "orphan", "changed"),
             ),
             text("field", "path of the field; empty for a whole object"),
-            text("declared", "what is declared; missing where that cannot be known"),
-            text("actual", "what there is"),
+            text("declared", "the declared value; missing if it cannot be known"),
+            text("actual", "the actual value"),
             text(
-                "by",
-                "who wrote it, where that is recorded: in Kubernetes the field's manager, in Azure the last to write anything of the whole resource",
+                "by", "the writer, if recorded: in Kubernetes the field manager, in Azure the last writer of the whole resource"
             ),
-            time("since", "when that was written, where it is recorded"),
-            text("fix", "what to do"),
+            time("since", "when it was written, if recorded"),
+            text("fix", "the fix"),
         ),
         ("cluster", "layer", "object", "kind", "field", "declared", "actual", "by"),
-        empty="nothing differs",
+        empty="no differences",
     ),
 )
 

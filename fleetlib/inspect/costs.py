@@ -1,4 +1,4 @@
-"""What the fleet costs, as an estimate: nodes and control planes at list prices. May import `prices`, `rows`, `reading`, `columns`."""
+"""The table of costs: an estimate of nodes and control planes at list prices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fleetlib.inspect.prices import HOURS, Price
 from fleetlib.inspect.reading import Item, Reading, power
 from fleetlib.inspect.rows import Row, limit, pools_of
 
-STOPPED = "it is stopped: nothing but its disks and addresses costs now"
+STOPPED = "it is stopped: only its disks and addresses cost now"
 
 
 def costs(reading: Reading) -> Iterator[Row]:
-    """One row a node pool and one a control plane, of the whole fleet and of the hub."""
+    """Yield one row for each node pool and each control plane, of the fleet and of the control-plane cluster."""
     for name, item in {**reading.arm.control_plane, **reading.arm.fleet}.items():
         environment = HUB if name in reading.arm.control_plane else reading.environment_of(name) or NONE
         shared = {"environment": environment, "cluster": name}
@@ -25,7 +25,7 @@ def costs(reading: Reading) -> Iterator[Row]:
 
 def _tier(item: Item) -> Row:
     sku = item.get("sku") or {}
-    automatic = str(sku.get("name")) == "Automatic"  # has a price of its own, whatever its tier
+    automatic = str(sku.get("name")) == "Automatic"  # one price for all tiers
     tier = "Automatic" if automatic else str(sku.get("tier") or "")
     price = prices.tier(tier)
     note = "" if price else f"no price is recorded for the tier {tier or '(unknown)'}"
@@ -44,13 +44,13 @@ def _pool(item: Item, pool: Item) -> Row:
 
 
 def _priced(pool: Item, size: str, region: str) -> tuple[Price | None, str]:
-    """The price of one node of the pool, or why there is none."""
+    """Return (price, "") of one node of the pool; (`None`, reason) if no price is recorded."""
     if pool.get("osType") == "Windows":
         return None, "no price is recorded for Windows nodes"
     if pool.get("scaleSetPriority") == "Spot":
-        return None, "a spot price changes all the time: none is recorded"
+        return None, "no price is recorded for spot nodes: it changes all the time"
     if not size:
-        return None, "its nodes are of several sizes: none is counted"
+        return None, "no price is given for a pool whose nodes have several sizes"
     price = prices.node(size, region)
     return price, "" if price else f"no price is recorded for {size} in {region}"
 

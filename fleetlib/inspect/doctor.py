@@ -1,7 +1,7 @@
-"""What is wrong with the fleet, each thing once, in words: what it means, how to look closer, what mends it.
+"""The findings: each fault of the fleet once, with its meaning, commands to look closer, and its fix.
 
-Two sources: the join (`layers`), whose states are the other sides' own words, and the `rules` for what nobody's status says.
-docs/doctor.md is made from the tables here and there. May import `layers`, `rows`, `inside_rows`, `rules`.
+They come from the states of the layers (`layers`), with the verbatim messages of Azure and the clusters, and from the `rules`,
+for faults that no status shows. tools/tables_page.py writes the tables in docs/doctor.md from those here and there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from datetime import timedelta
 
 from fleetlib.inspect import inside_rows, layers
 from fleetlib.inspect.columns import LAYERS
-from fleetlib.inspect.finding import Finding
+from fleetlib.inspect.finding import Finding, FindingRow
 from fleetlib.inspect.layers import BROKEN, PROGRESSING, Cluster, State
 from fleetlib.inspect.reading import FLUX, Reading
-from fleetlib.inspect.rows import SEVERITY, Row
+from fleetlib.inspect.rows import SEVERITY
 from fleetlib.inspect.rules import RULES
 
 SHARED = ("source", "kustomization", "release")
-"""The layers on the control plane that many clusters hang on: their faults are told once, for the object."""
+"""The layers on the control plane that many clusters depend on: a fault is reported once, for the object."""
 
 USUAL = {
     "git": 30,
@@ -32,21 +32,21 @@ USUAL = {
     "flux": 20,
     "workloads": 10,
 }
-"""Minutes that work in progress usually takes, in the cloud's own time; what lasts longer is a finding."""
+"""Layer -> minutes that work in progress usually takes, on the cloud's clock. Work that lasts longer is a finding."""
 
 
-def findings(reading: Reading, deep: bool = False) -> Iterator[Row]:
-    """All findings, worst first; within one status in the order in which a change travels. `deep`: each cluster's workloads, too."""
-    found = [*_of_the_join(reading, deep), *(item for rule in RULES.values() for item in rule.findings(reading))]
+def findings(reading: Reading, deep: bool = False) -> Iterator[FindingRow]:
+    """Yield all findings, worst first, then in the order of the layers. `deep` also reads each cluster's workloads."""
+    found = [*_of_the_layers(reading, deep), *(item for rule in RULES.values() for item in rule.findings(reading))]
     found.sort(key=lambda item: (SEVERITY[item.status], LAYERS.index(item.layer), item.cluster, item.object))
     for number, item in enumerate(dict.fromkeys(found), 1):
         yield item.row(number)
 
 
-# --- from the join ----------------------------------------------------------------------------------------------------
+# --- from the layers --------------------------------------------------------------------------------------------------
 
 
-def _of_the_join(reading: Reading, deep: bool) -> Iterator[Finding]:
+def _of_the_layers(reading: Reading, deep: bool) -> Iterator[Finding]:
     hub = reading.session.parameters.controlplane_cluster
     clusters = [cluster for cluster, _ in inside_rows.with_workloads(reading)] if deep else layers.clusters(reading)
     held: dict[tuple[str, str], list[str]] = {}
@@ -67,24 +67,27 @@ def _of_the_join(reading: Reading, deep: bool) -> Iterator[Finding]:
 
 CONTROL_PLANE = {
     ("arm", "Missing"): (
-        "there is no control plane: nothing keeps the fleet as Git says",
+        "the control plane does not exist: commits do not reach the clusters, and changes by hand are not undone",
         "run 01_create_control_plane, then 02 to 04 again",
     ),
     ("arm", "Stopped"): (
-        "the control plane is stopped: the clusters go on, but no commit reaches them and nobody mends them",
+        "the control plane is stopped: the clusters keep running, but commits do not reach them and faults are not repaired",
         "start it: az aks start",
     ),
     ("arm", ""): (
-        "the control plane is not as it should be in Azure",
+        "the control plane's cluster has failed in Azure",
         "look at its activity log in Azure, then run 01_create_control_plane again",
     ),
-    ("extension", ""): ("the control plane has no working Flux: commits do not arrive", "run 03_bootstrap_flux again"),
+    ("extension", ""): (
+        "Flux does not work on the control plane: commits do not reach the clusters",
+        "run 03_bootstrap_flux again",
+    ),
 }
-"""(layer, reason) -> what a fault of the control plane's own cluster means, and its mend; a reason of "" is for all others."""
+"""(layer, reason) -> (meaning, fix) of a fault of the control plane's cluster; the reason "" stands for all others."""
 
 
 def _of_the_control_plane(reading: Reading) -> Iterator[Finding]:
-    """Its cluster and its extension in Azure: the first that is not well."""
+    """Yield the first fault of the control plane's cluster or extension in Azure."""
     hub = reading.session.parameters.controlplane_cluster
     states = [] if "arm" in reading.unread else [layers.arm_state("arm", reading.arm.control_plane.get(hub), hub)]
     if "graph" not in reading.unread:
@@ -97,7 +100,7 @@ def _of_the_control_plane(reading: Reading) -> Iterator[Finding]:
 
 
 def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Finding]:
-    """The first fault of each cluster's own; clusters with the same fault are one finding."""
+    """Yield the first fault of each cluster's own layers; one finding for all clusters with the same fault."""
     alike: dict[tuple[str, ...], list[tuple[str, State]]] = {}
     for cluster in clusters:
         own = [state for state in cluster.states if state.layer not in SHARED and not state.well]
@@ -110,12 +113,12 @@ def _of_the_clusters(reading: Reading, clusters: list[Cluster]) -> Iterator[Find
 
 
 def _waits(state: State) -> bool:
-    """Whether the state is the consequence of another object's; one that does not exist has no state to be told."""
+    """Return whether the fault is the consequence of another object's. An object that does not exist has no fault to report."""
     return layers.waits(state.reason, state.message) and not (state.cause and state.cause.final)
 
 
 def _flux_objects(reading: Reading) -> Iterator[State]:
-    """Every Flux object of the control plane that is not well, cert-manager's and ASO's releases among them."""
+    """Yield the state of each Flux object of the control plane that is not ok, including cert-manager's and ASO's releases."""
     for kind in FLUX:
         layer = {"Kustomization": "kustomization", "HelmRelease": "release"}.get(kind, "source")
         for name, obj in reading.named(kind).items():
@@ -125,7 +128,7 @@ def _flux_objects(reading: Reading) -> Iterator[State]:
 
 
 def _worth_telling(reading: Reading, state: State) -> bool:
-    """Work in progress is a finding only when it lasts; what could not be read is said elsewhere."""
+    """Return whether the state is a finding: not if it is unread (`unread` says so), nor if it is recent work in progress."""
     if state.reason == "Unread":
         return False
     if state.status != PROGRESSING:
@@ -135,7 +138,7 @@ def _worth_telling(reading: Reading, state: State) -> bool:
 
 
 def _with_azures_word(states: list[State]) -> State:
-    """The first state of a cluster, with what Azure says of a later one where ASO's condition does not carry it."""
+    """Return a cluster's first state; for a fault of ASO, with Azure's messages of later layers that ASO's does not contain."""
     first = states[0]
     if first.layer != "aso" or first.status != BROKEN:
         return first
@@ -147,7 +150,7 @@ def _with_azures_word(states: list[State]) -> State:
 def _finding(reading: Reading, cluster: str, state: State, held: tuple[str, ...]) -> Finding:
     meaning = state.cause.meaning if state.cause else layers.fitting(MEANING, state)
     if state.status == PROGRESSING:
-        meaning += f": for longer than the usual {USUAL[state.layer]} minutes"
+        meaning += f", for longer than the usual {USUAL[state.layer]} minutes"
     return Finding(
         state.status,
         state.layer,
@@ -168,37 +171,37 @@ def _sentence(text: str) -> str:
 
 
 MEANING = {
-    ("git", ""): "Azure or ASO has a cluster that Git does not declare: nothing keeps it as it should be, and it costs money",
+    (
+        "git",
+        "",
+    ): "the cluster exists in Azure or ASO, but Git does not declare it: it is not kept up to date, and it costs money",
     ("git", PROGRESSING): "a cluster that Git no longer declares is still being deleted",
-    ("source", ""): "Flux on the control plane cannot fetch what it should apply: commits do not arrive",
-    ("source", PROGRESSING): "Flux on the control plane has not fetched the newest commit",
+    ("source", ""): "Flux on the control plane cannot fetch this source: commits do not arrive",
+    ("source", PROGRESSING): "Flux on the control plane has not yet fetched the newest commit",
     ("source", "stopped"): "this source is suspended: commits do not arrive",
-    ("kustomization", ""): "Flux on the control plane cannot apply what it has fetched",
-    ("kustomization", PROGRESSING): "Flux on the control plane is still applying",
+    ("kustomization", ""): "Flux on the control plane cannot apply the commit that it has fetched",
+    ("kustomization", PROGRESSING): "Flux on the control plane is still applying the commit",
     ("kustomization", "stopped"): "this kustomization is suspended: commits are fetched, but not applied",
     ("release", ""): "Helm on the control plane cannot install or upgrade this release",
-    ("release", PROGRESSING): "Helm on the control plane is still at work on this release",
+    ("release", PROGRESSING): "Helm on the control plane is still installing or upgrading this release",
     ("release", "stopped"): "this release is suspended: changes of its environment do not reach its clusters",
-    ("aso", ""): "Azure Service Operator cannot make Azure be as the object says",
+    ("aso", ""): "Azure Service Operator cannot create or update the object's resource in Azure",
     ("aso", PROGRESSING): "Azure Service Operator is still waiting for Azure",
-    ("arm", ""): "the cluster is not as it should be in Azure itself",
-    ("arm", "Missing"): "somebody has deleted the cluster in Azure itself: Git and ASO still have it",
-    ("arm", PROGRESSING): "Azure is still at work on the cluster",
-    ("arm", "stopped"): "the cluster is stopped: nothing runs on it, and nothing reaches it",
-    ("extension", ""): "the cluster has no working Flux: the extension microsoft.flux has failed",
-    (
-        "extension",
-        "Missing",
-    ): "somebody has deleted the extension microsoft.flux in Azure itself: nothing is brought to the cluster any more",
+    ("arm", ""): "the cluster has failed in Azure",
+    ("arm", "Missing"): "the cluster was deleted in Azure, although Git and ASO still declare it",
+    ("arm", PROGRESSING): "Azure is still working on the cluster",
+    ("arm", "stopped"): "the cluster is stopped: it runs no workloads, and its API does not answer",
+    ("extension", ""): "Flux does not work on the cluster: the extension microsoft.flux has failed",
+    ("extension", "Missing"): "the extension microsoft.flux was deleted in Azure: commits no longer reach the cluster",
     ("extension", PROGRESSING): "Azure is still installing Flux on the cluster",
-    ("flux", ""): "Flux on the cluster cannot apply what its repository says",
+    ("flux", ""): "Flux on the cluster cannot apply its repository",
     ("flux", PROGRESSING): "Flux on the cluster is still applying its repository",
     ("flux", "stopped"): "the cluster's Flux configuration is suspended: it no longer follows its repository",
-    ("flux", "unknown"): "Azure has not heard from the cluster's Flux: its agent may not run",
-    ("workloads", ""): "what should run on the cluster does not run",
+    ("flux", "unknown"): "Azure has no report from the cluster's Flux: its agent may not run",
+    ("workloads", ""): "a workload that should run on the cluster does not run",
     ("workloads", "unreachable"): "the cluster's API does not answer",
 }
-"""(layer, reason or status) -> what it means when no known cause fits; "" is for all others."""
+"""(layer, reason or status) -> the meaning of a fault without a known cause; "" stands for all others."""
 
 LOOK = {
     "git": ("az aks show -g {group} -n {cluster}", "git -C <the fleet's repository> log -3 -- flux/clusters"),
@@ -223,7 +226,7 @@ LOOK = {
     ),
     "workloads": ("{workload} kubectl get pods -A", "{workload} kubectl get events -A --sort-by=.lastTimestamp"),
 }
-"""Layer -> commands that look closer."""
+"""Layer -> commands to look closer."""
 
 
 def _commands(reading: Reading, cluster: str, state: State) -> Iterator[str]:

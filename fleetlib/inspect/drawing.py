@@ -1,7 +1,7 @@
-"""Drawings as SVG text: they go into a page or a notebook as they are, and weigh a few kilobytes. May import nothing of the project.
+"""Drawings as SVG text of a few kilobytes, to embed in a page or a notebook.
 
-Text takes the colour of what is around it, so a drawing is legible on white, on black and on paper. Colours are told apart by the
-colour-blind and in grey, since they differ in lightness; and nothing is said by colour alone.
+Text has the colour of the text around it, so that a drawing is legible on white, on black and on paper. Colours differ in
+lightness, so that colour-blind readers can tell them apart, and every colour has a label as well.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ FILLS = {
     "unknown": "#d9dee3",
     "ok": "#0a5c4a",
 }
-"""Status -> fill of an area. With each its own sign, `columns.SIGNS`."""
+"""Status -> fill of an area. Each status also has a sign, in `columns.SIGNS`."""
 STEPS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
-"""From first to last of something ordered: samples of cividis, made for the colour-blind, ever lighter."""
+"""Fills for ordered values, dark to light: samples of cividis, which colour-blind readers can tell apart."""
 
 WIDTH = 720
 SIZE = 13
 LETTER = 7.2
-"""Width of a letter of the font's size; what a label takes is guessed with it, generously."""
+"""The estimated width of a letter at the font's size, rather too large than too small."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its title and what it says in words (`alt`), for those who do not see it."""
+    """A drawing with its title, and its content in words (`alt`) for readers who do not see it."""
 
     name: str
     title: str
@@ -39,7 +39,9 @@ class Plot:
     svg: str = field(repr=False)
 
     def _repr_html_(self) -> str:
-        """As a picture on white: JupyterLab strips SVG elements from outputs that it has not computed itself, and leaves their texts."""
+        """Return the drawing as an image on white: JupyterLab strips SVG elements from stored outputs and leaves
+        their texts.
+        """
         on_white = self.svg.replace("<title>", '<rect width="100%" height="100%" fill="#fff"/><title>', 1)
         source = f"data:image/svg+xml;base64,{b64encode(on_white.encode()).decode()}"
         return f'<b>{escape(self.title)}</b><br><img width="{WIDTH}" alt={quoteattr(self.alt)} src="{source}">'
@@ -49,10 +51,11 @@ class Plot:
 
 
 def plot(name: str, title: str, alt: str, parts: Iterable[str], height: float) -> Plot:
-    """The whole drawing of the parts, `WIDTH` wide and `height` high."""
+    """Return a drawing of the parts, `WIDTH` wide and `height` high."""
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label={quoteattr(alt)} '
-        f'font-family="system-ui, Liberation Sans, sans-serif" font-size="{SIZE}" fill="currentColor"><title>{escape(alt)}</title>'
+        f'font-family="system-ui, Liberation Sans, sans-serif" font-size="{SIZE}" fill="currentColor">'
+        f"<title>{escape(alt)}</title>"
     )
     return Plot(name, title, alt, svg + "".join(parts) + "</svg>")
 
@@ -67,9 +70,9 @@ def text(
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str, title: str = "", *, outline: bool = False) -> str:
-    """A box; `title` is shown by browsers when the pointer rests on it. `outline` draws its edge only.
+    """Return a box. Browsers show `title` under the pointer. `outline` draws the edge only.
 
-    A filled box has a faint edge as well, so that its darkest fill is seen on a dark page and its lightest on a white one.
+    A filled box has a faint edge, so that dark fills are visible on a dark page and light fills on a white one.
     """
     paint = (
         f'fill="none" stroke="{fill}" stroke-width="1.5"'
@@ -81,7 +84,7 @@ def rect(x: float, y: float, width: float, height: float, fill: str, title: str 
 
 
 def bar(y: float, height: float, parts: Iterable[tuple[float, float, str]], title: str) -> str:
-    """Boxes in a row, (x, width, fill), without edges: they may be very thin. `title` as for `rect`."""
+    """Return boxes in a row, (x, width, fill), without edges, since they may be very thin. `title` as for `rect`."""
     boxes = "".join(
         f'<rect x="{x:.5g}" y="{y:.5g}" width="{max(width, 0.8):.4g}" height="{height:.3g}" fill="{fill}"/>'
         for x, width, fill in parts
@@ -104,12 +107,12 @@ def path(points: Sequence[tuple[float, float]], colour: str, width: float = 2, d
 
 
 def ink(colour: str) -> str:
-    """White or black: what is legible on the colour (relative luminance, WCAG 2.2)."""
+    """Return white or black, whichever is more legible on the colour. Source: WCAG 2.2, relative luminance."""
     return "#fff" if contrast(colour, "#ffffff") >= contrast(colour, "#000000") else "#000"
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours, 1 to 21, as WCAG 2.2 defines it."""
+    """Return the contrast ratio of two colours, 1 to 21. Source: WCAG 2.2."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
@@ -121,7 +124,7 @@ def luminance(colour: str) -> float:
 
 
 def legend(y: float, entries: Sequence[tuple[str, str]]) -> tuple[list[str], float]:
-    """(words, colour) from the left, in as many rows as they need; with the last row's y."""
+    """Return the parts of a legend of (label, colour), in as many rows as needed, and the y of the last row."""
     parts, x = [], 8.0
     for words, colour in entries:
         width = 34 + LETTER * len(words)
@@ -133,7 +136,7 @@ def legend(y: float, entries: Sequence[tuple[str, str]]) -> tuple[list[str], flo
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:
-    """Round numbers from 0 that cover `most`."""
+    """Return round numbers from 0 to at least `most`, about `wanted` of them."""
     if most <= 0:
         return [0.0, 1.0]
     step = 10.0 ** (len(str(int(most))) - 1)

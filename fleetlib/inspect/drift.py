@@ -1,7 +1,6 @@
-"""Where what is declared and what there is differ: Git against the control plane, the control plane against Azure, Flux against the clusters.
+"""Drift: differences between Git and the control plane, the control plane and Azure, Flux and the clusters.
 
-Only what is declared counts: a default that Azure filled in is no difference, nor is what an autoscaler decides. May import `reading`,
-`layers`, `rows`, `applied`, `inside_drift`, `managers`.
+Only declared fields are compared: defaults that Azure fills in and the decisions of an autoscaler are not drift.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from fleetlib.inspect.rows import Row
 ASO_KINDS = ("ManagedCluster", "Extension", "FluxConfiguration")
 CHART = "charts/podinfocluster"
 
-BY_FLUX = "Flux puts it back within its interval, unless it is suspended; commit it if it is meant to stay"
-BY_ASO = "ASO puts it back when it next reconciles; declare it in Git if it is meant to stay"
-LEFT_ALONE = "ASO leaves it alone, as its reconcile-policy is skip: put it back in Azure"
+BY_FLUX = "Flux reverts it within its interval, unless it is suspended; to keep the change, commit it"
+BY_ASO = "ASO reverts it when it next reconciles; to keep the change, declare it in Git"
+LEFT_ALONE = "ASO does not revert it, as the object's reconcile-policy is skip: revert it in Azure"
 
 Path = tuple[str, ...]
 Same = Callable[[Path, Any, Any], bool]
 
 
 def differences(reading: Reading, deep: bool) -> Iterator[Row]:
-    """All differences, in the order of the layers."""
+    """Yield all differences, in the order of the layers. `deep` also compares the objects inside the clusters."""
     found = [*_git(reading), *_azure(reading), *(_inside(reading) if deep else ())]
     for number, row in enumerate(found, 1):
         yield {"difference": number, **row}
@@ -51,7 +50,7 @@ def _git(reading: Reading) -> Iterator[Row]:
         actual = reading.named(kind).get(name)
         row = {"cluster": _cluster(obj), "layer": "aso", "object": f"{kind}/{name}"}
         if actual is None:
-            yield row | {"kind": "missing", "fix": "Flux makes it within its interval: if not, look at fleet releases"}
+            yield row | {"kind": "missing", "fix": "Flux creates it within its interval; if it does not, run fleet releases"}
             continue
         for path, wanted, there in compare(obj["spec"], actual["spec"], _exactly):
             by, since = owner(actual, ("spec", *path))
@@ -60,7 +59,7 @@ def _git(reading: Reading) -> Iterator[Row]:
     for kind in ASO_KINDS:
         for name, obj in reading.named(kind).items():
             if (kind, name) not in declared and (kind == "ManagedCluster" or _cluster(obj) in known):
-                fix = "declare it in Git, or delete the object: then ASO deletes what it stands for in Azure"
+                fix = "declare it in Git, or delete the object: ASO then deletes its resource in Azure"
                 by, since = owner(obj, ("spec",))
                 yield {
                     "cluster": _cluster(obj),
@@ -74,7 +73,7 @@ def _git(reading: Reading) -> Iterator[Row]:
 
 
 def _rendered(reading: Reading) -> dict[tuple[str, str], Object]:
-    """(kind, name) -> the object that the chart makes, for every environment: rendered once each, by Helm's own code."""
+    """Render the chart for every environment, with Helm's own code, and return ASO's objects by (kind, name)."""
     chart, namespace = Chart(reading.session.repository.folder / CHART), reading.session.parameters.cluster_namespace
     found = [obj for env in reading.git.environments.values() for obj in chart.render(env.release, namespace, env.values)]
     return {(obj["kind"], obj["metadata"]["name"]): obj for obj in found if obj["kind"] in ASO_KINDS}
@@ -96,7 +95,7 @@ def _azure(reading: Reading) -> Iterator[Row]:
         yield from _against(obj, fleet.get(azure_name(obj).lower()), name, "arm", _managed_cluster)
     declared = {azure_name(obj).lower() for obj in objects.values()} | {name.lower() for name in reading.git.clusters}
     group = reading.session.parameters.fleet_group
-    for name, item in fleet.items() if "git" not in reading.unread else ():  # nobody is told to delete what Git may declare
+    for name, item in fleet.items() if "git" not in reading.unread else ():  # without Git, an orphan may be declared
         if name not in declared:
             fix = f"declare it in Git, or delete it: az aks delete -g {group} -n {item['name']}"
             yield {
@@ -115,7 +114,7 @@ def _azure(reading: Reading) -> Iterator[Row]:
 
 
 def _in_azure_of(reading: Reading, kind: str, layer: str, known: Mapping[str, list[Item]]) -> Iterator[Row]:
-    """Extensions, or Flux configurations: both ways."""
+    """Compare the extensions, or the Flux configurations, of the control plane and of Azure in both directions."""
     wanted: dict[tuple[str, str], Object] = {}
     for obj in reading.named(kind).values():
         wanted[_cluster(obj).lower(), azure_name(obj).lower()] = obj
@@ -145,7 +144,7 @@ def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Ca
     if item is None:
         yield row | {
             "kind": "missing",
-            "fix": "ASO makes it anew when it next reconciles; if not, look at the object's Ready condition",
+            "fix": "ASO recreates it when it next reconciles; if it does not, look at the object's Ready condition",
         }
         return
     fix = LEFT_ALONE if _skipped(obj) else BY_ASO
@@ -162,7 +161,7 @@ def _against(obj: Object, item: Item | None, cluster: str, layer: str, shape: Ca
 
 
 MEMBERS = ("agentPoolProfiles", "kustomizations")
-"""What a resource consists of, each with a name: more of them than are declared are drift, too."""
+"""The properties that list named parts of a resource: parts that are not declared are drift."""
 
 
 def _names(properties: Mapping[str, Any], members: Iterable[str]) -> set[str]:
@@ -174,7 +173,7 @@ def _names(properties: Mapping[str, Any], members: Iterable[str]) -> set[str]:
 
 
 def _skipped(obj: Object) -> bool:
-    """Whether ASO is told not to write to Azure. Source: ASO, annotations; `detach-on-delete` still writes."""
+    """Return whether the annotation reconcile-policy forbids ASO to write to Azure (`skip`). Source: ASO, annotations."""
     return (obj["metadata"].get("annotations") or {}).get("serviceoperator.azure.com/reconcile-policy") == "skip"
 
 
@@ -183,7 +182,7 @@ def azure_name(obj: Object) -> str:
 
 
 def _managed_cluster(item: Item) -> Item:
-    """A cluster in ARM in the shape of ASO's spec."""
+    """Return a cluster of ARM in the shape of ASO's spec."""
     return {**item["properties"], **{key: item[key] for key in ("location", "tags", "identity", "sku") if key in item}}
 
 
@@ -198,7 +197,10 @@ def _modified(item: Item) -> Row:
 
 
 def as_azure_sees_it(path: Path, wanted: Any, there: Any) -> bool:
-    """Azure ignores case but in tags, and spaces in regions; a version is as precise as it is asked for."""
+    """Return whether two values are equal for Azure.
+
+    Azure ignores case, except in tags, and spaces in regions. `1.35` means any patch of 1.35.
+    """
     if path[0] == "tags" or not isinstance(wanted, str) or not isinstance(there, str):
         return bool(wanted == there)
     if path[-1] in ("kubernetesVersion", "orchestratorVersion"):
@@ -208,21 +210,24 @@ def as_azure_sees_it(path: Path, wanted: Any, there: Any) -> bool:
     return wanted.lower() == there.lower()
 
 
-# --- Flux against what is in the clusters -----------------------------------------------------------------------------
+# --- Flux against the clusters ----------------------------------------------------------------------------------------
 
 
 def _inside(reading: Reading) -> Iterator[Row]:
-    """What Flux applied in the clusters that run, and on the control plane; those that could not be compared are named as unread."""
+    """Compare the objects that Flux has applied in the running clusters and on the control plane.
+
+    Clusters that cannot be compared are named in `unread_for`.
+    """
     unread = reading.unread_for.setdefault("drift", {})
     group = reading.session.parameters.fleet_group
     for name, item in reading.arm.fleet.items():
         if power(item) == "Stopped":
             unread[f"cluster {name}"] = RetryableError(
-                f"the cluster {name} is stopped: what is in it could not be compared",
+                f"the cluster {name} is stopped: its objects could not be compared",
                 target=name,
                 fix=f"az aks start -g {group} -n {name}, then compare again",
             )
-    found: dict[str, Inside | FleetError] = reading.also("what Flux has applied", _applied, {})
+    found: dict[str, Inside | FleetError] = reading.also("the objects that Flux has applied", _applied, {})
     for name, told in found.items():
         if isinstance(told, FleetError):
             unread[f"cluster {name}"] = RetryableError(
@@ -238,10 +243,11 @@ def _inside(reading: Reading) -> Iterator[Row]:
 
 
 Inside = tuple[list[Row], dict[str, FleetError]]
+"""(differences, errors by what could not be read) of one cluster."""
 
 
 def _applied(reading: Reading) -> dict[str, Inside | FleetError]:
-    """Each cluster's differences, made where it is asked: its objects are not kept."""
+    """Compare each cluster where it is read, so that its objects need not be kept."""
     hub = reading.session.parameters.controlplane_cluster
     releases = [environment.release for environment in reading.git.environments.values()]
 
@@ -259,7 +265,10 @@ def _applied(reading: Reading) -> dict[str, Inside | FleetError]:
 
 
 def compare(declared: Any, actual: Any, same: Same, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
-    """(path, declared, actual) of every declared value that is not as it should be. Lists of named things are compared by name."""
+    """Yield (path, declared, actual) for every declared value that differs.
+
+    Lists of objects with a `name` are compared by it.
+    """
     if isinstance(declared, dict):
         there = actual if isinstance(actual, dict) else {}
         for key, value in declared.items():
@@ -277,7 +286,7 @@ def _named(value: Any) -> bool:
 
 
 def _nothing(declared: Any, actual: Any) -> bool:
-    """Empty and absent are the same to every API here."""
+    """Return whether both are empty or absent, which are equal for Azure and Kubernetes."""
     return declared in ("", [], False) and actual in (None, "", [], False)
 
 
@@ -290,7 +299,9 @@ def _changed(path: Path, wanted: Any, there: Any) -> Row:
 
 
 def owner(obj: Object, path: Path) -> tuple[str | None, str | None]:
-    """(manager, time) of the last to own the field, or the nearest list or object around it that is owned as a whole."""
+    """Return (manager, time) of the field's last owner, or of the nearest owned field around it; (`None`, `None`)
+    without one.
+    """
     best: tuple[int, str, str] | None = None
     for entry in obj["metadata"].get("managedFields") or []:
         if entry.get("subresource") != "status":
@@ -302,7 +313,7 @@ def owner(obj: Object, path: Path) -> tuple[str | None, str | None]:
 
 
 def _depth(fields: Mapping[str, Any], path: Path) -> int:
-    """How many steps of the path the set of fields goes along."""
+    """Return the number of steps of the path that the set of fields has."""
     for number, step in enumerate(path):
         following = fields.get(f"f:{step}")
         if following is None:

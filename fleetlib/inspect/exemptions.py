@@ -1,7 +1,7 @@
-"""What is declared not to be Flux's: the paths that a HelmRelease's drift detection, or a Kustomization, is told to ignore.
+"""The fields that Flux ignores by declaration: `spec.driftDetection.ignore` of a HelmRelease, `spec.ignore` of a Kustomization.
 
-Source: fluxcd.io, HelmRelease `spec.driftDetection.ignore`, Kustomization `spec.ignore`. Rules with selectors of labels or annotations exempt
-nothing here: a difference too many is told rather than one too few. May import `applied`, `managed_fields`.
+Source: fluxcd.io, HelmRelease and Kustomization. Rules with label or annotation selectors are not evaluated, so that a
+difference is reported once too often rather than not at all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleetlib.inspect.managed_fields import Raw, lookup
 
 
 def exempt(applier: Object, key: Key, obj: Object, path: Raw) -> bool:
-    """Whether a rule of what applies an object leaves a field of it, or one around it, to others."""
+    """Return whether a rule of the object's applier exempts the field, or a field around it."""
     steps: tuple[str, ...] | None = None
     for rule in _rules(applier):
         if _meant(rule.get("target") or {}, key):
@@ -42,12 +42,12 @@ def _meant(target: Mapping[str, Any], key: Key) -> bool:
 
 
 def _steps(pointer: str) -> tuple[str, ...]:
-    """Source: RFC 6901."""
+    """Return the steps of a JSON pointer. Source: RFC 6901."""
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.lstrip("/").split("/"))
 
 
 def _places(obj: Object, path: Raw) -> tuple[str, ...]:
-    """The path as a JSON pointer has it: a list's items by their place."""
+    """Return the path with the steps of a JSON pointer, in which list items have their index."""
     found: list[str] = []
     for depth, step in enumerate(path):
         if step.startswith("f:"):

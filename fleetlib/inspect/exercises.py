@@ -1,7 +1,4 @@
-"""The exercises at the end of notebook 08: what to find, and whether an answer is right. An answer of None is none yet.
-
-May import `fleet`.
-"""
+"""The exercises at the end of notebook 08, and the check of an answer. `None` means not answered yet."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from fleetlib.inspect.fleet import Fleet
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """What a check says of an answer."""
+    """The result of checking an answer. `right` is `None` if there is no answer yet."""
 
     exercise: str
     right: bool | None
@@ -30,7 +27,7 @@ class Verdict:
 
 
 def check(fleet: Fleet, exercise: str, answer: Any) -> Verdict:
-    """Whether `answer` is right for one of `EXERCISES`, held against the fleet as it is now."""
+    """Check an answer to one of `EXERCISES` against the current fleet."""
     if answer is None:
         return Verdict(exercise, None, "no answer yet")
     wrong = EXERCISES[exercise](fleet, answer)
@@ -38,23 +35,25 @@ def check(fleet: Fleet, exercise: str, answer: Any) -> Verdict:
 
 
 def _growth(fleet: Fleet, answer: Any) -> str:
-    """Nodes that each environment's autoscalers may still add: {environment: nodes}."""
+    """Exercise: how many nodes may each environment's autoscalers still add? {environment: nodes}."""
     pools = fleet.pools().dropna(subset=["environment", "max"])
     growth = (pools["max"] - pools["count"]).groupby(pools.environment, observed=True).sum()
     wanted = {str(name): int(nodes) for name, nodes in growth.items()}
     try:
         given = {str(name): int(nodes) for name, nodes in dict(answer).items()}
     except (TypeError, ValueError):
-        return "give one number an environment, as a dictionary or a Series"
+        return "give one number for each environment, as a dictionary or a Series"
     missing = wanted.keys() ^ given.keys()
     if missing:
-        return f"which environments? look at {', '.join(sorted(missing))}"
+        return f"the environments are not right: check {', '.join(sorted(missing))}"
     off = sorted(name for name in wanted if wanted[name] != given[name])
-    return f"not the number for {', '.join(off)}: `max` less `count`, over the pools of the environment" if off else ""
+    return f"wrong for {', '.join(off)}: sum `max` minus `count` over the environment's pools" if off else ""
 
 
 def _suspended(fleet: Fleet, answer: Any) -> str:
-    """The clusters that a release suspended by hand holds back: the clusters' table of that moment; and the release goes on again."""
+    """Exercise: which clusters does a suspended release hold back? The clusters' table of that time; then resume
+    the release.
+    """
     try:
         held = answer[(answer.status == "stopped") & (answer.reason == "Suspended")]
     except (AttributeError, KeyError, TypeError):
@@ -68,7 +67,7 @@ def _suspended(fleet: Fleet, answer: Any) -> str:
 
 
 def _images(fleet: Fleet, answer: Any) -> str:
-    """On how many clusters each container image of the workloads runs: {image: clusters}."""
+    """Exercise: on how many clusters does each image of the workloads run? {image: clusters}."""
     workloads = fleet.workloads().reset_index().dropna(subset=["images"])
     pairs = {(image, str(row.cluster)) for row in workloads.itertuples() for image in str(row.images).split(", ")}
     wanted: dict[str, int] = {}
@@ -77,13 +76,13 @@ def _images(fleet: Fleet, answer: Any) -> str:
     try:
         given = {str(name): int(count) for name, count in dict(answer).items()}
     except (TypeError, ValueError):
-        return "give one number an image, as a dictionary or a Series"
+        return "give one number for each image, as a dictionary or a Series"
     if wanted.keys() != given.keys():
         some = min(wanted.keys() ^ given.keys())
-        return f"which images? look at {some}: a workload with several has them in one text, comma-separated"
+        return f"the images are not right: check {some}; a workload's images are one comma-separated text"
     off = sorted(name for name in wanted if wanted[name] != given[name])
-    return f"not the number for {off[0]}: count clusters, not workloads" if off else ""
+    return f"wrong for {off[0]}: count clusters, not workloads" if off else ""
 
 
 EXERCISES: dict[str, Callable[[Fleet, Any], str]] = {"growth": _growth, "images": _images, "suspended": _suspended}
-"""Exercise -> the check: what is wrong with an answer, or nothing."""
+"""Exercise -> its check, which returns what is wrong with an answer; "" if it is right."""

@@ -1,6 +1,6 @@
-"""`Fleet`: the whole fleet as one operator sees it, in tables. What people hold in a notebook.
+"""`Fleet`: the whole fleet in tables, for notebooks and the command line.
 
-Every table's columns and dtypes are in `columns.TABLES`; who fills it is in `MAKERS`. May import `session`, `inspect.*`.
+`columns.TABLES` has the columns and dtypes of every table, `MAKERS` the function that fills it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ SIDES = {
     "arm": "Azure Resource Manager",
     "graph": "Azure Resource Graph",
 }
+"""Side of a reading -> its name below a table."""
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No searches for cycles meanwhile: what is read is trees, freed by counting, and the searches would take longer than reading."""
+    """Turn off the garbage collector's search for cycles in the block: it would take longer than reading, and finds none in
+    JSON.
+    """
     if not gc.isenabled():
         yield
         return
@@ -42,9 +45,12 @@ def _uncollected() -> Iterator[None]:
 
 
 class Fleet:
-    """The fleet of one set of parameters. Each call reads anew; the tables of a `snapshot` are of one reading, and agree.
+    """The fleet of one set of parameters, as tables.
 
-    What could not be read is in a table's `.attrs["unread"]`, and shown below it; a call raises only if nothing could be read.
+    Each method returns a DataFrame (`frames.View`) whose columns, dtypes and meanings are in docs/inspect.md. It reads the
+    fleet again each time; the tables of a `snapshot` are of one reading and agree. Sides that could not be read are in
+    `.attrs["unread"]` (side -> error) and shown below the table; a method raises `FleetError` only if all its sides cannot be
+    read. `.attrs` also has `source`, `read` (the time, UTC) and `budget` (requests that Azure still allows).
 
     >>> fleet = Fleet.connect("parameters/sandbox.yaml")
     >>> fleet.clusters()[["environment", "provisioning", "compliance"]]
@@ -57,9 +63,11 @@ class Fleet:
 
     @classmethod
     def connect(cls, source: str | Path | Mapping[str, Any] | Parameters | Session | None = None) -> Self:
-        """From a parameters file, a notebook's variables (`globals()`), parameters, a session, or nothing (the defaults).
+        """Return the fleet of a parameters file, a notebook's variables (`globals()`), parameters or a session; `None`: the
+        defaults.
 
-        Raises `ParameterError` for wrong parameters; reads nothing else yet.
+        Starts the sandbox if the cloud is `sandbox` and it does not run. Raises `ParameterError` if a parameter is wrong. The
+        fleet itself is read when a table is first asked for.
         """
         if isinstance(source, Session):
             return cls(source)
@@ -68,7 +76,7 @@ class Fleet:
         return cls(connect({} if source is None else source))
 
     def snapshot(self) -> Self:
-        """The fleet as it is now: every table of it is of the same reading, so that asking for a second one costs little.
+        """Return a fleet whose tables are all of one reading, so that they agree and a second table takes little time.
 
         >>> now = fleet.snapshot()
         >>> now.clusters(), now.doctor()
@@ -79,114 +87,126 @@ class Fleet:
         return Reading(self.session, self._connected)
 
     def clusters(self, *, deep: bool = False) -> View:
-        """One row a workload cluster, through every layer, with the first broken one. `deep` also asks each cluster.
+        """Return one row for each workload cluster, with the state of each layer and the first broken one.
+
+        `deep` also reads the workloads of each cluster.
 
         >>> fleet.clusters().query("status != 'ok'")[["first_broken_layer", "reason", "next_step"]]
         """
         return self._table("clusters", "git", "hub", "arm", "graph", deep=deep)
 
     def environments(self) -> View:
-        """One row an environment.
+        """Return one row for each environment: clusters declared, provisioned and compliant.
 
         >>> fleet.environments()[["declared", "compliant"]]
         """
         return self._table("environments", "git", "hub", "arm", "graph")
 
     def pools(self) -> View:
-        """One row a node pool, the control plane's too.
+        """Return one row for each node pool, including the control plane's.
 
         >>> fleet.pools().groupby("vm_size", observed=True)["count"].sum()
         """
         return self._table("pools", "arm")
 
     def nodes(self) -> View:
-        """One row a node; asks every cluster.
+        """Return one row for each node, read from every cluster.
 
         >>> fleet.nodes().query("status != 'ok'")
         """
         return self._table("nodes", "arm")
 
     def workloads(self) -> View:
-        """One row a Deployment, StatefulSet or DaemonSet; asks every cluster.
+        """Return one row for each Deployment, StatefulSet and DaemonSet, read from every cluster.
 
         >>> fleet.workloads().xs("podinfo", level="workload")[["desired", "ready"]]
         """
         return self._table("workloads", "arm")
 
     def sources(self, *, deep: bool = False) -> View:
-        """One row a Flux source of the control plane; `deep`: of every cluster.
+        """Return one row for each Flux source.
+
+        Those of the clusters come from Azure, with fewer details; `deep` reads them from every cluster.
 
         >>> fleet.sources().revision
         """
         return self._table("sources", "hub", "arm", "graph", deep=deep)
 
     def kustomizations(self, *, deep: bool = False) -> View:
-        """One row a Flux kustomization of the control plane; `deep`: of every cluster.
+        """Return one row for each Flux kustomization.
+
+        Those of the clusters come from Azure, with fewer details; `deep` reads them from every cluster.
 
         >>> fleet.kustomizations(deep=True).query("status == 'broken'").message
         """
         return self._table("kustomizations", "hub", "arm", "graph", deep=deep)
 
     def releases(self, *, deep: bool = False) -> View:
-        """One row a HelmRelease of the control plane; `deep`: of every cluster.
+        """Return one row for each HelmRelease.
+
+        Those of the clusters come from Azure, with fewer details; `deep` reads them from every cluster.
 
         >>> fleet.releases()[["chart", "version", "state"]]
         """
         return self._table("releases", "hub", "arm", "graph", deep=deep)
 
     def extensions(self) -> View:
-        """One row a cluster extension.
+        """Return one row for each cluster extension.
 
         >>> fleet.extensions().version.value_counts()
         """
         return self._table("extensions", "arm", "graph")
 
     def events(self, *, deep: bool = False) -> View:
-        """One row an event of the control plane, newest first; `deep`: of every cluster.
+        """Return one row for each event of the control plane, newest first; with `deep`, of every cluster.
 
         >>> fleet.events().query("type == 'Warning'").head()
         """
         return self._table("events", "arm", deep=deep)
 
     def operations(self) -> View:
-        """One row a cluster and layer: when its creation began and ended.
+        """Return one row for each cluster and layer: when its creation or deletion began and ended, and the seconds it took.
 
         >>> fleet.operations().groupby("layer", observed=True).seconds.describe()
         """
         return self._table("operations", "hub")
 
     def versions(self, *, deep: bool = False) -> View:
-        """What runs in which version, and what is offered. `deep` asks every cluster for its Flux, not the control plane alone.
+        """Return one row for each cluster and component: the version that runs, the declared and the offered one.
+
+        `deep` reads Flux's versions from every cluster, not from the control plane alone.
 
         >>> fleet.versions().query("supported == False")[["version", "note"]]
         """
         return self._table("versions", "git", "hub", "arm", "graph", deep=deep)
 
     def costs(self) -> View:
-        """One row a node pool and one a control plane, with what it costs at list prices: an estimate.
+        """Return one row for each node pool and each control plane, with its estimated costs at list prices in USD.
 
         >>> fleet.costs().groupby("environment", observed=True)[["month", "month_max"]].sum()
         """
         return self._table("costs", "git", "arm")
 
     def roles(self) -> View:
-        """One row a role assignment on the control plane's and the fleet's group, and one for each needed that is missing.
+        """Return one row for each role assignment on the control plane's and the fleet's group, and for each missing one.
 
         >>> fleet.roles().query("needed and status != 'ok'")
         """
         return self._table("roles", "arm")
 
     def doctor(self, *, deep: bool = False) -> View:
-        """What is wrong, worst first, each thing once: its meaning, commands to look closer, and the fix. Empty: all is well.
+        """Return one row for each fault, worst first: its meaning, commands to look closer, and the fix. Empty if all is well.
 
-        `deep`: also what does not run inside the clusters, each of which is asked.
+        `deep` also reads the workloads of each cluster.
 
         >>> fleet.doctor()[["object", "meaning", "fix"]]
         """
         return self._table("findings", "git", "hub", "arm", "graph", deep=deep)
 
     def drift(self, *, deep: bool = True) -> View:
-        """Where what is declared and what there is differ, field by field, in both directions. `deep`: also inside the clusters.
+        """Return one row for each difference between the declared and the actual fleet, field by field, in both directions.
+
+        `deep` also compares the objects inside the clusters.
 
         >>> fleet.drift().query("kind == 'orphan'")
         """
@@ -214,7 +234,7 @@ class Fleet:
         return f"Fleet({self.session.cloud.name}, {self.session.parameters.fleet_group})"
 
 
-MAKERS: dict[str, Callable[..., Iterable[rows.Row]]] = {
+MAKERS: dict[str, Callable[..., Iterable[Mapping[str, Any]]]] = {
     "clusters": inside_rows.clusters,
     "environments": rows.environments,
     "pools": rows.pools,

@@ -1,6 +1,6 @@
-"""DataFrames that know what they are: built column by column after `columns`, with colours and links in a notebook.
+"""DataFrames of the fleet's tables: built from rows as `columns` defines them, with colours and links in a notebook.
 
-May import `columns`. Importing this module imports pandas.
+Importing this module imports pandas.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _COLOURS = {
     "ok": "#0b6e4f",
 }
 COLOURS = {status: (colour, SIGNS[status]) for status, colour in _COLOURS.items()}
-"""Status -> (colour, sign): legible on white and on dark, and told apart by the sign where colours are not."""
+"""Status -> (colour, sign). The colours are legible on white and on dark; the sign shows the status without colours."""
 
 SHOWN = 60
-"""Rows that a notebook shows; the worst ones."""
+"""The most rows that a notebook shows, worst first."""
 
 
 class View(pandas.DataFrame):
-    """A table of the fleet: a DataFrame in every respect, shown with status colours and portal links, worst rows first."""
+    """A table of the fleet: a DataFrame that a notebook shows with status colours and portal links, worst rows first."""
 
     @property
     def _constructor(self) -> Any:
@@ -52,7 +52,11 @@ class View(pandas.DataFrame):
 
 
 def build(table: Table, rows: Iterable[Mapping[str, Any]], *, source: str, read: datetime, **attrs: Any) -> View:
-    """The table's DataFrame from its rows; what a row lacks is missing. Sorted by the index, events newest first."""
+    """Build the table's DataFrame from its rows, sorted by the index (events newest first). A column that a row lacks is
+    missing.
+
+    `source`, `read` and `attrs` go to `.attrs`. Raises `KeyError` for a column that the table does not have.
+    """
     values: dict[str, list[Any]] = {column.name: [] for column in table.all}
     for row in rows:
         unknown = row.keys() - values.keys()
@@ -61,7 +65,7 @@ def build(table: Table, rows: Iterable[Mapping[str, Any]], *, source: str, read:
         for name, cells in values.items():
             cells.append(row.get(name))
     for column in table.index:
-        if column.dtype in (TEXT, KIND):  # a key is never missing: a cluster that did not answer has an empty one
+        if column.dtype in (TEXT, KIND):  # an index value is never missing: the row of an unreachable cluster has ""
             values[column.name] = ["" if value is None else value for value in values[column.name]]
     frame = View({column.name: _array(column, values[column.name]) for column in table.all})
     names = [column.name for column in table.index]
@@ -81,14 +85,14 @@ def _array(column: Column, values: Sequence[Any]) -> Any:
 
 
 def worst_first(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The rows by status, worst first, otherwise in their order."""
+    """Sort the rows by status, worst first; rows of the same status keep their order."""
     return frame.sort_values("status", kind="stable") if "status" in frame else frame
 
 
 def brief(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """The columns for a person: the table's own choice of them, without those that are empty in all rows.
+    """Return the table with its brief columns, without those that are empty in all rows.
 
-    Columns that somebody has chosen, by selecting or adding some, are left as they are.
+    A table whose columns the user has selected or extended is returned as it is.
     """
     table = TABLES.get(frame.attrs.get("table", ""))
     if table is None or [column.name for column in table.columns] != list(frame.columns):
@@ -101,7 +105,7 @@ def _empty(column: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """A value as a person reads it: nothing for missing ones, seconds for times."""
+    """Return a value as text for people: "" for missing values, times to the second, numbers with two decimals."""
     if isinstance(value, str):
         return value
     if value is None or value is pandas.NA or value is pandas.NaT or value != value:
@@ -114,12 +118,12 @@ def text(value: Any) -> str:
 
 
 def short(words: str) -> str:
-    """Commits and digests in a text by their first eight characters."""
+    """Shorten the commits and digests in a text to their first eight characters."""
     return _DIGEST.sub(r"\1", words) if len(words) >= 40 else words
 
 
 def _shortened(column: Any) -> Any:
-    """Texts without what nobody reads of a digest."""
+    """Shorten the digests in a column of texts."""
     return column.map(short, na_action="ignore") if str(column.dtype) == TEXT else column
 
 
@@ -128,7 +132,7 @@ _DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b")
 
 @dataclass(frozen=True)
 class Line:
-    """One row as a person reads it: its status ("" if the table has none), its link ("" for none), its keys and other cells."""
+    """One row as text: its status and link ("" if the table has none), its index values (`keys`) and its other cells."""
 
     status: str
     link: str
@@ -137,9 +141,9 @@ class Line:
 
 
 def lines(frame: Any, most: int | None = None) -> tuple[list[tuple[str, bool]], list[Line]]:
-    """The columns for a person, (name, whether numbers), keys first, and the rows, worst first, at most `most`.
+    """Return the brief columns as (name, whether numeric), index first, and at most `most` rows, worst first.
 
-    The status is a row's sign and no column, unless somebody has chosen the columns.
+    The status becomes each row's sign, not a column, unless the user has chosen the columns.
     """
     ordered = worst_first(frame) if frame.attrs.get("table") != "events" else frame
     ordered = ordered if most is None else ordered.head(most)
@@ -161,7 +165,9 @@ def lines(frame: Any, most: int | None = None) -> tuple[list[tuple[str, bool]], 
 
 
 def said(frame: Any, most: int | None = None) -> list[str]:
-    """What to know about a table: how many rows, of which the first `most` are shown, from where, when, and what is left of the budgets."""
+    """Return facts about a table: its number of rows (the first `most` are shown), source, time, and the budgets
+    that are left.
+    """
     read, count = frame.attrs.get("read"), len(frame)
     parts = [
         f"{count} row{'s' * (count != 1)}" + (f", the first {most} shown" if most is not None and count > most else ""),

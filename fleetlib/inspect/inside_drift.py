@@ -1,7 +1,8 @@
-"""Where a cluster is not as Flux has applied it: objects that are gone, and fields that somebody else has written.
+"""Drift inside a cluster: objects that Flux has applied and that were deleted, and fields that another field manager has
+changed.
 
-Whoever changes a field owns it from then on, and Flux does not: so the API server itself remembers what a hand has changed, by whom and
-when. A field that Flux owns, alone or with others, has the value that Flux applied. May import `applied`, `exemptions`, `managed_fields`, `managers`.
+A manager that changes a field becomes its owner in place of Flux. The object's managedFields therefore show every change, with
+its manager and time. A field that Flux owns, alone or with others, still has the value that Flux applied.
 """
 
 from __future__ import annotations
@@ -21,22 +22,24 @@ HIDDEN = "(not shown: a Secret)"
 
 LABELS, ANNOTATIONS = ("f:metadata", "f:labels"), ("f:metadata", "f:annotations")
 TEXTS: tuple[Raw, ...] = (LABELS, ANNOTATIONS, ("f:data",), ("f:binaryData",))
-"""Maps that the server keeps as they are, so that what is not in them has been taken away."""
+"""Maps to which the API server adds no defaults: a declared entry that they lack was removed."""
 
 APPLIERS = {"Kustomization": "kustomize.toolkit.fluxcd.io", "HelmRelease": "helm.toolkit.fluxcd.io"}
-"""Who applies, and the prefix of the labels by which it marks what it does. A release's come first: a Kustomization applies releases."""
+"""Kind of an applier -> the prefix of the labels on its objects. A HelmRelease's labels win: its own object has a
+Kustomization's."""
 
-BY_AGENT = "Azure's agent puts it right when the Flux configuration is next reconciled"
+BY_AGENT = "Azure's agent reverts it when the Flux configuration is next reconciled"
 LEFT_ALONE = {
     "kustomize.toolkit.fluxcd.io/reconcile": ("disabled",),
     "kustomize.toolkit.fluxcd.io/ssa": ("Ignore", "IfNotPresent", "Merge"),
     "helm.toolkit.fluxcd.io/driftDetection": ("disabled",),
 }
-"""Labels or annotations by which an object is kept from being put right. Source: fluxcd.io, Kustomization and HelmRelease."""
+"""Labels or annotations -> the values with which Flux does not revert an object. Source: fluxcd.io, Kustomization and
+HelmRelease."""
 
 
 def differences(cluster: str, applied: Applied) -> Iterator[Row]:
-    """All of one cluster, in the order of its objects' names."""
+    """Yield all differences of one cluster, sorted by the objects' names."""
     for key in sorted({*applied.wanted, *applied.objects}):
         obj, wanted = applied.objects.get(key), applied.wanted.get(key)
         start: Row = {"cluster": cluster, "layer": "workloads", "object": str(key)}
@@ -45,12 +48,15 @@ def differences(cluster: str, applied: Applied) -> Iterator[Row]:
                 yield start | row
             if wanted is None and _by_hand(key, obj, applied):
                 yield start | _orphan(key, obj)
-        elif wanted is not None and not _leaves(wanted):
+        elif wanted is not None and not _may_be_gone(wanted):
             yield start | {"kind": "missing", "fix": missing_fix(wanted.applier)}
 
 
 def _by_hand(key: Key, obj: Object, applied: Applied) -> bool:
-    """Whether a tool has made an object in one of Flux's own namespaces. Programs make objects of their own all the time: those are none."""
+    """Return whether a user's tool has created an object in a namespace that Flux applied.
+
+    Objects that controllers create are not drift.
+    """
     metadata = obj["metadata"]
     makers = [
         str(entry.get("manager")) for entry in metadata.get("managedFields") or () if entry.get("subresource") != "status"
@@ -76,15 +82,17 @@ def _orphan(key: Key, obj: Object) -> Row:
     }
 
 
-def _leaves(wanted: Wanted) -> bool:
-    """Whether the object may go by itself: with what applies it, or as a Job that is removed when it is done."""
+def _may_be_gone(wanted: Wanted) -> bool:
+    """Return whether the object is deleted without a user: with its applier, or as a Job that is deleted when it is done."""
     return bool(wanted.applier["metadata"].get("deletionTimestamp")) or bool(
         wanted.manifest and lookup(wanted.manifest, ("f:spec", "f:ttlSecondsAfterFinished")) is not None
     )
 
 
 def _applier(obj: Object, applied: Applied) -> Wanted | None:
-    """Who applies an object that is in nobody's books: by its labels, or Azure's agent. None: no part of Flux."""
+    """Return the applier of an object that no record has, by its labels or its field manager; `None` if Flux does
+    not apply it.
+    """
     labels = obj["metadata"].get("labels") or {}
     for kind, prefix in reversed(APPLIERS.items()):
         if f"{prefix}/name" in labels and not obj["metadata"].get("ownerReferences"):  # owned ones copy their owners' labels
@@ -123,12 +131,16 @@ def _fields(key: Key, obj: Object, wanted: Wanted | None) -> Iterator[Row]:
 
 
 def _declares(entry: Mapping[str, Any], wanted: Wanted) -> bool:
-    """Whether an entry is of whom the object is from. Azure does not say how its agent calls itself: there, whoever is no tool of people."""
+    """Return whether the entry is of the object's applier.
+
+    The field manager of Azure's agent is not documented: on its objects, every manager counts as the agent that is not a user's
+    tool.
+    """
     return managers.applies(entry) or (wanted.applier is AGENT and not managers.is_tool(str(entry.get("manager") or "")))
 
 
 def _paths(entry: Mapping[str, Any]) -> Iterator[Raw]:
-    """The fields of an entry that somebody may have declared."""
+    """Yield the fields of an entry that can be declared: no status, and of the metadata only labels and annotations."""
     for path in leaves(entry.get("fieldsV1") or {}):
         if path[:1] == ("f:metadata",):
             declarable = path[:2] in (LABELS, ANNOTATIONS) and len(path) == 3 and path[2][2:] not in managers.BOOKKEEPING
@@ -154,7 +166,7 @@ def _field(path: Raw, obj: Object, wanted: Wanted, entry: Mapping[str, Any], sai
 
 
 def _unowned(obj: Object, wanted: Wanted, owned: set[Raw], told: set[Raw], said: Any) -> Iterator[Row]:
-    """What is declared in texts and has nobody's name on it: it has been taken away, and nobody owns what is not there."""
+    """Yield the declared labels, annotations and data without an owner: they were removed, and a removed field has no owner."""
     for root in TEXTS:
         for name, declared in (lookup(wanted.manifest, root) or {}).items():
             path = (*root, f"f:{name}")
@@ -174,12 +186,12 @@ def _openly(path: Raw, value: Any) -> str:
 
 
 def _secretly(path: Raw, value: Any) -> str:
-    """Labels are no secrets; all else of a Secret, annotations too, may be."""
+    """Return a label's value; hide every other value of a Secret, annotations too."""
     return text(value) if path[:2] == LABELS else HIDDEN
 
 
 def text(value: Any) -> str:
-    """A value as a person reads it in a cell: texts as they are, all else as JSON."""
+    """Return a value as text: texts as they are, `(none)` for `None`, others as JSON."""
     return value if isinstance(value, str) else "(none)" if value is None else json.dumps(value)
 
 
@@ -187,26 +199,26 @@ def text(value: Any) -> str:
 
 
 def missing_fix(applier: Object) -> str:
-    """What makes a deleted object anew."""
+    """Return the fix for a deleted object: who recreates it and when, or the command that does."""
     if applier is AGENT:
         return BY_AGENT
-    return _suspended(applier) or _anew(applier, "makes it anew")
+    return _suspended(applier) or _again(applier, "recreates it", "to keep it deleted, remove it from")
 
 
 def field_fix(wanted: Wanted, obj: Object, manager: str) -> str:
-    """What puts a field right, if anything does by itself."""
+    """Return the fix for a changed field: who reverts it and when, or what to do."""
     applier = wanted.applier
     if applier is AGENT:
-        return f"{BY_AGENT}; declare it there if it is meant to stay"
+        return f"{BY_AGENT}; to keep the change, declare it in the configuration"
     kept = _left_alone(obj)
     if kept:
-        return f"Flux leaves this object alone, as it is marked {kept}: take the mark away, or put the field right"
+        return f"Flux does not revert this object, as it is marked {kept}: remove the mark, or revert the field"
     if applier["kind"] == "Kustomization" and not manager.startswith(managers.UNDONE) and not _suspended(applier):
         return (
-            "Flux puts back what Git declares within its interval; what Git does not declare it leaves, as it undoes kubectl's changes only: take "
-            "it away, or commit it"
+            "Flux reverts fields that Git declares within its interval; it removes undeclared fields only if kubectl set them: "
+            "remove the field, or commit it"
         )
-    return _suspended(applier) or _anew(applier, "puts it back")
+    return _suspended(applier) or _again(applier, "reverts it", "to keep the change, declare it in")
 
 
 def _left_alone(obj: Object) -> str:
@@ -219,16 +231,17 @@ def _suspended(applier: Object) -> str:
         return ""
     kind, metadata = applier["kind"], applier["metadata"]
     command = f"flux resume {kind.lower()} {metadata['name']} -n {metadata['namespace']}"
-    return f"{kind} {metadata['name']} is suspended, so that nothing puts it back: {command}; commit it if it is meant to stay"
+    return f"{kind} {metadata['name']} is suspended, so Flux does not revert it: {command}; to keep the change, commit it"
 
 
-def _anew(applier: Object, does: str) -> str:
+def _again(applier: Object, does: str, keep: str) -> str:
+    """Return when Flux or Helm reverts a field or recreates an object (`does`), and how to keep it as it is (`keep`)."""
     name, namespace = applier["metadata"]["name"], applier["metadata"]["namespace"]
     if applier["kind"] == "Kustomization":
-        return f"Flux {does} within its interval; commit it if it is meant to stay"
+        return f"Flux {does} within its interval; {keep} Git"
     if (applier["spec"].get("driftDetection") or {}).get("mode") == "enabled":
-        return f"Flux {does} within its interval; declare it in the release's values if it is meant to stay"
+        return f"Flux {does} within its interval; {keep} the release's values"
     return (
-        f"Helm {does} at the next upgrade only, as the HelmRelease does not set driftDetection.mode: enabled: flux reconcile helmrelease "
-        f"{name} -n {namespace} --force; declare it in the values if it is meant to stay"
+        f"Helm {does} at the next upgrade only, as the HelmRelease does not set driftDetection.mode: enabled; to do so now: "
+        f"flux reconcile helmrelease {name} -n {namespace} --force; {keep} the release's values"
     )

@@ -1,6 +1,6 @@
-"""The rows that only the clusters themselves can fill: nodes, workloads, events. A cluster that does not answer is a row with its error.
+"""The rows that are read from the clusters themselves: nodes, workloads, events.
 
-May import `rows`, `layers`, `reading`.
+A cluster that does not answer is a row with its error.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ SUFFIXES = {
 
 
 def quantity(text: str | None) -> float | None:
-    """A Kubernetes quantity as a number; None for none."""
+    """Return a Kubernetes quantity as a number; `None` for an empty one."""
     if not text:
         return None
     digits = text.rstrip("numkKMGTPi")
@@ -128,11 +128,11 @@ def _workload(kind: str, obj: Object) -> Row:
 
 
 APPLIERS = ("helm.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io")
-"""Prefixes of the labels by which Flux marks what it applies; a release's come first: a kustomization applied that release."""
+"""Prefixes of the labels on objects that Flux applies. A release's labels win: its own object has a kustomization's."""
 
 
 def counts(kind: str, obj: Object) -> tuple[int, int]:
-    """(Pods wanted, Pods ready)."""
+    """Return (desired Pods, ready Pods)."""
     status = obj.get("status") or {}
     if kind == "DaemonSet":
         return int(status.get("desiredNumberScheduled") or 0), int(status.get("numberReady") or 0)
@@ -162,7 +162,9 @@ def _in_words_of(status: str, condition: Object) -> State:
 
 
 def _updated(obj: Object, desired: int) -> int:
-    """Pods of the newest version, where a rollout goes on by itself."""
+    """Return the number of Pods of the newest version; for StatefulSets, whose rollout may be partial by intention,
+    `desired`.
+    """
     status = obj.get("status") or {}
     if obj["kind"] == "StatefulSet" or "observedGeneration" not in status:
         return desired
@@ -170,14 +172,14 @@ def _updated(obj: Object, desired: int) -> int:
 
 
 def clusters(reading: Reading, deep: bool) -> Iterator[Row]:
-    """The clusters' table; `deep` with a last layer, the workloads as each cluster sees them."""
+    """Yield the rows of the clusters' table; `deep` adds a last layer, the workloads, read from each cluster."""
     found = with_workloads(reading) if deep else ((cluster, {}) for cluster in layers.clusters(reading))
     for cluster, numbers in found:
         yield cluster_row(reading, cluster) | numbers
 
 
 def with_workloads(reading: Reading) -> Iterator[tuple[Cluster, Row]]:
-    """Each cluster with a last layer, the worst of its workloads; and how many it has. One that is not asked has neither."""
+    """Yield each cluster with its worst workload as the last layer, and its workload counts. A stopped cluster has neither."""
     found = {name: _all_workloads(name, asked) for name, asked in reading.inside(WORKLOADS).items()}
     ill = [name for name, (state, _) in found.items() if not state.well and state.status != UNREACHABLE]
     pods = reading.inside(("Pod",), only=ill)
@@ -192,7 +194,9 @@ def with_workloads(reading: Reading) -> Iterator[tuple[Cluster, Row]]:
 
 
 def _all_workloads(cluster: str, inside: Inside) -> tuple[State, Row]:
-    """The worst workload of a cluster, and how many there are; or that it could not be asked."""
+    """Return the state of a cluster's worst workload and the workload counts; `unreachable` and no counts if it does not
+    answer.
+    """
     if inside.error:
         return State("workloads", UNREACHABLE, "Unreachable", inside.error, target=cluster), {}
     states, ready = [], 0
@@ -218,11 +222,13 @@ STUCK = frozenset(
         "RunContainerError",
     }
 )
-"""Reasons for which a container waits, of which time does not cure. Source: kubelet, `container/sync_result.go` and `images/types.go`."""
+"""Reasons of a waiting container that do not end by waiting. Source: kubelet, `container/sync_result.go`, `images/types.go`."""
 
 
 def _as_its_pods_say(state: State, inside: Inside) -> State:
-    """A workload's conditions say that Pods are missing; its Pods say why."""
+    """Return the state with the reason and message of the workload's Pods: its own conditions say only that Pods
+    are missing.
+    """
     _, namespace, name = state.target.rsplit("/", 2)
     for pod in inside.objects.get("Pod", ()):
         metadata, status = pod["metadata"], pod.get("status") or {}

@@ -1,6 +1,7 @@
-"""The join: how each layer of each cluster is, from the commit in Git to the Flux inside it, and which is the first that is not well.
+"""The state of each layer of each cluster, from the commit in Git to Flux inside the cluster, and the first layer that is not
+ok.
 
-Everything here reads a `Reading` and asks nobody. May import `reading`, `columns`, `diagnosis`, `kube`.
+Everything is computed from a `Reading`; nothing here sends a request.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ OK, PROGRESSING, BROKEN, STOPPED, UNKNOWN, UNREACHABLE = "ok", "progressing", "b
 
 @dataclass(frozen=True)
 class State:
-    """How one thing is. `reason` and `message` verbatim; `since` is the other side's own time, as text; `target` kind/name."""
+    """The state of one object.
+
+    `reason` and `message` are verbatim, `since` is the other side's time (ISO 8601), `target` kind/name.
+    """
 
     layer: str
     status: str
@@ -34,96 +38,93 @@ class State:
 
     @property
     def cause(self) -> diagnosis.Cause | None:
+        """The known cause of the message; `None` if there is none."""
         return diagnosis.explain(f"{self.reason}: {self.message}")
 
     @property
     def next_step(self) -> str:
-        """What to do: the mend of a known cause, else where to look."""
+        """The fix of the known cause, else of the layer; "" if the state is ok."""
         if self.well:
             return ""
         return self.cause.fix if self.cause else fitting(NEXT, self)
 
 
 def fitting(table: Mapping[tuple[str, str], str], state: State) -> str:
-    """The words of a table by (layer, reason or status) that fit best: the reason's, the status', or the layer's for all others."""
+    """Look a text up by (layer, reason), (layer, status) or (layer, ""), in this order; "" if the table has none of them."""
     keys = ((state.layer, key) for key in (state.reason, state.status, ""))
     return next((table[key] for key in keys if key in table), "")
 
 
 NEXT = {
-    ("git", ""): "declare it (clusterCount in flux/clusters), or delete it: what Git does not declare nobody looks after",
-    ("git", UNKNOWN): "the repository could not be read: see the error above the table",
-    ("git", PROGRESSING): "Azure deletes it: wait, then look again",
-    ("source", STOPPED): "when commits shall arrive again: take `suspend` out where it was set (in Git, or flux resume source)",
-    (
-        "kustomization",
-        STOPPED,
-    ): "when commits shall be applied again: take `suspend` out where it was set (in Git, or flux resume kustomization)",
-    (
-        "release",
-        STOPPED,
-    ): "when its changes shall arrive again: take `suspend` out where it was set (in Git, or flux resume helmrelease)",
-    ("flux", UNKNOWN): "look at the agent: kubectl -n flux-system get pods; without a node that runs it, nothing is reported",
-    ("source", PROGRESSING): "Flux looks at Git every minute: wait, or annotate the source (flux reconcile source git)",
+    ("git", ""): "declare the cluster (clusterCount in flux/clusters), or delete it",
+    ("git", UNKNOWN): "fix the error that is reported for the repository, then look again",
+    ("git", PROGRESSING): "wait until Azure has deleted it, then look again",
+    ("source", STOPPED): "to let commits arrive again, remove `suspend` where it was set (in Git, or flux resume source)",
+    ("source", PROGRESSING): "wait: Flux checks Git every minute; to fetch now, run flux reconcile source git",
     ("source", ""): "look at the source on the control plane: fleet sources",
-    ("kustomization", PROGRESSING): "Flux applies it now: wait, then look again",
+    ("kustomization", STOPPED): (
+        "to apply commits again, remove `suspend` where it was set (in Git, or flux resume kustomization)"
+    ),
+    ("kustomization", PROGRESSING): "wait until Flux has applied it, then look again",
     ("kustomization", ""): "look at the kustomization on the control plane: fleet kustomizations",
-    ("release", PROGRESSING): "Helm is at work: wait, then look again",
+    ("release", STOPPED): "to apply its changes again, remove `suspend` where it was set (in Git, or flux resume helmrelease)",
+    ("release", PROGRESSING): "wait until Helm is done, then look again",
     ("release", ""): "look at the release on the control plane: fleet releases",
-    ("aso", PROGRESSING): "ASO and Azure are at work: wait, then look again",
-    ("aso", ""): "look at the object on the control plane: kubectl describe, and at ASO's log",
-    ("aso", "Missing"): "Flux puts it back when it next looks at the release: flux reconcile helmrelease, to have that now",
+    ("aso", PROGRESSING): "wait until ASO and Azure are done, then look again",
+    ("aso", ""): "look at the object on the control plane (kubectl describe), and at ASO's log",
+    ("aso", "Missing"): "wait: Flux recreates it when it next reconciles the release; to do so now, flux reconcile helmrelease",
+    ("arm", "Missing"): (
+        "delete its ManagedCluster object on the control plane: Flux then recreates both (ASO alone does so at its next "
+        "resync); or lower clusterCount in Git to remove the cluster"
+    ),
+    ("arm", PROGRESSING): "wait until Azure is done, then look again",
+    ("arm", STOPPED): "to use it again, start it: az aks start",
+    ("arm", ""): "look at the cluster's activity log in Azure; ASO tries again later, az aks update tries now",
+    ("extension", PROGRESSING): "wait until Azure has installed Flux, then look again",
+    ("extension", "Missing"): (
+        "delete the Extension object on the control plane: Flux then recreates both (ASO alone does so at its next resync)"
+    ),
+    ("extension", ""): (
+        "look at the extension (az k8s-extension show); if it does not recover, delete the Extension object: Flux recreates it"
+    ),
     (
-        "arm",
-        "Missing",
-    ): "delete its ManagedCluster object on the control plane, and Flux makes both anew (ASO alone does so at its next "
-    "resync); or lower clusterCount in Git, if it shall be gone",
-    ("arm", PROGRESSING): "Azure is at work: wait, then look again",
-    ("arm", STOPPED): "it was stopped: az aks start, when it is wanted again",
-    ("arm", ""): "look at the cluster's activity log in Azure; ASO tries again by itself, az aks update at once",
-    ("extension", PROGRESSING): "Azure installs Flux on it: wait, then look again",
-    (
-        "extension",
-        "Missing",
-    ): "delete the Extension object on the control plane, and Flux makes both anew (ASO alone does so at its next resync)",
-    (
-        "extension",
-        "",
-    ): "look at the extension: az k8s-extension show; if it stays so, delete the Extension object, and Flux makes it anew",
-    ("flux", PROGRESSING): "Flux on the cluster applies it: wait, then look again",
-    ("flux", STOPPED): "the configuration is suspended: set `suspend: false` where it was suspended",
-    ("flux", ""): "look at the configuration: az k8s-configuration flux show; the message names the object",
-    (
-        "workloads",
-        UNREACHABLE,
-    ): "is the cluster running, and does your network reach its API? then: fleet kubeconfig, kubectl get nodes",
-    ("workloads", ""): "look inside: fleet workloads, then kubectl describe the Pods",
+        "flux",
+        UNKNOWN,
+    ): "look at the agent's Pods (kubectl -n flux-system get pods): without a running agent, nothing is reported",
+    ("flux", PROGRESSING): "wait until Flux on the cluster has applied it, then look again",
+    ("flux", STOPPED): "to apply commits again, set `suspend: false` where the configuration was suspended",
+    ("flux", ""): "look at the configuration (az k8s-configuration flux show): the message names the object",
+    ("workloads", UNREACHABLE): (
+        "check that the cluster is running (fleet clusters) and that your network reaches its API "
+        "(fleet kubeconfig, kubectl get nodes)"
+    ),
+    ("workloads", ""): "look at the workloads (fleet workloads) and their Pods (kubectl describe)",
 }
-"""(layer, reason or status) -> what to do when no known cause fits; "" is for all others."""
+"""(layer, reason or status) -> the next step for a fault without a known cause; "" stands for all others."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """One workload cluster: its layers in the order in which a change travels."""
+    """One workload cluster with the states of its layers, in the order in which a change travels."""
 
     name: str
     states: tuple[State, ...]
 
     @property
     def first(self) -> State:
-        """The first layer that is not well; else a state that says all is."""
+        """The first state that is not ok; if all are, a state without a layer."""
         return next((state for state in self.states if not state.well), State("", OK))
 
     def layer(self, name: str) -> State:
-        """The worst state of a layer."""
+        """Return the first state of a layer that is not ok, else its first state; `unknown` if the layer was not read."""
         found = [state for state in self.states if state.layer == name]
         return next((state for state in found if not state.well), found[0] if found else State(name, UNKNOWN))
 
 
 def clusters(reading: Reading) -> list[Cluster]:
-    """Every cluster that Git, ASO or Azure knows, by name. Joined once a reading: several tables and rules ask."""
+    """Return every cluster that Git, ASO or Azure has, sorted by name. Computed once for each reading."""
     nothing: list[Cluster] = []
-    return reading.also("the join", _clusters, nothing)
+    return reading.also("the clusters' layers", _clusters, nothing)
 
 
 def _clusters(reading: Reading) -> list[Cluster]:
@@ -132,7 +133,7 @@ def _clusters(reading: Reading) -> list[Cluster]:
 
 
 class _Shared:
-    """What all clusters of the fleet, or of one environment, hang on: judged once."""
+    """The states on which all clusters, or all of one environment, depend: computed once."""
 
     def __init__(self, reading: Reading) -> None:
         p = reading.session.parameters
@@ -258,20 +259,20 @@ def _by_owner(reading: Reading, kind: str) -> dict[str, list[Object]]:
 
 
 def ready(obj: Object) -> dict[str, Any]:
-    """The object's Ready condition, or an empty one."""
+    """Return the object's Ready condition; empty if it has none."""
     conditions = (obj.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
 
 def flux_state(reading: Reading, layer: str, obj: Object | None, target: str) -> State:
-    """A Flux object on its own. Source: Flux's API conventions: Ready False is an error, Unknown work in progress.
+    """Return the state of a Flux object. Ready False is an error, Unknown is work in progress. Source: Flux's API conventions.
 
-    What only waits for another object is work in progress for a while (`WAIT`), as after every restart of the controllers.
+    An object that waits for another one is in progress for the time `WAIT`, as after every restart of the controllers.
     """
     if obj is None:
         return State(layer, BROKEN, "Missing", f"the control plane has no {target.replace('/', ' ')}", target=target)
     if obj["spec"].get("suspend"):
-        return State(layer, STOPPED, "Suspended", "it is suspended: Flux does nothing about it", target=target)
+        return State(layer, STOPPED, "Suspended", "the object is suspended: Flux does not reconcile it", target=target)
     found = ready(obj)
     reason, message, since = found.get("reason", ""), found.get("message", ""), found.get("lastTransitionTime")
     if found.get("status") == "True" and current(obj):
@@ -282,11 +283,14 @@ def flux_state(reading: Reading, layer: str, obj: Object | None, target: str) ->
 
 
 WAIT = timedelta(minutes=2)
-"""In the cloud's own time: four rounds of the controllers, which look at a dependency again every 30 seconds (--requeue-dependency)."""
+"""Four rounds of the controllers, which check a dependency every 30 seconds (--requeue-dependency), on the cloud's clock."""
 
 
 def waits(reason: str, message: str) -> bool:
-    """Whether a Flux object is not ready because of another one. Source: kustomize-controller 1.6, helm-controller 1.3."""
+    """Return whether a Flux object is not ready because of another one.
+
+    Source: kustomize-controller 1.6, helm-controller 1.3.
+    """
     return reason in ("DependencyNotReady", "SourceNotReady") or (
         reason == "ArtifactFailed" and "artifact not found" in message.lower()
     )
@@ -301,12 +305,15 @@ def _for_a_while(reading: Reading, state: State) -> State:
 
 
 def parsed(text: str) -> datetime:
-    """A Kubernetes or ARM time."""
+    """Parse a time of Kubernetes or ARM."""
     return datetime.fromisoformat(text)
 
 
 def aso_state(obj: Object | None, target: str) -> State:
-    """An object of ASO's. Its Ready condition has a severity: Info while it works, Warning and Error when it does not."""
+    """Return the state of an object of ASO.
+
+    A Ready condition of severity Info is work in progress, Warning and Error are faults.
+    """
     if obj is None:
         return State("aso", BROKEN, "Missing", f"the control plane has no {target}", target=target)
     found = ready(obj)
@@ -320,11 +327,11 @@ def aso_state(obj: Object | None, target: str) -> State:
 
 
 ENDED = {"Succeeded": OK, "Failed": BROKEN, "Canceled": BROKEN}
-"""ARM's provisioning states that last; all others are work in progress."""
+"""ARM's final provisioning states; all others are work in progress."""
 
 
 def arm_state(layer: str, item: Item | None, target: str) -> State:
-    """A resource in ARM, by its provisioning state and, if it has one, its power state."""
+    """Return the state of a resource in ARM, by its provisioning state and, if it has one, its power state."""
     if item is None:
         return State(
             layer, BROKEN, "Missing", f"Azure has no such {'cluster' if layer == 'arm' else 'extension'}", target=target
@@ -333,13 +340,13 @@ def arm_state(layer: str, item: Item | None, target: str) -> State:
     state = str(properties.get("provisioningState") or "Unknown")
     power = (properties.get("powerState") or {}).get("code")
     if state == "Succeeded" and power == "Stopped":
-        return State(layer, STOPPED, "Stopped", "the cluster is stopped: no nodes, no API", target=target)
+        return State(layer, STOPPED, "Stopped", "the cluster is stopped: it has no nodes and no API", target=target)
     status = ENDED.get(state, PROGRESSING)
     return State(layer, status, state, "" if status == OK else arm_message(properties), target=target)
 
 
 def arm_message(properties: Item) -> str:
-    """What a resource says of its own failure, verbatim: extensions and some others keep it; clusters do not."""
+    """Return the errors in a resource's properties, verbatim; "" for clusters, which do not keep them."""
     error = properties.get("errorInfo") or (properties.get("status") or {}).get("provisioningError") or {}
     lines = [f"{error.get('code')}: {error.get('message')}"] if error.get("message") else []
     lines += [str(s.get("message")) for s in properties.get("statuses") or [] if s.get("level") == "Error" and s.get("message")]
@@ -357,7 +364,7 @@ COMPLIANCE = {
 
 
 def compliance_state(reading: Reading, item: Item | None, cluster: str) -> State:
-    """A Flux configuration, by its compliance; the message is of the first object in it that is not well."""
+    """Return the state of a Flux configuration, by its compliance; the message is of its first object that is not compliant."""
     if item is None:
         return State("flux", BROKEN, "Missing", "the cluster has no Flux configuration", target=cluster)
     properties, target = item["properties"], f"{cluster}/{item['name']}"
@@ -372,7 +379,7 @@ def compliance_state(reading: Reading, item: Item | None, cluster: str) -> State
 
 
 def told_state(reading: Reading, status: Item) -> State:
-    """An object inside a cluster, as a Flux configuration in Azure tells it."""
+    """Return the state of an object inside a cluster, as the Flux configuration in Azure reports it."""
     condition: Item = next((c for c in status.get("statusConditions") or [] if c.get("type") == "Ready"), {})
     found = COMPLIANCE.get(str(status.get("complianceState") or "Unknown"), UNKNOWN)
     reason, message = condition.get("reason") or "", condition.get("message") or ""
@@ -380,7 +387,9 @@ def told_state(reading: Reading, status: Item) -> State:
 
 
 def failing(statuses: Items) -> Item:
-    """The Ready condition of the first object that is not compliant because of itself, not because of one it waits for."""
+    """Return the Ready condition of the first non-compliant object, preferably one that does not wait for another; empty if
+    none.
+    """
     found = [
         condition
         for status in statuses
@@ -397,12 +406,12 @@ def _latest(statuses: Items) -> str | None:
 
 
 def revision(obj: Object | None) -> str:
-    """What a Flux object has fetched or applied, verbatim."""
+    """Return the revision that a Flux object has fetched or applied, verbatim; "" before the first."""
     status = (obj or {}).get("status") or {}
     return str(status.get("lastAppliedRevision") or (status.get("artifact") or {}).get("revision") or "")
 
 
 def short(text: str) -> str:
-    """A revision's commit or digest by its first eight characters, without branch and algorithm."""
+    """Return the first eight characters of a revision's commit or digest, without branch and algorithm."""
     tail = text.rpartition(":")[2] if ":" in text else text.rpartition("@")[2] or text
     return tail[:8]

@@ -1,7 +1,7 @@
-"""An object's managedFields: which fields each manager owns, as paths, and what is at a path.
+"""An object's managedFields: the paths of the fields that each manager owns, and the value at a path.
 
-Source: the API server's structured-merge-diff, FieldsV1: `f:name` is a member of a map, `k:{...}` an item of a list by its keys, `v:...` an
-item of a set, `.` the map or item itself. Imports nothing of the project's.
+Source: the API server's structured-merge-diff, FieldsV1: `f:name` is a member of a map, `k:{...}` an item of a list by its
+keys, `v:...` an item of a set, `.` the map or item itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Raw = tuple[str, ...]
-"""Steps as FieldsV1 writes them."""
+"""A path in the steps of FieldsV1."""
 
 DEFAULTS = {"protocol": "TCP"}
-"""Keys of list items that the server fills in: a manifest need not name them."""
+"""Defaults of the keys of list items, which a manifest may omit."""
 
 
 def leaves(fields: Mapping[str, Any], path: Raw = ()) -> Iterator[Raw]:
-    """The fields that are owned themselves: no maps that are owned only as what holds them, no keys of a list's items beside other fields."""
+    """Yield the owned fields, without the maps around them, and without a list item's keys if it has other owned fields."""
     keys = {f"f:{name}" for name in _keys(path[-1])} if path else set()
     below = {key: value for key, value in fields.items() if key != "."}
     inner = {key: value for key, value in below.items() if key not in keys}
@@ -34,7 +34,7 @@ def _keys(step: str) -> dict[str, Any]:
 
 
 def shown(path: Raw) -> tuple[str, ...]:
-    """The steps as a person reads them: a list's item by its name, else by its keys."""
+    """Return the steps for people: a list item by its name, else by its keys."""
     return tuple(_step(step) for step in path)
 
 
@@ -46,7 +46,7 @@ def _step(step: str) -> str:
 
 
 def lookup(value: Any, path: Raw) -> Any:
-    """What is at a path of an object; None if nothing is."""
+    """Return the value at a path of an object; `None` if the object does not have the path."""
     for step in path:
         value = _below(value, step)
         if value is None:
@@ -64,7 +64,7 @@ def _below(value: Any, step: str) -> Any:
     keys = _keys(step)
     if keys:
         return next((item for item in items if isinstance(item, dict) and _has(item, keys)), None)
-    index = int(step[2:])  # i: an item by its place
+    index = int(step[2:])  # `i:`: an item by its index
     return items[index] if index < len(items) else None
 
 

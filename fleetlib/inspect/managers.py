@@ -1,8 +1,7 @@
-"""Who writes to the objects of a cluster: field managers by name, and what each may own without that being drift.
+"""Field managers: those of Flux, of controllers and of users' tools, and the fields that a controller may own without drift.
 
-A manager's name is what the client says it is: `fieldManager`, else the program in its User-Agent up to the first slash. It proves
-nothing, so nobody is called a person for it: tools that people work with are named as they name themselves, all else that is not in the
-table is an unknown program. Imports nothing of the project's.
+A manager's name is chosen by the client: `fieldManager`, else the program in its User-Agent up to the first slash. It proves
+nothing. Known tools are reported by their name, every other manager that is not in these tables as an unknown program.
 """
 
 from __future__ import annotations
@@ -11,21 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Path = tuple[str, ...]
-"""Steps from an object's root, as `managed_fields` shows them. In a pattern, `*` is any one step, and what is below belongs to it."""
+"""Steps from an object's root, as `managed_fields.shown` returns them. In a pattern, `*` is any one step; a pattern includes
+the fields below it."""
 
 APPLIERS = frozenset({"kustomize-controller", "helm-controller", "fluxconfig-agent", "fleetlib"})
-"""Who writes what is declared: Flux's controllers, Azure's agent that makes Flux's objects, and this runbook's stages."""
+"""The managers that write the declared state: Flux's controllers, Azure's agent, and this runbook's stages."""
 
 REPLICAS: tuple[Path, ...] = (("spec", "replicas"),)
 
 CONTROLLERS: Mapping[tuple[str, str], tuple[Path, ...]] = {
-    # (name, subresource) -> what it may own
-    # HorizontalPodAutoscalers and kubectl's own scale share the subresource; the name tells them apart. Source: kubernetes, SSA, "Transferring ownership".
+    # HorizontalPodAutoscalers write the subresource scale under this name, `kubectl scale` under its own.
+    # Source: kubernetes, SSA, "Transferring ownership".
     ("kube-controller-manager", "scale"): REPLICAS,
-    # KEDA scales to and from zero itself, by the same subresource, and marks what it has seen. Source: kedacore/keda, executor.
+    # KEDA scales to and from zero by the same subresource, and labels the ScaledObjects. Source: kedacore/keda, executor.
     ("keda", "scale"): REPLICAS,
     ("keda", ""): (("metadata", "labels", "scaledobject.keda.sh/name"),),
-    # The built-in controllers write to specs where the API gives them a field. Source: kubernetes, pkg/controller.
+    # The built-in controllers write these annotations and fields. Source: kubernetes, pkg/controller.
     ("kube-controller-manager", ""): (
         ("metadata", "annotations", "deployment.kubernetes.io/revision"),
         ("metadata", "annotations", "pv.kubernetes.io/bind-completed"),
@@ -36,12 +36,12 @@ CONTROLLERS: Mapping[tuple[str, str], tuple[Path, ...]] = {
         ("spec", "volumeName"),
         ("data", "token"),
         ("data", "namespace"),
-        ("data", "ca.crt"),  # of a service account's token
+        ("data", "ca.crt"),  # the three are of a service account's token
         ("metadata", "annotations", "kubernetes.io/service-account.uid"),
     ),
     ("kube-scheduler", ""): (("metadata", "annotations", "volume.kubernetes.io/selected-node"),),
     ("clusterrole-aggregation-controller", ""): (("rules",),),
-    # cert-manager's injector, under the names of its releases and of its program.
+    # cert-manager's CA injector, under the name of its Deployment and of its program.
     **{
         (name, ""): (
             ("webhooks", "*", "clientConfig", "caBundle"),
@@ -50,20 +50,20 @@ CONTROLLERS: Mapping[tuple[str, str], tuple[Path, ...]] = {
         )
         for name in ("cert-manager-cainjector", "cainjector")
     },
-    # AKS keeps webhooks away from its own namespaces. Source: Azure/AKS#1771, #4002.
+    # AKS excludes its own namespaces from webhooks. Source: Azure/AKS#1771, #4002.
     ("admissionsenforcer", ""): (("webhooks", "*", "namespaceSelector"), ("webhooks", "*", "objectSelector")),
-    # ASO fills in what Azure decides; its own objects are compared with Azure.
+    # ASO writes the values that Azure chooses into its objects' specs; these objects are compared with Azure.
     ("azureserviceoperator", ""): (("spec",), ("metadata",)),
 }
-"""Programs that are no hands, each with the fields that are theirs. Anything else they own is told under their name."""
+"""(controller, subresource) -> the fields that it may own. Other fields that it owns are reported as drift, under its name."""
 
 TOOLS = ("kubectl", "helm", "flux", "flux-client-side-apply", "k9s", "Mozilla")
-"""Tools that somebody works with, named as they name themselves; kubectl also by command, such as kubectl-edit. Mozilla is a browser: the portal.
-`flux-client-side-apply` is the name under which Flux leaves a change by kubectl alone. Source: fluxcd.io, FAQ."""
+"""The managers of users' tools; also `kubectl-<command>`, such as kubectl-edit. Mozilla is a browser: the portal. With the
+manager `flux-client-side-apply`, Flux keeps a change made by kubectl. Source: fluxcd.io, FAQ."""
 
 UNDONE = "kubectl"
-"""Flux's kustomize-controller takes over what managers whose names begin so own, and with it removes what Git does not declare; what others
-own besides Git's fields it leaves. Source: fluxcd/kustomize-controller#982, fluxcd/pkg ssa."""
+"""The prefix of managers whose fields Flux's kustomize-controller takes over, removing those that Git does not declare. It
+keeps the undeclared fields of other managers. Source: fluxcd/kustomize-controller#982, fluxcd/pkg ssa."""
 
 BOOKKEEPING = frozenset(
     {
@@ -74,16 +74,16 @@ BOOKKEEPING = frozenset(
         "reconcile.fluxcd.io/resetAt",
     }
 )
-"""Annotations by which tools talk to controllers or to themselves: they say nothing of what is declared."""
+"""Annotations that tools write for controllers or for themselves: they are not part of the declared state."""
 
 
 def applies(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of managedFields is of somebody who writes what is declared."""
+    """Return whether an entry of managedFields is of a manager that writes the declared state."""
     return entry.get("manager") in APPLIERS
 
 
 def may_own(entry: Mapping[str, Any], path: Path) -> bool:
-    """Whether the field is the controller's own."""
+    """Return whether the entry's manager is a controller that may own the field."""
     patterns = CONTROLLERS.get((str(entry.get("manager")), str(entry.get("subresource") or "")), ())
     return any(_matches(pattern, path) for pattern in patterns)
 
@@ -93,12 +93,12 @@ def _matches(pattern: Path, path: Path) -> bool:
 
 
 def is_tool(manager: str) -> bool:
-    """Whether the name is that of a tool that somebody works with."""
+    """Return whether the manager is a user's tool."""
     return manager in TOOLS or manager.startswith("kubectl-")
 
 
 def called(manager: str) -> str:
-    """How a row names a manager: tools and what is in the tables by their names, all else `unknown program NAME`."""
+    """Return the manager's name as a row shows it: known managers by their name, others as `unknown program NAME`."""
     known = is_tool(manager) or manager in APPLIERS or manager in _names(CONTROLLERS)
     return manager if known else f"unknown program {manager or '(without a name)'}"
 

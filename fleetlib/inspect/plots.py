@@ -1,6 +1,6 @@
-"""Plots of the fleet, for notebooks and the report. Each takes tables of `Fleet` and returns a `Plot`; each stays readable with 1,000 clusters.
+"""Plots of the fleet, for notebooks and the report.
 
-May import `drawing`, `columns`; takes frames, and reads nothing itself.
+Each function takes tables of `Fleet` and returns a `Plot` that stays readable with 1,000 clusters. Nothing is read here.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 ROW = 30
 BAR = "#3b6ea8"
 NAMED = 40
-"""So many bars at most have a name each."""
+"""The most bars that have a name each."""
 
 FEEDS = {"GitRepository": "Git", "OCIRepository": "OCI", "HelmRepository": "Helm", "Bucket": "bucket"}
-"""The kinds of sources, with their short names."""
+"""Kind of a source -> its short name."""
 
 WORDS = {name: f"{SIGNS[name]} {name}" for name in STATUS}
 NOTHING = "There is nothing to show yet."
 
 
 def environments(clusters: pandas.DataFrame) -> Plot:
-    """Clusters by environment, split by their status."""
-    order = list(reversed(STATUS))  # what is well first: the bars' heads are comparable
+    """Draw the clusters by environment, split by their status."""
+    order = list(reversed(STATUS))  # `ok` first, so that its lengths can be compared
     counts = _counts(_named(clusters.environment), clusters.status.astype(str), order)
     return _stacked("environments", "Clusters by environment", "clusters", counts, {name: FILLS[name] for name in order}, WORDS)
 
 
 def versions(versions: pandas.DataFrame) -> Plot:
-    """Kubernetes versions of the control planes by environment, the oldest darkest; what the region no longer supports is marked."""
+    """Draw the Kubernetes versions of the control planes by environment, oldest darkest; unsupported ones are marked."""
     rows = versions[versions.index.get_level_values("component").astype(str) == "kubernetes"]
     environment, known = _named(rows.environment, HUB), rows.version.astype(object).where(rows.version.notna(), "unknown")
     order = sorted({str(name) for name in known}, key=_version)
@@ -56,7 +56,7 @@ def _named(environment: Any, otherwise: str = NONE) -> list[str]:
 
 
 Counts = dict[str, dict[str, float]]
-"""Environment -> (what -> how many)."""
+"""Environment -> (value -> number)."""
 
 
 def _counts(environment: Iterable[str], what: Any, order: list[str]) -> Counts:
@@ -77,7 +77,7 @@ def _stacked(name: str, title: str, unit: str, counts: Counts, colours: dict[str
         y, x = number * ROW + 6, left
         parts.append(_label(left, y, environment))
         for what, count in row.items():
-            width = max(count * scale, 4.0) if count else 0  # one in a thousand is seen, too
+            width = max(count * scale, 4.0) if count else 0  # one cluster in a thousand must be visible
             if count:
                 parts.append(rect(x, y, width - 1, 20, colours[what], f"{environment}: {count:g} {words[what]}"))
             if width > 14 + 7 * len(f"{count:g}"):
@@ -96,7 +96,7 @@ def _nothing(name: str, title: str) -> Plot:
 
 
 def _label(left: float, y: float, words: str) -> str:
-    """What a bar is, at its left; cut, if it is longer than the space there is."""
+    """Return the label at the left of a bar, cut if it is longer than the space."""
     room = int((left - 14) / 7.2)
     return text(left - 10, y + 14, words if len(words) <= room else words[: room - 1] + "…", anchor="end")
 
@@ -120,20 +120,21 @@ def _axis(axis: list[float], scale: float, left: float, height: float, unit: str
 
 # --- time -------------------------------------------------------------------------------------------------------------
 
-STAGES = {"arm": ("the cluster", STEPS[1]), "extension": ("its Flux", STEPS[3]), "flux": ("what Flux applies", STEPS[4])}
-"""Layer -> (words, colour), in the order in which a cluster comes into being."""
+STAGES = {"arm": ("the cluster", STEPS[1]), "extension": ("its Flux", STEPS[3]), "flux": ("Flux's first apply", STEPS[4])}
+"""Layer -> (label, colour), in the order in which a cluster is created."""
 UNFINISHED = FILLS["broken"]
 
 
 LONG = 20
-"""When all of it took so many times as long as the longest cluster, each is drawn from its own beginning: else none would be seen."""
+"""If all clusters together took so many times as long as the slowest one, each bar starts at its own beginning, to be visible.
+"""
 
 
 def provisioning(operations: pandas.DataFrame) -> Plot:
-    """When each cluster was made, one bar a cluster, split by what took how long; what is not finished ends in another colour.
+    """Draw when each cluster was created: one bar for each, split by layer; an unfinished layer has another colour.
 
-    Clusters made far apart in time all begin at the left edge. With more than `NAMED` of them the bars get thin and lose their
-    names; environments stay together.
+    The bars of clusters that were created far apart in time all begin at the left edge. With more than `NAMED` clusters the
+    bars are thin and have no names; an environment's clusters stay together.
     """
     title = "Provisioning timeline"
     bars = _bars(operations)
@@ -163,7 +164,7 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
     height = step * len(bars) + 4
     drawn += [
         line(left, height, WIDTH - 90, height, opacity=0.4),
-        text(left, height + 16, "each from its own beginning" if apart else f"{begin:%Y-%m-%d %H:%M:%S}", soft=True),
+        text(left, height + 16, "each bar from its own beginning" if apart else f"{begin:%Y-%m-%d %H:%M:%S}", soft=True),
         text(WIDTH - 90, height + 16, f"+ {duration(span)}", anchor="end", soft=True),
     ]
     at_it = sum(not parts[-1][3] for _, _, parts in bars)
@@ -178,7 +179,7 @@ def provisioning(operations: pandas.DataFrame) -> Plot:
 
 
 def _span(bars: list[Bar]) -> tuple[Any, float, bool]:
-    """(first beginning, seconds that the drawing spans, whether each bar starts from its own beginning)."""
+    """Return (first beginning, seconds that the drawing spans, whether each bar starts at its own beginning)."""
     begin = min(parts[0][1] for _, _, parts in bars)
     whole = max((max(parts[-1][2] for _, _, parts in bars) - begin).total_seconds(), 1.0)
     longest = max((_seconds(parts) for _, _, parts in bars if parts[-1][3]), default=0.0)
@@ -196,14 +197,14 @@ def _lasted(part: Part) -> str:
 
 
 Part = tuple[str, Any, Any, bool]
-"""(layer, start, end, whether it is over): what a cluster waited for, one after the other."""
+"""(layer, start, end, whether it is finished): a part of a cluster's creation."""
 
 Bar = tuple[str, str, list[Part]]
 """(cluster, environment, parts)."""
 
 
 def _bars(operations: pandas.DataFrame) -> list[Bar]:
-    """One a cluster, environments together, each in the order of beginning."""
+    """Return one bar for each cluster, sorted by environment and beginning."""
     import pandas
 
     rows = operations.reset_index()
@@ -222,7 +223,7 @@ def _bars(operations: pandas.DataFrame) -> list[Bar]:
 
 
 def _in_turn(layers: dict[str, tuple[Any, Any]], now: Any) -> list[Part]:
-    """A layer is waited for from when the one before it was done; where that one is not, nothing after it has begun."""
+    """Return the parts of a bar: a layer counts from the end of the previous one; after an unfinished one there are no more."""
     parts: list[Part] = []
     for layer in STAGES:
         start, end = layers.get(layer, (None, None))
@@ -252,7 +253,7 @@ def duration(seconds: float) -> str:
 
 
 def compliance(history: pandas.DataFrame) -> Plot:
-    """Compliant clusters over time: `time`, `compliant`, `clusters`, one row a report. See `fleetlib.report.history`."""
+    """Draw compliant clusters over time. `history`: `time`, `compliant`, `clusters`, one row for each report."""
     rows = history.sort_values("time")
     title = "Compliance over time"
     if rows.empty:
@@ -294,19 +295,19 @@ def compliance(history: pandas.DataFrame) -> Plot:
 
 
 def nodes(pools: pandas.DataFrame) -> Plot:
-    """Nodes against the limits of the autoscaler, or of the pools without one, by environment."""
+    """Draw the nodes by environment, with the autoscalers' limits."""
     rows = pools.assign(
         environment=_named(pools.environment, HUB), most=pools["max"].where(pools.autoscaling.fillna(False), pools["count"])
     )
     sums = rows.groupby("environment")[["count", "most"]].sum().astype(float)
     pairs = [(str(name), row["count"], row["most"]) for name, row in sums.iterrows()]
     said = {name: f"{now:,g} of {most:,g}" for name, now, most in pairs}
-    found = _limited("nodes", "Nodes against their limits", "nodes", pairs, said, "nodes now", "the most there may be")
-    return found or _nothing("nodes", "Nodes against their limits")
+    found = _limited("nodes", "Nodes and their limits", "nodes", pairs, said, "nodes now", "limit")
+    return found or _nothing("nodes", "Nodes and their limits")
 
 
 def cost(costs: pandas.DataFrame) -> Plot:
-    """The estimate a month by environment, now and at the autoscaler's limits."""
+    """Draw the estimated costs a month by environment, now and at the autoscalers' limits."""
     title = "Cost by environment (estimate)"
     rows = costs.reset_index()
     rows = rows.assign(environment=rows.environment.astype(str), unpriced=rows.month.isna() & (rows.units.fillna(0) > 0))
@@ -339,7 +340,7 @@ def _limited(
     most: str,
     note: str = "",
 ) -> Plot | None:
-    """Bars inside the outlines of their limits: (label, value, limit)."""
+    """Draw bars inside the outlines of their limits, from rows of (label, value, limit). Returns `None` without rows."""
     if not rows:
         return None
     left = _left([label for label, _, _ in rows])
@@ -365,11 +366,14 @@ def _limited(
     return plot(name, title, f"{title}. {words} {unit}. {note}".strip(), parts, bottom + 12)
 
 
-# --- what hangs on what -----------------------------------------------------------------------------------------------
+# --- topology ---------------------------------------------------------------------------------------------------------
 
 
 def topology(hub: str, clusters: pandas.DataFrame, sources: pandas.DataFrame | None = None) -> Plot:
-    """The sources, the hub that reads them, the environments, and their clusters: one sign a cluster, its name on the pointer."""
+    """Draw the sources, the control plane that reads them, the environments, and one sign for each of their clusters.
+
+    Browsers show a cluster's name under the pointer.
+    """
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, environment, status in zip(
         clusters.index, _named(clusters.environment), clusters.status.astype(str), strict=True
@@ -413,16 +417,20 @@ def topology(hub: str, clusters: pandas.DataFrame, sources: pandas.DataFrame | N
     said = "; ".join(
         f"{name} with {len(groups[name])} clusters, {sum(s == 'ok' for _, s in groups[name])} ok" for name in heights
     )
-    alt = f"Topology: {', '.join(name for name, *_ in feeds) or 'no sources'} feed the hub {hub}, which runs {said or 'no environments'}."
+    names = ", ".join(name for name, *_ in feeds) or "no sources"
+    alt = f"Topology: {names} feed the hub {hub}, which runs {said or 'no environments'}."
     return plot("topology", "Topology", alt, [*parts, *shown], bottom + 12)
 
 
 def _feeds(hub: str, sources: pandas.DataFrame) -> list[tuple[str, str, str]]:
-    """(name, kind, status) of the control plane's own sources."""
+    """Return (name, kind, status) of the control plane's sources."""
     rows = sources.reset_index()
     rows = rows[(rows.cluster.astype(str) == hub) & rows.kind.astype(str).isin(list(FEEDS))]
     return list(zip(rows["name"].astype(str), rows["kind"].astype(str), rows["status"].astype(str), strict=True))
 
 
 def _sign(x: float, y: float, status: str) -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" font-size="11" fill="{ink(FILLS[status])}" pointer-events="none">{SIGNS[status]}</text>'
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="middle" font-size="11" fill="{ink(FILLS[status])}" '
+        f'pointer-events="none">{SIGNS[status]}</text>'
+    )

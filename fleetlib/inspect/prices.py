@@ -1,7 +1,4 @@
-"""What a node and a control plane cost an hour: look-ups in `prices.toml`, which says where its figures are from and what is not in them.
-
-May import nothing of the project.
-"""
+"""The prices of nodes and control planes an hour. `prices.toml` names their sources and the costs that are not included."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ HOURS = 730
 
 @dataclass(frozen=True)
 class Price:
-    """USD an hour, as it was on the day `recorded`."""
+    """A price in USD an hour, as of the day `recorded`."""
 
     hour: float
     recorded: date
@@ -34,7 +31,7 @@ def _table() -> dict[str, Any]:
 
 @cache
 def node(size: str, region: str) -> Price | None:
-    """A Linux node of the VM size in the region; None if no price is recorded. Sizes are spelt in any case, as in ARM."""
+    """Return the price of a Linux node of the VM size (in any case) in the region; `None` if no price is recorded."""
     series, vcpus = _series(size)
     found = None
     for block in _table()["prices"]:
@@ -53,17 +50,17 @@ def _lower(prices: dict[str, float]) -> dict[str, float]:
 
 
 def _series(size: str) -> tuple[str, int]:
-    """(`standard_d{n}as_v5`, 4) for Standard_D4as_v5; a size of another form is a series of its own."""
+    """Return (series, vCPUs) of a size: (`standard_d{n}as_v5`, 4) for Standard_D4as_v5; (size, 0) for sizes of another form."""
     match = re.fullmatch(r"(standard_[a-z]+)(\d+)([a-z]*(?:_v\d+)?)", size.lower())
     return (f"{match[1]}{{n}}{match[3]}", int(match[2])) if match else (size.lower(), 0)
 
 
 def tier(name: str) -> Price | None:
-    """The management of one AKS cluster, by its tier: Free, Standard or Premium."""
+    """Return the price of one AKS control plane of a tier (Free, Standard or Premium); `None` if no price is recorded."""
     tiers = _table()["tiers"]
     return Price(tiers[name], tiers["recorded"]) if name in tiers and isinstance(tiers[name], float) else None
 
 
 def regions() -> list[str]:
-    """The regions with prices."""
+    """Return the regions with recorded prices."""
     return sorted({region for block in _table()["prices"] for region in block["regions"]})

@@ -1,7 +1,7 @@
-"""What there is, as each side tells it: Git, the control plane's Kubernetes API, ARM, Resource Graph, and the clusters themselves.
+"""A reading of the fleet from all sides: Git, the control plane's Kubernetes API, ARM, Resource Graph, and the clusters.
 
-A side is read whole and in a handful of calls, whatever the number of clusters; only the clusters themselves (`inside`) cost a few
-calls each. A side that cannot be read is named in `unread` and hides no other. May import `session` and what is below it.
+A side is read as a whole with a few requests, whatever the number of clusters; only reading the clusters themselves (`inside`)
+takes a few requests for each. A side that cannot be read is named in `unread`; the others are not affected.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Item = dict[str, Any]
 Items = list[Item]
 
 WORKERS = 16
-"""Threads that ask at the same time: enough to hide the network's delays, few enough for ARM's limits."""
+"""Requests sent at the same time: enough to hide the network's latency, few enough for ARM's limits."""
 
 CLUSTER_TIMEOUT = 20.0
-"""Seconds a cluster has for each answer before it counts as unreachable."""
+"""Seconds for each answer of a cluster; after that it is unreachable."""
 
 KEPT_OPEN = 200
-"""Clusters to which a connection is kept for the next reading: a process has a thousand files, on many systems."""
+"""The most clusters whose connection is kept for the next reading: many systems limit a process to 1,024 open files."""
 
 ASKED_AGAIN = 50
-"""At most so many clusters are asked about in ARM because the graph, which lags, does not call them good."""
+"""The most clusters that are read from ARM again because Resource Graph, which lags, does not show them as good."""
 
 HUB = {
     "ManagedCluster": ("containerservice.azure.com/v1api20240901", "managedclusters"),
@@ -44,7 +44,7 @@ HUB = {
     "FluxConfiguration": ("kubernetesconfiguration.azure.com/v1api20230501", "fluxconfigurations"),
     "ResourceGroup": ("resources.azure.com/v1api20200601", "resourcegroups"),
 }
-"""ASO's kinds, in the namespace of the clusters' objects."""
+"""ASO's kinds -> (API version, plural), in the namespace of the clusters' objects."""
 
 FLUX = {
     "GitRepository": ("source.toolkit.fluxcd.io/v1", "gitrepositories"),
@@ -54,7 +54,7 @@ FLUX = {
     "Kustomization": ("kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
     "HelmRelease": ("helm.toolkit.fluxcd.io/v2", "helmreleases"),
 }
-"""Flux's kinds, in all namespaces."""
+"""Flux's kinds -> (API version, plural), in all namespaces."""
 
 INSIDE = {
     **FLUX,
@@ -65,12 +65,12 @@ INSIDE = {
     "StatefulSet": ("apps/v1", "statefulsets"),
     "DaemonSet": ("apps/v1", "daemonsets"),
 }
-"""What a cluster is asked for itself."""
+"""The kinds that `inside` can read from a cluster -> (API version, plural)."""
 
 
 @dataclass(frozen=True)
 class Git:
-    """The fleet's repository: the commit its branch is at, the environments it declares, by release, and the chart's version in it."""
+    """The fleet's repository: the head of its branch, its environments by release, and the version of its cluster chart."""
 
     head: str
     environments: dict[str, Environment]
@@ -78,13 +78,13 @@ class Git:
 
     @cached_property
     def clusters(self) -> dict[str, Environment]:
-        """The clusters that are declared, with their environments."""
+        """Declared cluster -> its environment."""
         return {name: environment for environment in self.environments.values() for name in environment.clusters()}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """The managed clusters in ARM, by name: the fleet's, and the control plane's own."""
+    """The managed clusters in ARM by name: of the fleet's group, and of the control plane's group."""
 
     fleet: dict[str, Item]
     control_plane: dict[str, Item]
@@ -92,16 +92,16 @@ class Arm:
 
 @dataclass(frozen=True)
 class Graph:
-    """Extensions and Flux configurations by cluster, whose names are in lower case, as the graph and ARM differ in that."""
+    """Extensions and Flux configurations by the cluster's name in lower case: Resource Graph and ARM differ in its case."""
 
     extensions: dict[str, Items]
     configurations: dict[str, Items]
 
 
 class Packed(MutableMapping[str, Objects]):
-    """Kind -> objects, kept as compressed JSON and parsed each time they are looked at.
+    """Kind -> objects, stored as compressed JSON and parsed at each access.
 
-    Parsed, the objects of a cluster take thirty times the memory, which a thousand clusters do not leave; parsing takes a millisecond.
+    Parsed, the objects take thirty times the memory, too much for a thousand clusters; parsing a cluster's takes a millisecond.
     """
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Packed(MutableMapping[str, Objects]):
 
 @dataclass
 class Inside:
-    """What one cluster says of itself: kind -> objects; or why it says nothing."""
+    """One cluster's objects by kind, or the `error` if it could not be read."""
 
     objects: MutableMapping[str, Objects] = field(default_factory=Packed)
     error: str = ""
@@ -141,13 +141,13 @@ class Inside:
 
 @dataclass
 class Connected:
-    """The workload clusters that earlier readings have connected to, by address: their kubeconfigs need not be asked for again."""
+    """The clients of workload clusters by address, kept between readings so that a kubeconfig is requested once."""
 
     kubes: dict[str, Kube] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
 
     def keep(self, address: str, kube: Kube) -> None:
-        """For the next time; its connection, too, unless `KEPT_OPEN` others are."""
+        """Keep the client, and its connection unless `KEPT_OPEN` others are open."""
         self.kubes[address] = kube
         if address in self._open or len(self._open) < KEPT_OPEN:
             self._open.add(address)
@@ -163,7 +163,9 @@ T = TypeVar("T")
 
 
 def _sign_in(session: Session) -> None:
-    """What all threads need, made by one: Python deadlocks when two of them import packages that import each other."""
+    """Import packages and sign in before threads start: Python deadlocks if two threads import packages that import
+    each other.
+    """
     import kubernetes.client
     import orjson  # noqa: F401
 
@@ -172,7 +174,10 @@ def _sign_in(session: Session) -> None:
 
 
 class Reading:
-    """One reading of the fleet. Each side is read when first asked for, then kept: the tables of one reading agree."""
+    """One reading of the fleet. Each side is read once, when first needed, so that the tables of one reading agree.
+
+    `at` is the time of the reading. `unread` has the error of each side that could not be read; such a side is empty.
+    """
 
     def __init__(self, session: Session, connected: Connected | None = None) -> None:
         self.session = session
@@ -180,7 +185,7 @@ class Reading:
         self.at = datetime.now(UTC)
         self.unread: dict[str, FleetError] = {}
         self.unread_for: dict[str, dict[str, FleetError]] = {}
-        """What one table alone could not read, by the table's name."""
+        """Errors of one table only: table -> (what could not be read -> error)."""
         self._parts: dict[str, Any] = {}
         self._locks = {side: Lock() for side in SIDES}
         self._also = Lock()
@@ -188,7 +193,7 @@ class Reading:
         self._named: dict[str, dict[str, Object]] = {}
 
     def prepare(self, *sides: str) -> None:
-        """Read several sides (`git`, `hub`, `arm`, `graph`) at the same time."""
+        """Read these sides (`git`, `hub`, `arm`, `graph`) at the same time."""
         _sign_in(self.session)
         with ThreadPoolExecutor(len(SIDES)) as pool:
             list(pool.map(self._read, sides))
@@ -207,7 +212,7 @@ class Reading:
         return self._parts.get(side, empty)
 
     def also(self, name: str, read: Callable[[Reading], T], empty: T) -> T:
-        """One thing more than the sides, read when first asked for; `empty`, and named in `unread`, if it cannot be."""
+        """Call `read` once for this reading and return its result; if it fails, name it in `unread` and return `empty`."""
         with self._also:
             if name not in self._parts and name not in self.unread:
                 try:
@@ -222,7 +227,7 @@ class Reading:
 
     @property
     def hub(self) -> dict[str, Objects]:
-        """Kind -> objects of the control plane (`HUB`, `FLUX`)."""
+        """Kind (of `HUB` and `FLUX`) -> objects of the control plane."""
         return self._part("hub", {kind: [] for kind in (*HUB, *FLUX)})
 
     @property
@@ -235,12 +240,12 @@ class Reading:
 
     @property
     def budget(self) -> dict[str, int]:
-        """Requests that ARM has left for this caller: reads, writes, graph."""
+        """The requests that Azure still allows this caller, by budget: reads, writes, graph."""
         known = self.session.azure.budget
         return {name: known[name] for name in rest.BUDGET if name in known}
 
     def environment_of(self, cluster: str) -> str | None:
-        """The release a cluster belongs to: as Git says, else its ASO object's label, else its tag in Azure."""
+        """Return a cluster's release: from Git, else from its ASO object's label, else from its tag in Azure; else `None`."""
         declared = self.git.clusters.get(cluster)
         if declared is not None:
             return declared.release
@@ -249,7 +254,9 @@ class Reading:
         return label or ((self.arm.fleet.get(cluster) or {}).get("tags") or {}).get("environment")
 
     def named(self, kind: str) -> dict[str, Object]:
-        """The control plane's objects of a kind by name: those in the clusters' and in Flux's namespace."""
+        """Return the control plane's objects of a kind by name: ASO's in the clusters' namespace, Flux's in Flux's
+        namespace.
+        """
         if kind not in self._named:
             p = self.session.parameters
             space = p.cluster_namespace if kind in HUB else p.flux_namespace
@@ -257,15 +264,15 @@ class Reading:
         return self._named[kind]
 
     def clusters(self) -> list[str]:
-        """All workload clusters that Git, ASO or Azure knows."""
+        """Return the names of all workload clusters that Git, ASO or Azure has."""
         return sorted({*self.git.clusters, *self.named("ManagedCluster"), *self.arm.fleet}, key=natural)
 
     def inside(
         self, kinds: Collection[str], *, fleet: bool = True, hub: bool = False, only: Collection[str] | None = None
     ) -> dict[str, Inside]:
-        """What each cluster that runs says of itself, asked at the same time, each with its own time limit and its own error.
+        """Read these kinds from each running cluster in parallel. Each result has its own error.
 
-        `only`: of the clusters with these names.
+        `hub` includes the control plane, `fleet` the workload clusters; `only` restricts both to these names.
         """
         names = [name for name in self._asked_names(fleet, hub) if only is None or name in only]
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -277,9 +284,10 @@ class Reading:
         return names + [name for name, item in self.arm.fleet.items() if fleet and power(item) != "Stopped"]
 
     def each(self, ask: Callable[[str, Kube], T], *, hub: bool = False) -> dict[str, T | FleetError]:
-        """What `ask(name, kube)` makes of each cluster that runs, all asked at the same time; or why one could not be asked.
+        """Call `ask(name, kube)` for each running cluster in parallel, and return its result, or the error, by the cluster's
+        name.
 
-        For views that need more than `inside` keeps: what `ask` does not return is not kept.
+        For tables that read more than `inside` should keep: only the results are kept.
         """
         names = self._asked_names(True, hub)
 
@@ -307,15 +315,15 @@ class Reading:
         return self._with(cluster, lambda kube: _all(kube, kinds))
 
     def _with(self, cluster: str, ask: Callable[[Kube], T]) -> T:
-        """Ask one cluster, by the connection there is, or a new one."""
+        """Call `ask` with the kept client of the cluster, or with a new one."""
         if cluster == self.session.parameters.controlplane_cluster:
             return ask(self.session.hub)
-        address = str(self.arm.fleet[cluster]["properties"].get("fqdn"))  # another one when it was made anew under its name
+        address = str(self.arm.fleet[cluster]["properties"].get("fqdn"))  # a recreated cluster has another one
         kube = self._connected.kubes.get(address)
         if kube is not None:
             try:
                 return self._asked(address, kube, ask)
-            except FleetError:  # its credentials may have been rotated: what Azure gives now decides
+            except FleetError:  # its credentials may have been rotated: try again with new ones
                 self._connected.forget(address)
         return self._asked(address, self.session.workload_cluster(cluster), ask)
 
@@ -373,7 +381,7 @@ def _graph(reading: Reading) -> Graph:
 
 
 def _in_arms_case(extension: Item) -> Item:
-    """The graph spells the properties of extensions as `ProvisioningState`, ARM as `provisioningState`."""
+    """Return the extension with ARM's names: Resource Graph writes `ProvisioningState`, ARM `provisioningState`."""
     return {**extension, "properties": {name[:1].lower() + name[1:]: value for name, value in extension["properties"].items()}}
 
 
@@ -385,12 +393,12 @@ def _by_cluster(rows: Iterable[Item]) -> dict[str, Items]:
 
 
 def cluster_of(identifier: str) -> str:
-    """The managed cluster in a resource id, in lower case."""
+    """Return the managed cluster in a resource id, in lower case."""
     return identifier.lower().rpartition("/managedclusters/")[2].partition("/")[0]
 
 
 def _ask_again(reading: Reading, graph: Graph) -> None:
-    """The graph lags. What it does not call good is asked of ARM itself, so that no mended fault is reported."""
+    """Read from ARM the clusters that Resource Graph does not show as good: it lags and would show faults that are fixed."""
     azure, p = reading.session.azure, reading.session.parameters
     doubtful = [name.lower() for name in reading.arm.fleet if not _good(graph, name.lower())][:ASKED_AGAIN]
 
@@ -412,7 +420,7 @@ def _good(graph: Graph, cluster: str) -> bool:
 
 
 def power(item: Item) -> str:
-    """Running, Stopped, or nothing for a cluster that is not yet either."""
+    """Return `Running` or `Stopped`; "" for a cluster that has no power state yet."""
     return str((item["properties"].get("powerState") or {}).get("code") or "")
 
 

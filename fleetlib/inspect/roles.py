@@ -1,6 +1,6 @@
-"""Who may do what on the control plane's and the fleet's group, and whether that is what the runbook needs.
+"""The table of role assignments on the control plane's and the fleet's group, with those that the runbook needs.
 
-A handful of calls: two groups' assignments and identities, one list of role definitions. May import `reading`, `layers`, `azure`.
+It takes five requests: the assignments and identities of two groups, and the role definitions.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NotRequired, TypedDict
 
 from fleetlib.clients.azure import rest
 from fleetlib.clients.azure.roles import caller_object_id
 from fleetlib.inspect.layers import BROKEN, OK
 from fleetlib.inspect.reading import Item, Items, Reading
-from fleetlib.inspect.rows import Row
 
 NEEDED = "Contributor"
-"""The role that the runbook gives to ASO's identity on both groups (notebooks 02 and 04)."""
+"""The role that the runbook assigns to ASO's identity on both groups (notebooks 02 and 04)."""
 
 DEFINITIONS = "providers/Microsoft.Authorization/roleDefinitions"
 ASSIGNMENTS = "providers/Microsoft.Authorization/roleAssignments"
@@ -25,7 +25,7 @@ IDENTITIES = "providers/Microsoft.ManagedIdentity/userAssignedIdentities"
 
 @dataclass(frozen=True)
 class Roles:
-    """What ARM says: assignments, the names of roles and principals by id, in lower case, and ASO's principal."""
+    """Role assignments in ARM, the names of roles and principals by id (in lower case), and ASO's principal id."""
 
     assignments: Items = field(default_factory=list)
     roles: dict[str, str] = field(default_factory=dict)
@@ -33,8 +33,25 @@ class Roles:
     aso: str = ""
 
 
+class RoleRow(TypedDict):
+    """A row of the table `roles`; `columns.TABLES` has the meaning of each column."""
+
+    assignment: str
+    scope: str
+    role: str
+    principal: str | None
+    principal_id: str | None
+    principal_type: str | None
+    inherited: bool
+    needed: bool
+    status: str
+    message: NotRequired[str]
+    created: NotRequired[str | None]
+    id: NotRequired[str]
+
+
 def read(reading: Reading) -> Roles:
-    """Asks ARM, five times at once. A group that is not there yet has no assignments."""
+    """Read the roles from ARM with five requests in parallel. A group that does not exist has no assignments."""
     azure, p = reading.session.azure, reading.session.parameters
     groups = [azure.group_id(group) for group in (p.controlplane_group, p.fleet_group)]
     with ThreadPoolExecutor(5) as pool:
@@ -54,7 +71,7 @@ def read(reading: Reading) -> Roles:
 
 
 def _principals(reading: Reading, identities: Items) -> Iterator[tuple[str, str]]:
-    """(object id, name): the groups' managed identities, and those of the clusters and their nodes."""
+    """Yield (object id, name) of the caller, the groups' managed identities, the clusters and their nodes."""
     yield caller_object_id(reading.session.azure).lower(), "(you)"
     for item in identities:
         yield item["properties"]["principalId"].lower(), item["name"]
@@ -66,8 +83,8 @@ def _principals(reading: Reading, identities: Items) -> Iterator[tuple[str, str]
                 yield profile["objectId"].lower(), f"{name} (nodes)"
 
 
-def roles(reading: Reading) -> Iterator[Row]:
-    """One row an assignment; one more, broken, for each that the runbook needs and that is not there."""
+def roles(reading: Reading) -> Iterator[RoleRow]:
+    """Yield one row for each assignment, and one with status `broken` for each missing assignment that the runbook needs."""
     known = reading.also("roles", read, Roles())
     if "roles" in reading.unread:
         return
@@ -79,6 +96,7 @@ def roles(reading: Reading) -> Iterator[Row]:
             missing.remove(next(scope for scope in missing if scope.lower() == item["properties"]["scope"].lower()))
         yield row
     for scope in missing:
+        notebook = "02" if scope.endswith(p.controlplane_group) else "04"
         yield {
             "assignment": "",
             "scope": _last(scope),
@@ -89,11 +107,11 @@ def roles(reading: Reading) -> Iterator[Row]:
             "inherited": False,
             "needed": True,
             "status": BROKEN,
-            "message": f"ASO's identity has no {NEEDED} on it: run notebook {'02' if scope.endswith(p.controlplane_group) else '04'} again",
+            "message": f"ASO's identity does not have the role {NEEDED} on it: run notebook {notebook} again",
         }
 
 
-def _row(known: Roles, groups: list[str], item: Item) -> Row:
+def _row(known: Roles, groups: list[str], item: Item) -> RoleRow:
     properties = item["properties"]
     scope, principal = properties["scope"], properties["principalId"]
     role = known.roles.get(properties["roleDefinitionId"].rpartition("/")[2].lower(), properties["roleDefinitionId"])
@@ -114,6 +132,6 @@ def _row(known: Roles, groups: list[str], item: Item) -> Row:
 
 
 def _last(scope: str) -> str:
-    """The scope's last part: a group's or resource's name, `subscription`, or / for the tenant's root and management groups."""
+    """Return the scope's last part: a name, `subscription`, or `/` for the tenant's root."""
     parts = scope.strip("/").split("/")
     return "subscription" if len(parts) == 2 and parts[0].lower() == "subscriptions" else parts[-1] or "/"

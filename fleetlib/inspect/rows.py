@@ -1,6 +1,6 @@
-"""The rows of the tables that Git, the control plane and ARM fill: one function a table, from a `Reading` to rows as `columns` has them.
+"""The rows of the tables that Git, the control plane and ARM fill: one function for each table, from a `Reading` to rows.
 
-What only the clusters themselves know is in `inside_rows`. May import `layers`, `reading`, `columns`.
+Rows that are read from the clusters themselves are in `inside_rows`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fleetlib.inspect.layers import OK, PROGRESSING, STOPPED, Cluster, State, sh
 from fleetlib.inspect.reading import Item, Items, Reading
 
 Row = dict[str, Any]
-Rows = Iterable[Row]
+"""A row by the columns of its table: `columns.TABLES` defines them, and `frames.build` refuses a row with another column."""
 
 SOURCES = ("GitRepository", "OCIRepository", "HelmRepository", "Bucket")
 
@@ -81,13 +81,13 @@ def _flux(reading: Reading, name: str) -> Row:
 
 
 def portal(reading: Reading, identifier: str) -> str | None:
-    """The resource's page in the cloud's portal, if the cloud has one."""
+    """Return the URL of the resource in the cloud's portal; `None` if the cloud has none."""
     base = reading.session.cloud.portal
     return f"{base}/#resource{identifier}" if base else None
 
 
 def chart_version(release: Object) -> str | None:
-    """The version of the chart that is installed."""
+    """Return the version of the installed chart; `None` before the first installation."""
     history = (release.get("status") or {}).get("history") or [{}]
     return history[0].get("chartVersion")
 
@@ -125,7 +125,7 @@ def _environment(reading: Reading, release: str, members: list[tuple[Cluster, Ro
 
 
 SEVERITY = {name: number for number, name in enumerate(STATUS)}
-"""Status -> its place, worst first."""
+"""Status -> its rank, worst first."""
 
 
 def _joined(values: Iterable[Any]) -> str:
@@ -137,7 +137,7 @@ def pools_of(item: Item) -> Items:
 
 
 def limit(pool: Item) -> int:
-    """The nodes a pool may reach."""
+    """Return the most nodes that a pool may have."""
     return int((pool.get("maxCount") if pool.get("enableAutoScaling") else None) or pool.get("count") or 0)
 
 
@@ -173,7 +173,7 @@ def _pool(pool: Item) -> Row:
     }
 
 
-# --- Flux: the control plane's from its own API, the clusters' from what Azure keeps of them, or from each cluster -----
+# --- Flux: on the control plane from its API; in the clusters from Azure's copy of their status, or from each cluster --
 
 
 def sources(reading: Reading, deep: bool) -> Iterator[Row]:
@@ -221,7 +221,7 @@ def _flux_rows(
 
 
 def unreachable(reading: Reading, cluster: str, error: str) -> Row:
-    """The row of a cluster that could not be read: its error, and nothing else."""
+    """Return the row of a cluster that could not be read, with its error."""
     return {"cluster": cluster, "environment": reading.environment_of(cluster), "status": "unreachable", "error": error}
 
 
@@ -230,7 +230,7 @@ def _place(obj: Object) -> Row:
 
 
 def _told(reading: Reading, status: Item, kinds: tuple[str, ...]) -> Row:
-    """What a Flux configuration in Azure says of an object inside its cluster."""
+    """Return the row of an object inside a cluster, as the Flux configuration in Azure reports it."""
     state = layers.told_state(reading, status)
     row: Row = {
         "namespace": status["namespace"],
@@ -327,7 +327,7 @@ def extensions(reading: Reading) -> Iterator[Row]:
 
 
 def operations(reading: Reading) -> Iterator[Row]:
-    """From the control plane's objects: created there, until Ready said so last. Deletions count from when they were asked for."""
+    """Yield the rows from ASO's objects: from their creation, or the request for their deletion, until they were last Ready."""
     for kind, layer in (("ManagedCluster", "arm"), ("Extension", "extension"), ("FluxConfiguration", "flux")):
         for obj in reading.hub[kind]:
             yield _operation(reading, kind, layer, obj)

@@ -1,14 +1,10 @@
-"""What `doctor` looks for besides the layers' own states: what nobody's status says. A rule is a pure function of a `Reading`.
-
-May import `finding`, `layers`, `rows`, `versions`, `roles`, `stages`.
-"""
+"""The rules of `doctor`: faults that no layer's status shows. A rule's check is a function of a `Reading`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from fleetlib.change import Check
 from fleetlib.clients.azure import compute
@@ -22,7 +18,10 @@ from fleetlib.inspect.rows import limit, pools_of
 
 @dataclass(frozen=True)
 class Rule:
-    """A thing to look for. `why`: what people run into without it; `meaning` and `fix`: of what is found, unless it has its own."""
+    """A kind of fault.
+
+    `title` says what it is, `why` what it leads to; a finding without a `meaning` or `fix` gets the rule's.
+    """
 
     title: str
     why: str
@@ -31,12 +30,13 @@ class Rule:
     check: Callable[[Reading], Iterable[Finding]]
 
     def findings(self, reading: Reading) -> Iterator[Finding]:
+        """Yield the faults of this kind."""
         for item in self.check(reading):
             yield replace(item, meaning=item.meaning or self.meaning, fix=item.fix or self.fix)
 
 
 def _trust(reading: Reading) -> Iterator[Finding]:
-    """ASO's identity, role, federated credential and Secret, as notebook 02 promises them."""
+    """Check the promises of notebook 02: ASO's identity, role, federated credential and Secret."""
     from fleetlib.stages.aso_identity import AsoIdentity
 
     def read(_: Reading) -> list[Check]:
@@ -100,16 +100,21 @@ def _principal_type(reading: Reading) -> Iterator[Finding]:
             )
 
 
-_NO_REGION: tuple[dict[str, Any], dict[str, tuple[int, int]]] = ({}, {})
+Region = tuple[dict[str, compute.Size], dict[str, tuple[int, int]]]
+"""(VM sizes, quotas) of a region; see `compute.sizes` and `compute.usages`."""
+
+_NO_REGION: Region = ({}, {})
 
 
-def _region(location: str, reading: Reading) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+def _region(location: str, reading: Reading) -> Region:
     azure = reading.session.azure
     return compute.sizes(azure, location), compute.usages(azure, location)
 
 
 def _quota(reading: Reading) -> Iterator[Finding]:
-    """Whether the autoscalers can reach their limits, and an upgrade can surge: by VM family, and for the region."""
+    """Check that the quotas, of each VM family and of the region, allow the autoscalers' limits and an upgrade's
+    surge nodes.
+    """
     items = {**reading.arm.control_plane, **reading.arm.fleet}
     for location in sorted({item["location"] for item in items.values()}):
         read = partial(_region, location)
@@ -123,13 +128,13 @@ def _quota(reading: Reading) -> Iterator[Finding]:
                     location,
                     f"quota {family}",
                     "QuotaTooSmallToGrow",
-                    f"{used} of {most} vCPUs are used; the autoscalers' limits and one surge node a pool may take {cores} more",
+                    f"{used} of {most} vCPUs are used; the autoscalers' limits and one surge node a pool need {cores} more",
                     look=(f"az vm list-usage -l {location} -o table",),
                 )
 
 
 def _growth(items: Iterable[Item]) -> dict[str, int]:
-    """Nodes by VM size that the pools may still take: up to their limits, and one of surge each."""
+    """Return VM size -> nodes that the pools may still add: up to their limits, and one surge node for each pool."""
     found: dict[str, int] = {}
     for pool in (pool for item in items for pool in pools_of(item)):
         size = str(pool.get("vmSize"))
@@ -168,18 +173,21 @@ def _channel_and_pin(reading: Reading) -> Iterator[Finding]:
                 f"ManagedCluster/{name}",
                 "AutoUpgradeAndPin",
                 f"upgradeChannel is {channel}, kubernetesVersion is pinned to {pinned}",
-                f"Azure upgrades the cluster, then {who} asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
+                f"Azure upgrades the cluster, then {who} requests the pinned version; Azure refuses: it cannot downgrade.",
                 look=(f"az aks show -g {group} -n {name} --query autoUpgradeProfile",),
             )
 
 
 def _fights(channel: str, pinned: str) -> bool:
-    """Whether a channel leaves the pin: node-image keeps Kubernetes' version, patch its minor. Source: AKS, automatic upgrades."""
+    """Return whether the channel upgrades beyond the pin: `patch` keeps the minor version, `node-image` Kubernetes' version.
+
+    Source: AKS, automatic upgrades.
+    """
     return channel in ("rapid", "stable") or (channel == "patch" and pinned.count(".") > 1)
 
 
 WRITES_LEFT = 20
-"""Of ARM's budget of writes: with fewer left, ASO and the runbook are about to be throttled."""
+"""With fewer writes left in ARM's budget, ASO and the runbook will soon be throttled."""
 
 
 def _budget(reading: Reading) -> Iterator[Finding]:
@@ -193,7 +201,7 @@ def _budget(reading: Reading) -> Iterator[Finding]:
             "subscription",
             "WritesNearlyUsedUp",
             f"{left} writes are left of this caller's budget",
-            f"Azure answers 429 when it is used up. ASO writes each of its {count} objects again at every resync.",
+            f"Azure refuses writes (429) when the budget is used up. ASO writes each of its {count} objects at every resync.",
             look=("az rest --method get --url /subscriptions?api-version=2022-12-01 --debug 2>&1 | grep ratelimit",),
         )
 
@@ -222,7 +230,7 @@ def _stored_versions(reading: Reading) -> Iterator[Finding]:
 
 
 def _extension_upgraded(reading: Reading) -> Iterator[Finding]:
-    """A Flux that fails where its extension is newer than on the clusters that are well."""
+    """Find clusters where Flux fails and its extension is newer than on the clusters where Flux works."""
     well: set[str] = set()
     ill: dict[str, str] = {}
     for cluster in layers.clusters(reading):
@@ -240,16 +248,16 @@ def _extension_upgraded(reading: Reading) -> Iterator[Finding]:
                 name,
                 f"{name}/flux",
                 "NewerThanTheOthers",
-                f"microsoft.flux is {version} here, {', '.join(sorted(well))} where Flux is well",
+                f"microsoft.flux is {version} here, {', '.join(sorted(well))} where Flux works",
                 look=("fleet versions", "fleet extensions"),
             )
 
 
 HANDS_OFF = {
     "serviceoperator.azure.com/reconcile-policy": ("skip", "ASO neither writes nor deletes its resource in Azure"),
-    "kustomize.toolkit.fluxcd.io/reconcile": ("disabled", "Flux does not bring what Git says of it"),
+    "kustomize.toolkit.fluxcd.io/reconcile": ("disabled", "Flux does not apply its changes in Git"),
 }
-"""Annotation -> the value with which its controller leaves an object alone, and what follows."""
+"""Annotation -> (the value with which a controller ignores the object, the consequence)."""
 
 LEFT_TO = {
     "Kustomization": "kustomization",
@@ -258,11 +266,13 @@ LEFT_TO = {
     "Extension": "aso",
     "FluxConfiguration": "aso",
 }
-"""Kinds that nobody leaves alone on purpose -> their layer. The fleet's ResourceGroup is left alone by the runbook itself."""
+"""The checked kinds -> their layer. The fleet's ResourceGroup is not checked: the runbook itself sets its annotation."""
 
 
 def _left_alone(reading: Reading) -> Iterator[Finding]:
-    """Objects whose controller has been told to leave them alone: they are Ready, and nothing that is committed reaches them."""
+    """Find objects with an annotation that makes their controller ignore them: they are Ready, but commits do not
+    reach them.
+    """
     p = reading.session.parameters
     objects = ((kind, *pair) for kind in LEFT_TO for pair in reading.named(kind).items())
     for kind, name, obj in objects:
@@ -277,7 +287,7 @@ def _left_alone(reading: Reading) -> Iterator[Finding]:
                     f"{kind}/{name}",
                     "LeftAlone",
                     f"{mark}: {value}",
-                    f"The object says that it is to be left alone: {follows}.",
+                    f"An annotation makes the controller ignore this object: {follows}.",
                     look=(
                         f"KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n {space} get {kind.lower()} {name} -o yaml",
                         "fleet drift --shallow",
@@ -287,74 +297,74 @@ def _left_alone(reading: Reading) -> Iterator[Finding]:
 
 RULES = {
     "identity": Rule(
-        "ASO's identity and the trust in its service account",
+        "ASO's identity, its role, federated credential or Secret is wrong",
         "Entra refuses tokens whose issuer, subject or audience differ: AADSTS70021, 700211, 700213",
-        "ASO cannot sign in to Azure, or may not do there what it should.",
+        "ASO cannot sign in to Azure, or lacks a role there.",
         "run 02_create_aso_identity again",
         _trust,
     ),
     "role": Rule(
         "A role that ASO needs is missing",
-        "AuthorizationFailed at the first change",
-        "ASO may not create or change anything in this group.",
+        "Azure refuses ASO's first change: AuthorizationFailed",
+        "ASO may not create or change resources in this group.",
         "run 02_create_aso_identity (the control plane's group) or 04_prepare_fleet (the fleet's) again",
         _fleet_role,
     ),
     "principal-type": Rule(
-        "A role assignment without its principal's type",
-        "403 where assignments are under a condition",
-        "The assignment was written without its principal's type: under a condition on role assignments Azure refuses such a one.",
-        "delete it and run the notebook that gives it again: fleetlib always sends ServicePrincipal",
+        "A role assignment does not have the principalType ServicePrincipal",
+        "Azure refuses it (403) where a condition on role assignments requires the type",
+        "The assignment was written without principalType; a condition on role assignments would refuse it.",
+        "delete it and run notebook 02 or 04, which assigned it, again: fleetlib always sends ServicePrincipal",
         _principal_type,
     ),
     "quota": Rule(
-        "Quota too small for the autoscalers' limits and an upgrade's surge",
-        "nodes are refused when they are needed most",
-        "When the load rises or the clusters are upgraded, nodes will be refused (ErrCode_InsufficientVCPUQuota).",
-        "ask for more quota, or lower nodeCount.max",
+        "A quota is too small for the autoscalers' limits and an upgrade's surge nodes",
+        "Azure refuses nodes under load or during an upgrade",
+        "When the load rises or the clusters are upgraded, Azure will refuse nodes (ErrCode_InsufficientVCPUQuota).",
+        "request more quota, or lower nodeCount.max",
         _quota,
     ),
     "version": Rule(
-        "A Kubernetes version that the region no longer offers, or with long-term support only",
-        "nodes and new clusters are refused",
-        "It still runs, but new nodes and clusters of this version may be refused, and Azure no longer supports it.",
+        "The region no longer offers a Kubernetes version, or only with long-term support",
+        "Azure refuses new nodes and clusters of this version",
+        "The version still runs, but Azure may refuse new nodes and clusters of it, and no longer supports it.",
         "set kubernetesVersion in the environment's release, one minor version at a time, and commit",
         _unsupported,
     ),
     "channel-and-pin": Rule(
-        "Auto-upgrade together with a pinned version, on the control plane too",
-        "ASO, or notebook 01, and Azure fight over the version",
-        "Azure upgrades the cluster, then ASO asks for the pinned version again, which Azure refuses: a downgrade is not possible.",
-        "have one of the two: `az aks update --auto-upgrade-channel none`, or an empty kubernetesVersion",
+        "A cluster has both auto-upgrade and a pinned version",
+        "Azure refuses each later change by ASO, or by notebook 01: it cannot downgrade",
+        "Azure upgrades the cluster, then ASO requests the pinned version again, which Azure refuses: it cannot downgrade.",
+        "turn off auto-upgrade (az aks update --auto-upgrade-channel none), or leave kubernetesVersion empty",
         _channel_and_pin,
     ),
     "budget": Rule(
-        "ARM's budget of writes nearly used up",
-        "ASO is throttled: 429",
-        "Azure answers 429 when it is used up.",
+        "ARM's budget of writes is nearly used up",
+        "Azure throttles ASO (429)",
+        "Azure refuses writes (429) when the budget is used up.",
         "lengthen ASO's resync (azureSyncPeriod in its Helm values), or spread the fleet over subscriptions",
         _budget,
     ),
     "stored-versions": Rule(
-        "A definition of ASO's with stored versions besides the one it stores in",
-        "an upgrade of ASO that drops such a version is stuck: the API server refuses it",
-        "Objects may still be stored in a version that a later ASO drops: the API server then refuses ASO's new definition.",
-        "before the next upgrade of ASO run asoctl clean crds, which migrates them; then upgrade one minor version at a time",
+        "A custom resource definition of ASO has more stored versions than its storage version",
+        "the API server refuses an upgrade of ASO that drops such a version",
+        "Objects may still be stored in a version that a later ASO drops; the API server then refuses ASO's new definition.",
+        "before the next upgrade of ASO, run asoctl clean crds (it migrates the objects); upgrade one minor version at a time",
         _stored_versions,
     ),
     "extension-upgraded": Rule(
         "Flux fails where its extension is newer",
-        "an upgrade by Azure broke the agent",
-        "Azure has upgraded the extension here, and Flux fails since: the upgrade may be the cause.",
-        "pin it (autoUpgradeMinorVersion: false and a version in the chart), and let a canary environment go first",
+        "an automatic upgrade by Azure breaks Flux",
+        "Azure has upgraded the extension on this cluster, and Flux fails here: the upgrade may be the cause.",
+        "pin the extension (autoUpgradeMinorVersion: false and a version in the chart), and upgrade a canary environment first",
         _extension_upgraded,
     ),
     "left-alone": Rule(
-        "An object that tells ASO or Flux to leave it alone",
-        "it is Ready, and no commit reaches it any more",
-        "The object says that it is to be left alone.",
-        "take the annotation off (kubectl annotate ... NAME-), in Git if it is declared there; `fleet drift` shows what has changed meanwhile",
+        "An annotation makes ASO or Flux ignore an object",
+        "the object is Ready, but commits no longer reach it",
+        "An annotation makes the controller ignore this object.",
+        "remove the annotation, in Git or by kubectl annotate ... NAME-; fleet drift shows the differences",
         _left_alone,
     ),
 }
-"""Name -> what is looked for besides the states."""
+"""Name -> rule."""

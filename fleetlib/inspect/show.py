@@ -1,7 +1,4 @@
-"""A table in a terminal, in a file or in a pipe: text for people, JSON and CSV for programs, and the same again as it changes.
-
-May import `frames`, `columns`.
-"""
+"""Tables as text for a terminal, as JSON and CSV for programs, and the changes between two readings of a table."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from fleetlib.inspect import frames
 from fleetlib.inspect.columns import TABLES, TIME
 
 ANSI = {"broken": "31;1", "unreachable": "31;1", "progressing": "34", "stopped": "2", "unknown": "2", "ok": "32"}
-"""Status -> colour of a terminal; the words say the same without colours."""
+"""Status -> its colour in a terminal."""
 
 
 def text(frame: Any, *, width: int | None = None, wide: bool = False, colour: bool = False) -> str:
-    """The frame as aligned columns, worst rows first. `width`: cut texts so that a line fits a terminal of so many characters."""
+    """Return the table as aligned columns, worst rows first, cut to lines of `width` characters. `wide`: all columns, uncut."""
     shown = frames.worst_first(frame) if frame.attrs.get("table") != "events" else frame
     shown = (shown if wide else frames.brief(shown)).reset_index()
     if shown.empty:
@@ -53,11 +50,11 @@ def _coloured(words: str, status: str) -> str:
 
 
 LEAST = 12
-"""No column is cut below so many characters: a name cut shorter says nothing."""
+"""The fewest characters to which a column is cut: shorter names could not be recognized."""
 
 
 def _fit(widths: list[int], total: int) -> list[int]:
-    """Take from the widest column again and again, until all fit or none can give any more."""
+    """Narrow the widest column repeatedly until all fit, or all have their least width."""
     widths = list(widths)
     while sum(widths) > total:
         widest = max(range(len(widths)), key=widths.__getitem__)
@@ -68,13 +65,13 @@ def _fit(widths: list[int], total: int) -> list[int]:
 
 
 def good_news(frame: Any) -> str:
-    """What it means that the table has no row; empty if that is nothing to be glad of."""
+    """Return the meaning of an empty table where that is good news; "" for other tables."""
     words = TABLES[frame.attrs["table"]].empty
-    return f"{words} in what could be read" if words and frame.attrs["unread"] else words
+    return f"{words} in the part that could be read" if words and frame.attrs["unread"] else words
 
 
 def findings(frame: Any, *, colour: bool = False) -> str:
-    """`doctor`'s findings in words."""
+    """Return the table `findings` as text: a paragraph for each finding."""
     if frame.empty:
         return good_news(frame)
     parts = []
@@ -92,7 +89,7 @@ def findings(frame: Any, *, colour: bool = False) -> str:
 
 
 def records(frame: Any) -> Iterator[dict[str, Any]]:
-    """One mapping a row, index first: plain values, times as ISO 8601 in UTC, what is missing None."""
+    """Yield the rows as dictionaries, index first: plain values, times as ISO 8601 in UTC, `None` for missing values."""
     flat = frame.reset_index()
     columns = [_plain(flat[name]) for name in flat.columns]
     for values in zip(*columns, strict=True):
@@ -109,12 +106,12 @@ def _plain(column: Any) -> list[Any]:
 
 
 def as_json(frame: Any) -> str:
-    """All columns, as a list of records."""
+    """Return all columns as a JSON list of records."""
     return json.dumps(list(records(frame)), indent=1)
 
 
 def as_csv(frame: Any, *, header: bool = True) -> str:
-    """All columns; what is missing is empty."""
+    """Return all columns as CSV; missing values are empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     if header:
@@ -124,13 +121,13 @@ def as_csv(frame: Any, *, header: bool = True) -> str:
 
 
 def changed(before: Any, after: Any) -> Any:
-    """The rows of `after` that are new, or not as they were."""
+    """Return the rows of `after` that are new or changed."""
     known = {repr(list(row.values())) for row in records(before)}
     return after[[repr(list(row.values())) not in known for row in records(after)]]
 
 
 def gone(before: Any, after: Any) -> list[str]:
-    """The keys of the rows that are no longer there."""
+    """Return the index values, joined by `/`, of the rows of `before` that `after` does not have."""
     left = {str(key) for key in after.index}
     return [_key(key) for key in before.index if str(key) not in left]
 

@@ -1,6 +1,7 @@
-"""What runs in which version, what is asked for, and what is offered: Kubernetes, Azure's Flux, ASO, cert-manager, the cluster chart.
+"""The table of versions: those that run, are declared and are offered, of Kubernetes, Flux, ASO, cert-manager, the cluster
+chart.
 
-One call a region for what it offers, one to the control plane for Flux's controllers. May import `rows`, `reading`, `environments`.
+It takes one request for each region, and one to the control plane for Flux's controllers.
 """
 
 from __future__ import annotations
@@ -8,33 +9,49 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from fleetlib.clients.azure import rest
 from fleetlib.clients.kube import Object
 from fleetlib.environments import SOURCE
 from fleetlib.inspect import layers
 from fleetlib.inspect.reading import Inside, Item, Items, Reading
-from fleetlib.inspect.rows import Row, chart_version, pools_of
+from fleetlib.inspect.rows import chart_version, pools_of
 
-OFFICIAL, LONG_TERM = "KubernetesOfficial", "AKSLongTermSupport"
+OFFICIAL = "KubernetesOfficial"
+"""The default support plan of a cluster."""
 CONTROLLERS = ("source-controller", "kustomize-controller", "helm-controller", "notification-controller")
-"""Flux's own programs, each with a version of its own, in Azure's extension in the namespace flux-system."""
+"""Flux's controllers, each with its own version, in the namespace flux-system of Azure's extension."""
 
 CHARTS = {"azure-service-operator": "aso", "cert-manager": "cert-manager"}
-"""The control plane's Helm charts -> their component."""
+"""Helm chart on the control plane -> its component."""
 
 Version = tuple[int, ...]
 
 
+class VersionRow(TypedDict, total=False):
+    """A row of the table `versions`; `columns.TABLES` has the meaning of each column."""
+
+    cluster: str
+    component: str
+    environment: str | None
+    version: str
+    declared: str | None
+    offered: str | None
+    patch: str | None
+    behind: bool | None
+    supported: bool
+    note: str | None
+
+
 def number(version: str) -> Version:
-    """For comparing: v1.18.2 -> (1, 18, 2); what follows a + or - does not count."""
+    """Return a version as numbers to compare: v1.18.2 -> (1, 18, 2). Suffixes after + or - are ignored."""
     return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[+-]", version, maxsplit=1)[0]))
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A Kubernetes version that a region offers. Source: managedClusters/listKubernetesVersions."""
+    """A Kubernetes version that a region offers, under these support plans. Source: managedClusters/listKubernetesVersions."""
 
     version: str
     plans: tuple[str, ...]
@@ -46,18 +63,19 @@ class Offer:
 
 
 def offers(reading: Reading, location: str) -> list[Offer]:
-    """All patches the region offers, oldest first; none if it cannot be asked (then `unread` says so)."""
+    """Return all patches that the region offers, oldest first; empty if they could not be read (`unread` has the error)."""
     azure = reading.session.azure
 
     def read(_: Reading) -> list[Offer]:
-        path = f"/subscriptions/{azure.subscription_id}/providers/Microsoft.ContainerService/locations/{location}/kubernetesVersions"
+        provider = f"/subscriptions/{azure.subscription_id}/providers/Microsoft.ContainerService"
+        path = f"{provider}/locations/{location}/kubernetesVersions"
         return parse((rest.get(azure, path, rest.CONTAINER_SERVICE) or {}).get("values") or [])
 
     return reading.also(f"Kubernetes versions of {location}", read, [])
 
 
 def parse(values: Items) -> list[Offer]:
-    """The region's answer as patches, oldest first."""
+    """Return a region's answer as patches, oldest first."""
     found = [
         Offer(patch, tuple((item.get("capabilities") or {}).get("supportPlan") or [OFFICIAL]), bool(item.get("isPreview")))
         for item in values
@@ -66,19 +84,18 @@ def parse(values: Items) -> list[Offer]:
     return sorted(found, key=lambda offer: number(offer.version))
 
 
-def versions(reading: Reading, deep: bool) -> Iterator[Row]:
+def versions(reading: Reading, deep: bool) -> Iterator[VersionRow]:
     controllers, newest = _controllers(reading, deep), _newest(reading)
     for name, item in {**reading.arm.control_plane, **reading.arm.fleet}.items():
-        shared = {"cluster": name, "environment": reading.environment_of(name)}
         for row in (*_kubernetes(reading, name, item), *_flux(reading, name, controllers, newest)):
-            yield shared | row
+            yield {**row, "cluster": name, "environment": reading.environment_of(name)}
     yield from _releases(reading)
 
 
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
 
 
-def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
+def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[VersionRow]:
     properties = item["properties"]
     runs = str(properties.get("currentKubernetesVersion") or properties.get("kubernetesVersion") or "")
     plan = properties.get("supportPlan") or OFFICIAL
@@ -97,7 +114,7 @@ def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
     for pool in pools_of(item):
         version = str(pool.get("currentOrchestratorVersion") or pool.get("orchestratorVersion") or "")
         behind = _behind(version, runs)
-        note = f"its control plane runs {runs}: upgrade the pool as well" if behind else None
+        note = f"the control plane runs {runs}: upgrade the pool as well" if behind else None
         yield {
             "component": f"pool/{pool['name']}",
             "version": version,
@@ -110,7 +127,9 @@ def _kubernetes(reading: Reading, name: str, item: Item) -> Iterator[Row]:
 
 
 def wanted(reading: Reading, name: str) -> str | None:
-    """The version asked for: by the release's values, or by the parameter for the control plane; none is the region's default."""
+    """Return the declared version: of the release's values, or of the control plane's parameter; `None`: the
+    region's default.
+    """
     environment = reading.git.clusters.get(name)
     p = reading.session.parameters
     asked = (
@@ -121,16 +140,16 @@ def wanted(reading: Reading, name: str) -> str | None:
     return str(asked) if asked else None
 
 
-def _judged(known: list[Offer], runs: str, plan: str, location: str) -> Row:
-    """`patch`, `supported` and why not; nothing if the region could not be asked."""
+def _judged(known: list[Offer], runs: str, plan: str, location: str) -> VersionRow:
+    """Return the columns `patch`, `supported` and `note`; empty if the region's offers could not be read."""
     if not known or not runs:
         return {}
     minor = runs.rpartition(".")[0]
     same = [offer for offer in known if offer.minor == minor]
     here = [offer for offer in same if plan in offer.plans]
-    row: Row = {"patch": here[-1].version if here else None, "supported": any(offer.version == runs for offer in here)}
+    row: VersionRow = {"patch": here[-1].version if here else None, "supported": any(offer.version == runs for offer in here)}
     if row["supported"]:
-        return row | ({"note": "a preview: not for production"} if here[-1].preview else {})
+        return row | ({"note": "a preview version: not for production"} if here[-1].preview else {})
     if here:
         return row | {"note": f"{location} no longer offers this patch: upgrade to {here[-1].version}"}
     if same:
@@ -147,8 +166,8 @@ def _behind(runs: str, newest: str | None) -> bool | None:
 # --- Flux as Azure builds it ------------------------------------------------------------------------------------------
 
 
-def _flux(reading: Reading, name: str, controllers: dict[str, str], newest: str | None) -> Iterator[Row]:
-    """The extension, and the versions of upstream's controllers in it, where they are known."""
+def _flux(reading: Reading, name: str, controllers: dict[str, str], newest: str | None) -> Iterator[VersionRow]:
+    """Yield the extension, and the versions of the upstream controllers in it if they are known."""
     for extension in (e for e in reading.graph.extensions.get(name.lower(), []) if layers.is_flux(e)):
         properties = extension["properties"]
         version = str(properties.get("currentVersion") or properties.get("version") or "")
@@ -166,12 +185,12 @@ def _flux(reading: Reading, name: str, controllers: dict[str, str], newest: str 
             yield {
                 "component": "flux",
                 "version": controllers[version],
-                "note": f"upstream's controllers in microsoft.flux {version}",
+                "note": f"the upstream controllers in microsoft.flux {version}",
             }
 
 
 def _newest(reading: Reading) -> str | None:
-    """The newest version of the extension in the fleet: Azure has no list of those it offers."""
+    """Return the extension's newest version in the fleet, since Azure does not list the versions that it offers."""
     found = [
         str(e["properties"].get("currentVersion") or "")
         for items in reading.graph.extensions.values()
@@ -182,7 +201,9 @@ def _newest(reading: Reading) -> str | None:
 
 
 def _controllers(reading: Reading, deep: bool) -> dict[str, str]:
-    """Version of the extension -> its controllers' versions, as the control plane shows them; `deep`: and every cluster."""
+    """Return version of the extension -> versions of its controllers, read from the control plane; `deep`: from
+    every cluster.
+    """
     found: dict[str, str] = {}
     for name, inside in reading.inside(("Deployment",), hub=True, fleet=deep).items():
         extension: Item = next((e for e in reading.graph.extensions.get(name.lower(), []) if layers.is_flux(e)), {})
@@ -194,7 +215,7 @@ def _controllers(reading: Reading, deep: bool) -> dict[str, str]:
 
 
 def _words(inside: Inside) -> str:
-    """`source 1.6.2, kustomize 1.6.1, ...` from the tags of their images."""
+    """Return `source 1.6.2, kustomize 1.6.1, ...` from the tags of the controllers' images."""
     tags = {
         obj["metadata"]["name"]: _tag(obj)
         for obj in inside.objects.get("Deployment", ())
@@ -210,10 +231,10 @@ def _tag(deployment: Object) -> str:
     return str(image).partition("@")[0].rpartition(":")[2].removeprefix("v") if ":" in str(image) else ""
 
 
-# --- what Helm installs on the control plane --------------------------------------------------------------------------
+# --- Helm charts on the control plane ---------------------------------------------------------------------------------
 
 
-def _releases(reading: Reading) -> Iterator[Row]:
+def _releases(reading: Reading) -> Iterator[VersionRow]:
     hub = reading.session.parameters.controlplane_cluster
     environments = {environment.name: environment for environment in reading.git.environments.values()}
     charts = reading.named("OCIRepository").get(SOURCE)
@@ -251,17 +272,17 @@ def _releases(reading: Reading) -> Iterator[Row]:
 
 
 def _installed(release: Object) -> str:
-    """The chart's version without the digest that Flux appends for a chart from a registry."""
+    """Return the installed chart's version, without the digest that Flux appends for charts from a registry."""
     return (chart_version(release) or "").partition("+")[0]
 
 
 def _step(installed: str, wanted: str | None) -> str | None:
-    """ASO and cert-manager want one minor version at a time: ASO drops API versions that stored objects may still have."""
+    """Return a note if an upgrade skips a minor version: ASO drops API versions in which objects may still be stored."""
     if not installed or not wanted or number(installed)[:2] == number(wanted)[:2]:
         return None
     (major, minor), (new_major, new_minor) = number(installed)[:2], (*number(wanted), 0, 0)[:2]
     return (
         None
         if (new_major, new_minor) <= (major, minor + 1)
-        else f"{wanted} is more than one minor version away: take one at a time"
+        else f"{wanted} is more than one minor version newer: upgrade one minor version at a time"
     )

@@ -1,6 +1,5 @@
-"""When to look again: at once when something changes on the control plane, and every so often for what only Azure knows.
-
-May import `session`, `reading`, `progress`.
+"""The times to read a table again: after each change on the control plane, and at intervals, for changes that only
+Azure has.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ WATCHED = ("GitRepository", "Kustomization", "HelmRelease", "ManagedCluster", "F
 
 FOREVER = 10.0**9
 SETTLE = 0.5
-"""Seconds in which more changes are taken as one: a commit changes many objects."""
+"""Seconds without a change after which a series of changes counts as finished: a commit changes many objects."""
 
 
 def ticks(session: Session, interval: float) -> Iterator[None]:
-    """Once now, then after each change on the control plane, and at the latest every `interval` seconds."""
+    """Yield now, then after each change on the control plane, and at the latest every `interval` seconds."""
     changed = Event()
     yield
     for kind in WATCHED:
@@ -36,9 +35,9 @@ def ticks(session: Session, interval: float) -> Iterator[None]:
 
 
 def _follow(session: Session, kind: str, interval: float, changed: Event) -> None:
-    """Set `changed` when an object of the kind does. Without a control plane to ask, the interval alone remains."""
+    """Set `changed` when an object of the kind changes. While the control plane cannot be read, only the interval counts."""
     versions: dict[tuple[str, str], str] | None = None
-    pause = Event()  # that nobody sets
+    pause = Event()  # never set: its wait is a sleep
     while True:
         try:
             wait = Wait(kind, FOREVER)

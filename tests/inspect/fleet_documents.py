@@ -1,6 +1,6 @@
-"""A fleet as documents, without a server: what Git, the control plane, ARM and Resource Graph say of healthy clusters.
+"""A healthy fleet as documents of Git, the control plane, ARM and Resource Graph, without a server.
 
-Tests take it apart: `documents.clusters[0]["properties"]["provisioningState"] = "Failed"`, then `documents.reading()`.
+A test changes it: `documents.clusters[name]["properties"]["provisioningState"] = "Failed"`, then `documents.reading()`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pandas
 
 from fleetlib.clients.cloud import Cloud
 from fleetlib.clients.session import Session
@@ -25,6 +27,13 @@ SUBSCRIPTION = "1f0c3c2e-5d1b-4a27-8f7a-0e9b6a4d2c10"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/myfleet-rg"
 
 Document = dict[str, Any]
+
+
+def at(frame: pandas.DataFrame, *key: str) -> pandas.Series[Any]:
+    """Return the row with these index values."""
+    found = frame.xs(key if len(key) > 1 else key[0])
+    assert isinstance(found, pandas.Series)
+    return found
 
 
 def condition(status: str = "True", reason: str = "Succeeded", message: str = "", **more: str) -> Document:
@@ -138,7 +147,7 @@ def configuration(cluster_id: str) -> Document:
 
 @dataclass
 class Documents:
-    """A healthy fleet: `counts` clusters by environment. Change what is in it, then take `reading()` or `fleet()`."""
+    """A healthy fleet with `counts` clusters by environment. Change its documents, then call `reading()` or `fleet()`."""
 
     counts: dict[str, int] = field(default_factory=lambda: {"podinfo-staging": 1, "podinfo-prod": 2})
     head: str = HEAD
@@ -192,7 +201,7 @@ class Documents:
             self.add(item, release)
 
     def add(self, name: str, release: str) -> None:
-        """A cluster that ASO and Azure know."""
+        """Add a cluster to ASO and Azure."""
         owner = {"owner": {"name": name}}
         self.hub["ManagedCluster"].append(aso("ManagedCluster", name, {"owner": {"name": "myfleet-rg"}, "location": "eastus2"}))
         self.hub["Extension"].append(
@@ -208,12 +217,16 @@ class Documents:
         self.configurations[name] = [configuration(self.clusters[name]["id"])]
 
     def object(self, kind: str, name: str) -> Document:
-        """An object of the control plane."""
+        """Return an object of the control plane."""
         return next(obj for obj in self.hub[kind] if obj["metadata"]["name"] == name)
 
     def reading(self) -> Reading:
         cloud = Cloud(
-            "AzureCloud", "https://arm.invalid", "https://entra.invalid", Path("/nonexistent"), portal="https://portal.invalid"
+            name="AzureCloud",
+            resource_manager="https://arm.invalid",
+            authority="https://entra.invalid",
+            home=Path("/nonexistent"),
+            portal="https://portal.invalid",
         )
         reading = Reading(Session(self.parameters, cloud))
         parts = copy.deepcopy(

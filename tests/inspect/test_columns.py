@@ -1,4 +1,4 @@
-"""The contract of the tables: columns, dtypes and index, empty or filled."""
+"""The contract of the tables: columns, dtypes and index, of empty and of filled tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from fleetlib.inspect import columns, frames
+from fleetlib.inspect.finding import FindingRow
+from fleetlib.inspect.roles import RoleRow
+from fleetlib.inspect.rows import Row
+from fleetlib.inspect.versions import VersionRow
 
 READ = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -27,8 +31,13 @@ def test_the_brief_columns_are_columns(name: str) -> None:
     assert len({column.name for column in table.all}) == len(table.all)
 
 
+@pytest.mark.parametrize(("name", "row"), [("findings", FindingRow), ("roles", RoleRow), ("versions", VersionRow)])
+def test_a_typed_row_has_the_columns_of_its_table(name: str, row: type) -> None:
+    assert row.__annotations__.keys() == {column.name for column in columns.TABLES[name].all}
+
+
 def _clusters() -> frames.View:
-    rows = [
+    rows: list[Row] = [
         {"cluster": "b", "status": "ok", "nodes": 2, "since": "2026-01-02T03:04:05Z"},
         {"cluster": "a", "status": "broken", "reason": "<b>", "message": "<script>x</script>", "portal": "https://portal/#a"},
         {"cluster": "c-10", "status": "ok", "nodes": 1, "since": "2026-01-02T03:04:05.123Z"},
@@ -44,14 +53,14 @@ def test_missing_values_stay_missing_and_the_rows_are_sorted_by_name() -> None:
     assert str(frame.since["c-10"]) == "2026-01-02 03:04:05.123000+00:00"
 
 
-def test_a_notebook_shows_the_worst_row_first_with_sign_and_link_and_escapes_what_others_wrote() -> None:
+def test_a_notebook_shows_the_worst_row_first_with_sign_and_link_and_escapes_html() -> None:
     page = _clusters()._repr_html_() or ""
     assert page.index(">a</a>") < page.index("</span> b")
     assert "href='https://portal/#a'" in page and "✗" in page and "&lt;b&gt;" in page and "<script>" not in page
     assert "4 rows · test · read 2026-01-02 03:04:05 UTC" in page
 
 
-def test_a_filtered_table_is_still_one_and_other_frames_look_as_pandas_shows_them() -> None:
+def test_a_filtered_table_keeps_its_look_and_other_frames_have_that_of_pandas() -> None:
     frame = _clusters()
     filtered = frame[frame.status == "broken"]
     assert isinstance(filtered, frames.View) and "1 row ·" in (filtered._repr_html_() or "")
@@ -63,7 +72,7 @@ def test_an_unknown_column_is_refused() -> None:
         frames.build(columns.TABLES["pools"], [{"sise": 1}], source="test", read=READ)
 
 
-def test_columns_that_somebody_chose_are_all_shown() -> None:
+def test_columns_that_the_user_chose_are_all_shown() -> None:
     chosen = _clusters()[["next_step", "portal"]]
     assert "https://portal/#a" in (chosen._repr_html_() or "") and "portal" in repr(chosen)
     added = _clusters().assign(mine=1)

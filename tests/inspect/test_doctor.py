@@ -1,4 +1,4 @@
-"""The findings: each thing once, worst first, in words; and nothing where all is well."""
+"""The findings: each fault once, worst first; empty for a healthy fleet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def assignment(group: str, **properties: Any) -> dict[str, Any]:
 
 
 class Patient(Documents):
-    """A fleet with all that the rules ask besides, and that is well."""
+    """A healthy fleet, with the documents that the rules read besides the sides."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,11 +82,11 @@ def patient() -> Patient:
 
 def test_a_fleet_that_is_well_has_no_findings(patient: Patient) -> None:
     frame = patient.findings()
-    assert len(frame) == 0 and frame.attrs["unread"] == {} and show.findings(frame) == "nothing is wrong"
+    assert len(frame) == 0 and frame.attrs["unread"] == {} and show.findings(frame) == "no faults"
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[2] != "progressing"])
-def test_every_fault_of_the_join_is_one_finding_in_words(patient: Patient, name: str) -> None:
+def test_every_fault_of_a_layer_is_one_finding(patient: Patient, name: str) -> None:
     spoil, layer, status, reason, message = CASES[name]
     spoil(patient)
     frame = patient.findings()
@@ -95,19 +95,19 @@ def test_every_fault_of_the_join_is_one_finding_in_words(patient: Patient, name:
     assert (found.layer, found.status, found.reason) == (layer, status, reason)
     assert message in (found.message if isinstance(found.message, str) else "")
     assert found.meaning.endswith(".") and found.fix and found.look
-    assert "{" not in found.look, "every command has its names"
+    assert "{" not in found.look, "every name in a command is filled in"
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[2] == "progressing"])
 def test_work_in_progress_is_a_finding_only_when_it_lasts(patient: Patient, name: str) -> None:
     spoil, layer, *_ = CASES[name]
     spoil(patient)
-    frame = patient.findings()  # the documents' times are long ago; ARM tells none for a cluster
+    frame = patient.findings()  # the documents' times are long ago; ARM has no time for a cluster's state
     assert len(frame) == (layer not in ("arm",)), frame.T.to_string()
     assert all("longer than the usual" in words for words in frame.meaning)
 
 
-def test_a_shared_fault_is_told_once_with_the_clusters_it_holds_back(patient: Patient) -> None:
+def test_a_shared_fault_is_one_finding_that_names_the_clusters_it_holds_back(patient: Patient) -> None:
     fault("HelmRelease", "podinfoprod", reason="UpgradeFailed", message="no")(patient)
     (found,) = [row for _, row in patient.findings().iterrows()]
     assert (found.cluster, found.object) == ("asocluster-aks", "HelmRelease/podinfoprod")
@@ -115,8 +115,8 @@ def test_a_shared_fault_is_told_once_with_the_clusters_it_holds_back(patient: Pa
     assert "KUBECONFIG=$(fleet kubeconfig --hub) kubectl -n cluster-config describe helmrelease podinfoprod" in found.look
 
 
-def test_what_waits_since_a_moment_is_no_finding(patient: Patient) -> None:
-    """As after every restart of the controllers."""
+def test_an_object_that_has_just_begun_to_wait_is_not_a_finding(patient: Patient) -> None:
+    """After every restart of the controllers, objects wait for each other for a moment."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     message = "dependency 'cluster-config/cluster-config-infra' is not ready"
     fault("Kustomization", "cluster-config-clusters", reason="DependencyNotReady", message=message, lastTransitionTime=now)(
@@ -125,7 +125,7 @@ def test_what_waits_since_a_moment_is_no_finding(patient: Patient) -> None:
     assert len(patient.findings()) == 0
 
 
-def test_deep_tells_what_does_not_run_in_the_clusters_in_its_pods_words(patient: Patient) -> None:
+def test_deep_reports_workloads_with_the_messages_of_their_pods(patient: Patient) -> None:
     good = {"Deployment": [workload("podinfo", 2, 2)], "StatefulSet": [], "DaemonSet": []}
     message = 'Back-off pulling image "podinfo:9.9.9"'
     bad = {
@@ -142,16 +142,16 @@ def test_deep_tells_what_does_not_run_in_the_clusters_in_its_pods_words(patient:
         "podinfo-prod-0-aks: Deployment/podinfo/podinfo",
     )
     assert (found.reason, found.message) == ("ImagePullBackOff", message)
-    assert f"The same on {PROD}." in found.meaning and "correct the image's name or tag in Git" in found.fix
+    assert f"The same fault is on {PROD}." in found.meaning and "correct the image's name or tag in Git" in found.fix
 
 
-def test_what_only_waits_for_a_cause_is_not_told_beside_it(patient: Patient) -> None:
+def test_an_object_that_waits_for_a_broken_one_is_not_a_finding(patient: Patient) -> None:
     fault("GitRepository", "cluster-config", reason="GitOperationFailed", message="no")(patient)
     fault("Kustomization", "cluster-config-clusters", reason="DependencyNotReady", message="dependency not ready")(patient)
     assert patient.findings().object.tolist() == ["GitRepository/cluster-config"]
 
 
-def test_azures_own_error_stands_beside_asos(patient: Patient) -> None:
+def test_azures_message_is_added_to_asos(patient: Patient) -> None:
     fault("ManagedCluster", PROD, reason="Failed", message="the operation failed", severity="Warning")(patient)
     patient.clusters[PROD]["properties"] |= {
         "provisioningState": "Failed",
@@ -239,14 +239,16 @@ BY_RULE = {
         ("stable", "", False),
     ],
 )
-def test_a_channel_fights_only_the_pin_that_it_would_leave(patient: Patient, channel: str, pinned: str, fights: bool) -> None:
-    """`patch` stays in the minor version, `node-image` leaves Kubernetes alone."""
+def test_a_channel_conflicts_only_with_a_pin_that_it_upgrades(
+    patient: Patient, channel: str, pinned: str, fights: bool
+) -> None:
+    """`patch` keeps the minor version, `node-image` does not change Kubernetes."""
     patient.environments["podinfo-prod"].values["kubernetesVersion"] = pinned
     patient.clusters[PROD]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": channel}
     assert patient.findings().reason.tolist() == ["AutoUpgradeAndPin"] * fights
 
 
-def test_the_control_planes_own_pin_is_fought_over_too(patient: Patient) -> None:
+def test_a_channel_conflicts_with_the_control_planes_pin_too(patient: Patient) -> None:
     patient.parameters = patient.parameters.model_copy(update={"kubernetes_version": "1.35.8"})
     patient.control_plane["asocluster-aks"]["properties"]["autoUpgradeProfile"] = {"upgradeChannel": "patch"}
     (found,) = [row for _, row in patient.findings().iterrows()]
@@ -272,7 +274,9 @@ def test_the_control_planes_own_pin_is_fought_over_too(patient: Patient) -> None
     ],
     ids=["stopped", "failed", "deleted", "without Flux"],
 )
-def test_the_control_planes_own_cluster(patient: Patient, spoil: Any, expected: tuple[str, ...], fix: str) -> None:
+def test_a_fault_of_the_control_planes_cluster_is_a_finding(
+    patient: Patient, spoil: Any, expected: tuple[str, ...], fix: str
+) -> None:
     spoil(patient)
     (found,) = [row for _, row in patient.findings().iterrows()]
     assert (found.layer, found.status, found.reason, found.cluster) == (*expected, "asocluster-aks")
@@ -280,10 +284,11 @@ def test_the_control_planes_own_cluster(patient: Patient, spoil: Any, expected: 
 
 
 def test_an_upgrade_of_aso_that_the_api_server_refuses_is_explained(patient: Patient) -> None:
-    """A real API server never lets a stored version leave spec.versions: the upgrade fails with these words instead."""
+    """A real API server refuses to remove a stored version from spec.versions, with this message."""
     words = (
         'CustomResourceDefinition.apiextensions.k8s.io "managedclusters.containerservice.azure.com" is invalid: '
-        'status.storedVersions[0]: Invalid value: "v1api20210501storage": missing from spec.versions; v1api20210501storage was previously '
+        'status.storedVersions[0]: Invalid value: "v1api20210501storage": missing from spec.versions; '
+        "v1api20210501storage was previously "
         "a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in "
         "v1api20210501storage and removes v1api20210501storage from status.storedVersions"
     )
@@ -293,7 +298,7 @@ def test_an_upgrade_of_aso_that_the_api_server_refuses_is_explained(patient: Pat
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_finds_what_it_is_for(patient: Patient, name: str) -> None:
+def test_every_rule_finds_its_fault(patient: Patient, name: str) -> None:
     spoil, reason, message = BY_RULE[name]
     spoil(patient)
     frame = patient.findings()
@@ -305,8 +310,6 @@ def test_every_rule_finds_what_it_is_for(patient: Patient, name: str) -> None:
 
 
 def test_a_hundred_clusters_behind_one_fault_are_one_finding() -> None:
-    from fleetlib.inspect.reading import Inside
-
     patient = Patient({"podinfo-prod": 100})
     patient.inside["asocluster-aks"] = Inside()
     patient.object("GitRepository", "cluster-config")["status"]["conditions"] = [condition("False", "GitOperationFailed", "no")]
@@ -320,4 +323,4 @@ def test_clusters_with_the_same_fault_are_one_finding(patient: Patient) -> None:
             condition("False", "SkuNotAvailable", f"The size is not available for {name}", severity="Error")
         ]
     (found,) = [row for _, row in patient.findings().iterrows()]
-    assert found.cluster == "podinfo-prod-0-aks" and found.meaning.endswith(f"The same on {PROD}.")
+    assert found.cluster == "podinfo-prod-0-aks" and found.meaning.endswith(f"The same fault is on {PROD}.")

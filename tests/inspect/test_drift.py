@@ -1,4 +1,4 @@
-"""Comparing what is declared with what there is: by documents, and on random trees."""
+"""Drift between Git, the control plane and Azure: on documents, and on random trees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POOL = {"name": "system", "mode": "System", "minCount": 1, "maxCount": 3, "vmSiz
 
 
 class Drifting(Documents):
-    """A fleet whose chart is rendered to just what the control plane has."""
+    """A fleet whose rendered chart equals the control plane's objects."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,12 +57,12 @@ def only(documents: Drifting) -> Any:
     return frame.iloc[0]
 
 
-def test_none() -> None:
+def test_an_unchanged_fleet_has_no_differences() -> None:
     frame = Drifting().drift()
     assert len(frame) == 0 and frame.attrs["unread"] == {}
 
 
-def test_edited_on_the_control_plane_by_whom_and_when() -> None:
+def test_an_edit_on_the_control_plane_has_its_manager_and_time() -> None:
     documents = Drifting()
     documents.object("ManagedCluster", PROD)["spec"]["agentPoolProfiles"][0]["maxCount"] = 5
     documents.clusters[PROD]["properties"]["agentPoolProfiles"][0]["maxCount"] = 5
@@ -77,7 +77,7 @@ def test_edited_on_the_control_plane_by_whom_and_when() -> None:
     assert found.by == "kubectl-edit" and found.since.isoformat() == SINCE.replace("Z", "+00:00")
 
 
-def test_missing_and_more_than_declared() -> None:
+def test_missing_and_undeclared_objects_on_the_control_plane() -> None:
     documents = Drifting()
     documents.hub["FluxConfiguration"].remove(documents.object("FluxConfiguration", f"{PROD}-config"))
     documents.configurations.pop(PROD)
@@ -94,14 +94,14 @@ def test_missing_and_more_than_declared() -> None:
 
 
 @pytest.mark.parametrize("where", ["clusters", "extensions", "configurations"])
-def test_gone_from_azure(where: str) -> None:
+def test_a_resource_that_was_deleted_in_azure_is_missing(where: str) -> None:
     documents = Drifting()
     getattr(documents, where).pop(PROD)
     found = only(documents)
     assert (found.kind, found.cluster) == ("missing", PROD)
 
 
-def test_orphans_in_azure() -> None:
+def test_undeclared_resources_in_azure_are_orphans() -> None:
     documents = Drifting()
     documents.add("forgotten-aks", "podinfo-old")
     for kind in ("ManagedCluster", "Extension", "FluxConfiguration"):
@@ -118,7 +118,7 @@ def test_orphans_in_azure() -> None:
     ) and "az k8s-extension delete" in found.fix
 
 
-def test_nobody_is_told_to_delete_what_git_may_declare() -> None:
+def test_no_deletion_is_advised_while_git_cannot_be_read() -> None:
     documents = Drifting()
     documents.hub["ManagedCluster"].remove(documents.object("ManagedCluster", PROD))
     documents.unread["git"] = RetryableError("git fetch failed", said="could not resolve host")
@@ -126,21 +126,21 @@ def test_nobody_is_told_to_delete_what_git_may_declare() -> None:
     assert "git" in frame.attrs["unread"] and not any("az aks delete" in fix for fix in frame.fix)
 
 
-def test_more_in_a_resource_than_is_declared() -> None:
+def test_an_undeclared_pool_is_an_orphan() -> None:
     documents = Drifting()
     documents.clusters[PROD]["properties"]["agentPoolProfiles"].append({"name": "byhand", "count": 1})
     found = only(documents)
     assert (found.layer, found.kind, found.field) == ("arm", "orphan", "agentPoolProfiles.byhand")
 
 
-def test_what_aso_may_not_touch_it_does_not_put_back() -> None:
+def test_aso_does_not_revert_an_object_that_it_skips() -> None:
     documents = Drifting()
     documents.object("ManagedCluster", PROD)["metadata"]["annotations"] = {"serviceoperator.azure.com/reconcile-policy": "skip"}
     documents.clusters[PROD]["properties"]["kubernetesVersion"] = "1.36"
-    assert "ASO leaves it alone" in only(documents).fix
+    assert "ASO does not revert it" in only(documents).fix
 
 
-def test_changed_in_azure() -> None:
+def test_a_change_in_azure_has_its_writer() -> None:
     documents = Drifting()
     documents.clusters[PROD]["properties"]["kubernetesVersion"] = "1.36"
     documents.clusters[PROD]["systemData"] |= {"lastModifiedBy": "someone", "lastModifiedAt": SINCE}
@@ -165,7 +165,7 @@ def test_changed_in_azure() -> None:
         (("count",), 1, 2, False),
     ],
 )
-def test_what_is_the_same_to_azure(path: tuple[str, ...], wanted: Any, there: Any, same: bool) -> None:
+def test_values_that_are_equal_for_azure(path: tuple[str, ...], wanted: Any, there: Any, same: bool) -> None:
     assert as_azure_sees_it(path, wanted, there) is same
 
 
@@ -181,22 +181,22 @@ def exactly(path: tuple[str, ...], wanted: Any, there: Any) -> bool:
 
 
 @given(TREE, TREE)
-def test_only_what_is_declared_counts(declared: dict[str, Any], more: dict[str, Any]) -> None:
+def test_only_declared_values_are_compared(declared: dict[str, Any], more: dict[str, Any]) -> None:
     assert list(compare(declared, declared, exactly)) == []
     assert list(compare(declared, {**more, **declared}, exactly)) == []
 
 
 @given(TREE)
-def test_every_leaf_that_is_not_there_is_told(declared: dict[str, Any]) -> None:
+def test_every_missing_leaf_is_a_difference(declared: dict[str, Any]) -> None:
     def count(tree: Any) -> int:
         return sum(map(count, tree.values())) if isinstance(tree, dict) else 1
 
     assert len(list(compare(declared, {}, exactly))) == count(declared)
 
 
-def test_owners() -> None:
-    fields = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}, "f:replicas": {}}}
-    obj = {"metadata": {"managedFields": [{"manager": "kubectl-edit", "time": SINCE, "fieldsV1": fields}]}}
+def test_the_owner_of_a_field_is_its_last_manager() -> None:
+    fields: dict[str, Any] = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}, "f:replicas": {}}}
+    obj: dict[str, Any] = {"metadata": {"managedFields": [{"manager": "kubectl-edit", "time": SINCE, "fieldsV1": fields}]}}
     assert owner(obj, ("spec", "containers", "app", "image")) == ("kubectl-edit", SINCE)
     assert owner(obj, ("data",)) == (None, None)
     obj["metadata"]["managedFields"][0]["manager"] = "Go-http-client"

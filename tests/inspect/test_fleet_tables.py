@@ -1,4 +1,4 @@
-"""The fleet's tables from what each side says: one fault at a time, the row names its layer, its words and the next step."""
+"""The fleet's tables from the documents of each side: the row of a fault has its layer, its message and the next step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from fleetlib.errors import FinalError, RetryableError
 from fleetlib.inspect.frames import text
 from fleetlib.inspect.reading import Inside
-from tests.inspect.fleet_documents import CONTENT, SINCE, Documents, condition
+from tests.inspect.fleet_documents import CONTENT, SINCE, Documents, at, condition
 
 PROD = "podinfo-prod-1-aks"
 
@@ -24,7 +24,7 @@ def test_a_healthy_fleet() -> None:
     frame = Documents().fleet().clusters()
     assert list(frame.index) == ["podinfo-prod-0-aks", PROD, "podinfo-staging-0-aks"]
     assert set(frame.status) == {"ok"} and frame.first_broken_layer.isna().all() and frame.next_step.isna().all()
-    found = frame.loc[PROD]
+    found = at(frame, PROD)
     assert found[
         ["environment", "aso", "provisioning", "power", "extension", "compliance", "version", "nodes", "location"]
     ].tolist() == [
@@ -189,7 +189,7 @@ CASES: dict[str, tuple[Callable[[Documents], Any], str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_fault_is_named_by_its_first_layer_in_the_other_sides_words(name: str) -> None:
+def test_a_fault_has_its_first_layer_and_the_verbatim_message(name: str) -> None:
     spoil, layer, status, reason, message = CASES[name]
     documents = Documents()
     spoil(documents)
@@ -199,7 +199,7 @@ def test_a_fault_is_named_by_its_first_layer_in_the_other_sides_words(name: str)
     assert found.next_step, "every fault has a next step"
 
 
-def test_a_known_cause_has_its_own_mend_and_the_time_is_the_other_sides() -> None:
+def test_a_known_cause_has_its_own_fix_and_the_time_is_the_other_sides() -> None:
     documents = Documents()
     fault(
         "ManagedCluster",
@@ -213,7 +213,7 @@ def test_a_known_cause_has_its_own_mend_and_the_time_is_the_other_sides() -> Non
     assert found.since.isoformat() == SINCE.replace("Z", "+00:00")
 
 
-def test_a_cluster_that_is_being_deleted_is_on_its_way() -> None:
+def test_a_cluster_that_is_being_deleted_is_in_progress() -> None:
     documents = Documents()
     documents.environments["podinfo-prod"].values.update(clusterCount=1)
     documents.clusters[PROD]["properties"]["provisioningState"] = "Deleting"
@@ -221,7 +221,7 @@ def test_a_cluster_that_is_being_deleted_is_on_its_way() -> None:
     assert (found.status, found.first_broken_layer, found.reason, found.declared) == ("progressing", "git", "Deleting", False)
 
 
-def test_an_orphan_is_a_row_although_nobody_declares_it() -> None:
+def test_an_undeclared_cluster_is_a_row() -> None:
     documents = Documents()
     documents.add("forgotten-aks", "podinfo-old")
     for kind in ("ManagedCluster", "Extension", "FluxConfiguration"):
@@ -231,7 +231,7 @@ def test_an_orphan_is_a_row_although_nobody_declares_it() -> None:
 
 
 @pytest.mark.parametrize("side", ["git", "hub", "arm", "graph"])
-def test_a_side_that_cannot_be_read_hides_no_other(side: str) -> None:
+def test_a_side_that_cannot_be_read_does_not_affect_the_others(side: str) -> None:
     documents = Documents()
     documents.unread[side] = RetryableError("could not read", said="TooManyRequests: slow down")
     frame = documents.fleet().clusters()
@@ -242,7 +242,7 @@ def test_a_side_that_cannot_be_read_hides_no_other(side: str) -> None:
         assert set(frame.provisioning) == {"Succeeded"}
 
 
-def test_nothing_to_be_read_at_all_is_an_error() -> None:
+def test_an_error_is_raised_if_all_sides_cannot_be_read() -> None:
     documents = Documents()
     documents.unread = {side: FinalError(f"no {side}") for side in ("git", "hub", "arm", "graph")}
     with pytest.raises(FinalError, match="no git"):
@@ -278,7 +278,7 @@ def _inside(documents: Documents) -> None:
     }
 
 
-def test_deep_asks_the_clusters_and_one_that_does_not_answer_is_a_row() -> None:
+def test_deep_reads_the_clusters_and_an_unreachable_one_is_a_row() -> None:
     documents = Documents()
     _inside(documents)
     frame = documents.fleet().clusters(deep=True)
@@ -288,11 +288,11 @@ def test_deep_asks_the_clusters_and_one_that_does_not_answer_is_a_row() -> None:
     assert frame.workloads.tolist()[1:] == [1, 1] and frame.workloads_ready.tolist()[1:] == [0, 1]
 
 
-def test_workloads_name_who_applied_them_and_errors_have_a_row() -> None:
+def test_workloads_have_their_applier_and_errors_have_a_row() -> None:
     documents = Documents()
     _inside(documents)
     frame = documents.fleet().workloads()
-    assert frame.loc[(PROD, "podinfo", "Deployment", "podinfo")][["desired", "ready", "status", "applied_by"]].tolist() == [
+    assert at(frame, PROD, "podinfo", "Deployment", "podinfo")[["desired", "ready", "status", "applied_by"]].tolist() == [
         2,
         1,
         "progressing",
@@ -302,7 +302,7 @@ def test_workloads_name_who_applied_them_and_errors_have_a_row() -> None:
     assert len(error) == 1 and "timed out" in error.error.iloc[0] and error.index[0][0] == "podinfo-prod-0-aks"
 
 
-def test_stopped_clusters_are_not_asked() -> None:
+def test_stopped_clusters_are_not_read() -> None:
     documents = Documents()
     _inside(documents)
     arm(powerState={"code": "Stopped"})(documents)
@@ -313,7 +313,7 @@ def test_environments_count_their_clusters() -> None:
     documents = Documents()
     documents.clusters[PROD]["properties"]["provisioningState"] = "Failed"
     frame = documents.fleet().environments()
-    prod = frame.loc["podinfo-prod"]
+    prod = at(frame, "podinfo-prod")
     assert prod[["declared", "succeeded", "compliant", "broken", "nodes", "nodes_max", "status"]].tolist() == [
         2,
         1,
@@ -326,7 +326,7 @@ def test_environments_count_their_clusters() -> None:
     assert frame.loc["podinfo-staging", "status"] == "ok"
 
 
-def test_flux_of_the_clusters_is_known_without_asking_them() -> None:
+def test_flux_of_the_clusters_is_known_without_reading_them() -> None:
     documents = Documents()
     not_compliant(documents)
     releases = documents.fleet().releases()
@@ -345,7 +345,7 @@ def test_operations_last_until_ready() -> None:
 
 def test_pools_have_the_limits_of_their_autoscalers() -> None:
     frame = Documents().fleet().pools()
-    assert len(frame) == 4 and frame.loc[(PROD, "system")][["count", "min", "max", "autoscaling"]].tolist() == [1, 1, 3, True]
+    assert len(frame) == 4 and at(frame, PROD, "system")[["count", "min", "max", "autoscaling"]].tolist() == [1, 1, 3, True]
 
 
 WAITS = {
@@ -372,7 +372,7 @@ WAITS = {
 
 @pytest.mark.parametrize(("age", "status"), [(10, "progressing"), (600, "broken")])
 @pytest.mark.parametrize("name", WAITS)
-def test_what_waits_for_another_object_is_in_progress_for_a_while(name: str, age: int, status: str) -> None:
+def test_an_object_that_waits_for_another_is_in_progress_for_a_while(name: str, age: int, status: str) -> None:
     kind, obj, reason, message = WAITS[name]
     documents = Documents()
     since = (datetime.now(UTC) - timedelta(seconds=age)).isoformat(timespec="seconds")
@@ -423,22 +423,22 @@ PODS: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_a_workloads_pods_say_why_it_is_not_ready(name: str) -> None:
+def test_a_workload_that_is_not_ready_has_the_reason_of_its_pods(name: str) -> None:
     found, *expected = PODS[name]
     documents = Documents()
     _inside(documents)
     documents.inside[PROD].objects["Pod"] = [found]
-    row = documents.fleet().clusters(deep=True).loc[PROD]
+    row = at(documents.fleet().clusters(deep=True), PROD)
     assert row[["status", "reason", "message"]].tolist() == expected
 
 
-def test_a_rollout_that_is_not_over_is_in_progress_although_the_old_pods_are_ready() -> None:
+def test_an_unfinished_rollout_is_in_progress_although_the_old_pods_are_ready() -> None:
     documents = Documents()
     _inside(documents)
     deployment = documents.inside["podinfo-staging-0-aks"].objects["Deployment"][0]
     deployment["status"] |= {"observedGeneration": 2, "updatedReplicas": 1}
     documents.inside["podinfo-staging-0-aks"].objects["Pod"] = []
-    row = documents.fleet().clusters(deep=True).loc["podinfo-staging-0-aks"]
+    row = at(documents.fleet().clusters(deep=True), "podinfo-staging-0-aks")
     assert row[["status", "reason", "message"]].tolist() == [
         "progressing",
         "PodsNotReady",

@@ -1,4 +1,4 @@
-"""Which fields of an object somebody owns, read from managedFields as the API server writes them."""
+"""The owned fields of an object, read from managedFields as the API server writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTAINERS = 'k:{"name":"app"}'
 PORTS = 'k:{"containerPort":80,"protocol":"TCP"}'
 
 
-def test_paths_are_of_what_is_owned_itself() -> None:
+def test_paths_are_of_owned_fields_without_the_maps_around_them() -> None:
     fields = {
         "f:metadata": {"f:labels": {".": {}, "f:team": {}}, "f:annotations": {".": {}}, "f:finalizers": {'v:"a/b"': {}}},
         "f:spec": {
@@ -34,7 +34,7 @@ def test_paths_are_of_what_is_owned_itself() -> None:
     ]
 
 
-def test_what_is_at_a_path_is_found_as_the_server_finds_it() -> None:
+def test_lookup_finds_the_value_at_a_path() -> None:
     obj = {
         "spec": {
             "containers": [
@@ -73,7 +73,7 @@ TREE = st.recursive(
 
 
 def owned(tree: Any) -> dict[str, Any]:
-    """What a manager owns that has applied a tree, as the API server writes it."""
+    """Return the fields of a manager that has applied the tree, as the API server writes them."""
     if isinstance(tree, dict):
         return {f"f:{name}": owned(value) for name, value in tree.items()}
     if isinstance(tree, list) and tree and all(isinstance(item, dict) for item in tree):
@@ -94,10 +94,10 @@ def values(tree: Any) -> list[Any]:
 
 
 @given(TREE)
-def test_every_value_that_was_applied_is_told_and_found(tree: dict[str, Any]) -> None:
+def test_every_applied_value_has_a_path(tree: dict[str, Any]) -> None:
     assert [lookup(tree, path) for path in leaves(owned(tree))] == values(tree)
 
 
 @pytest.mark.parametrize("fields", [{}, {".": {}}])
-def test_nothing_owned_is_nothing(fields: dict[str, Any]) -> None:
+def test_empty_fields_have_no_paths(fields: dict[str, Any]) -> None:
     assert [path for path in leaves(fields) if path] == []

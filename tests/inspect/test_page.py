@@ -1,4 +1,4 @@
-"""docs/inspect.md says what the tables hold, docs/doctor.md what the doctor knows."""
+"""docs/inspect.md and docs/doctor.md have the tables of `fleetlib.inspect`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleetlib.inspect.rules import RULES
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_pages_have_the_tables_as_they_are() -> None:
+def test_the_pages_equal_the_generated_tables() -> None:
     spec = importlib.util.spec_from_file_location("tables_page", ROOT / "tools" / "tables_page.py")
     assert spec is not None and spec.loader is not None
     maker = importlib.util.module_from_spec(spec)
@@ -23,8 +23,8 @@ def test_the_pages_have_the_tables_as_they_are() -> None:
         assert maker.page(name, text) == text, "run tools/tables_page.py"
 
 
-def test_whoever_is_told_what_is_wrong_is_told_what_to_do() -> None:
-    """A suspended or unknown thing is not advised as a broken one is."""
+def test_every_meaning_has_a_fix() -> None:
+    """A suspended or unknown object needs another fix than a broken one."""
     assert {key for key in doctor.MEANING if key[1]} - set(layers.NEXT) == set()
     assert {layer for layer, _ in doctor.MEANING} == set(doctor.LOOK) == set(LAYERS)
     assert all(rule.fix and rule.meaning for rule in RULES.values())

@@ -1,4 +1,4 @@
-"""How often a reading asks: a handful of times, whatever the number of clusters."""
+"""The number of requests of a reading: a few, whatever the number of clusters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.inspect.fleet_documents import GROUP, Documents
 
 
 class Azure:
-    """ARM and Resource Graph with the fleet of some `Documents`, in pages of 100; counts what it is asked."""
+    """ARM, in pages of 100, and Resource Graph with the fleet of some `Documents`; records the requested paths."""
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
@@ -66,13 +66,13 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(("count", "calls"), [(1, 3), (100, 3), (600, 9)])
-def test_pages_not_clusters(ask: Any, count: int, calls: int) -> None:
+def test_the_requests_grow_with_pages_not_with_clusters(ask: Any, count: int, calls: int) -> None:
     azure, reading = ask(Documents({f"podinfo-{n}": min(100, count - n * 100) for n in range(-(-count // 100))}))
     assert len(reading.arm.fleet) == count and len(reading.graph.configurations) == count and not reading.unread
     assert len(azure.asked) == calls, "pages of 100 clusters, and of 1,000 rows of the graph"
 
 
-def test_what_the_graph_does_not_call_good_is_asked_of_arm_but_not_of_all(ask: Any) -> None:
+def test_a_limited_number_of_clusters_that_the_graph_does_not_show_as_good_is_read_from_arm(ask: Any) -> None:
     documents = Documents({"podinfo-prod": 80})
     azure, reading = ask(documents)
     stale = {
@@ -82,13 +82,13 @@ def test_what_the_graph_does_not_call_good_is_asked_of_arm_but_not_of_all(ask: A
     fresh, documents.configurations = documents.configurations, stale
     query = azure._query(0)
     documents.configurations = fresh
-    azure._query = lambda start: query  # type: ignore[method-assign]
+    azure._query = lambda start: query
     states = [item["properties"]["complianceState"] for items in reading.graph.configurations.values() for item in items]
     assert states.count("Compliant") == ASKED_AGAIN and states.count("Pending") == 80 - ASKED_AGAIN
     assert len(azure.asked) == 3 + 2 * ASKED_AGAIN
 
 
-def test_a_graph_that_is_throttled_is_unread_and_arm_is_not(ask: Any) -> None:
+def test_a_throttled_graph_is_unread_and_arm_is_not(ask: Any) -> None:
     azure, reading = ask(Documents())
 
     def throttled(start: int) -> Any:
@@ -96,5 +96,5 @@ def test_a_graph_that_is_throttled_is_unread_and_arm_is_not(ask: Any) -> None:
             "could not read from Azure", said="RateLimiting: Please provide below info when asking for support"
         )
 
-    azure._query = throttled  # type: ignore[method-assign]
+    azure._query = throttled
     assert reading.graph.extensions == {} and "RateLimiting" in str(reading.unread["graph"]) and len(reading.arm.fleet) == 3

@@ -1,4 +1,4 @@
-"""Roles: whose, where, and whether the runbook needs them; one that it needs and that is not there is a broken row."""
+"""The table of role assignments; a missing one that the runbook needs is a broken row."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def groups(*names: str) -> list[str]:
     return [f"{SCOPE}/resourceGroups/{name}" for name in names]
 
 
-def test_the_two_that_are_needed_and_the_others() -> None:
-    hub, ours = groups("Controlplane-RG", "myfleet-rg")  # ARM keeps the case somebody wrote
+def test_needed_inherited_and_foreign_assignments() -> None:
+    hub, ours = groups("Controlplane-RG", "myfleet-rg")  # ARM keeps the case of the request
     frame = fleet(
         assignment(hub, "c0", ASO),
         assignment(ours, "c0", ASO),
@@ -55,15 +55,15 @@ def test_the_two_that_are_needed_and_the_others() -> None:
     assert stranger[["principal"]].isna().all() and not stranger.needed
 
 
-def test_a_missing_one_is_a_broken_row_with_the_notebook_that_gives_it() -> None:
+def test_a_missing_assignment_is_a_broken_row_that_names_its_notebook() -> None:
     hub, ours = groups("controlplane-rg", "myfleet-rg")
     frame = fleet(assignment(hub, "c0", ASO), assignment(ours, "00", ASO), assignment(ours, "c0", STRANGER)).roles()
     [missing] = [row for _, row in frame[frame.status == "broken"].iterrows()]
     assert (missing.scope, missing.role, missing.needed) == ("myfleet-rg", "Contributor", True)
-    assert missing.message == "ASO's identity has no Contributor on it: run notebook 04 again"
+    assert missing.message == "ASO's identity does not have the role Contributor on it: run notebook 04 again"
 
 
-def test_roles_that_cannot_be_read_are_named_not_called_missing() -> None:
+def test_roles_that_cannot_be_read_are_unread_and_not_missing() -> None:
     found = fleet()
     reading: Any = found._reading
     del reading._parts["roles"]

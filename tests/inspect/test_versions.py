@@ -1,4 +1,4 @@
-"""Versions: what runs, what was asked for, what is offered, and what to do about the difference."""
+"""The table of versions: those that run, are declared and are offered, with a note where they differ."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from fleetlib.errors import FinalError
 from fleetlib.inspect import versions
 from fleetlib.inspect.fleet import Fleet
 from fleetlib.inspect.reading import Git, Inside
-from tests.inspect.fleet_documents import Document, Documents, flux
+from tests.inspect.fleet_documents import Document, Documents, at, flux
 
 PROD, HUB = "podinfo-prod-1-aks", "asocluster-aks"
-REGION = [
+REGION: list[Document] = [
     {
         "version": "1.37",
         "isPreview": True,
@@ -65,17 +65,17 @@ def runs(documents: Documents, version: str, **properties: Any) -> Documents:
 def test_a_newer_minor_version_is_offered_and_a_preview_is_not() -> None:
     found = row(Documents(), "kubernetes")
     assert found[["version", "patch", "offered", "behind", "supported"]].tolist() == ["1.35.8", "1.35.8", "1.36.10", True, True]
-    assert row(runs(Documents(), "1.36.10"), "kubernetes").behind == False  # noqa: E712
+    assert not bool(row(runs(Documents(), "1.36.10"), "kubernetes").behind)
     assert "preview" in row(runs(Documents(), "1.37.1"), "kubernetes").note
 
 
-def test_what_the_release_asks_for_is_declared() -> None:
+def test_the_declared_version_is_the_releases() -> None:
     documents = Documents()
     documents.environments["podinfo-prod"].values["kubernetesVersion"] = "1.36"
     assert row(documents, "kubernetes").declared == "1.36" and row(documents, "pool/system").declared == "1.36"
 
 
-def test_a_patch_a_minor_and_a_plan_that_are_no_longer_offered() -> None:
+def test_a_patch_a_minor_version_and_a_plan_that_are_no_longer_offered() -> None:
     old = row(runs(Documents(), "1.35.2"), "kubernetes")
     assert (old.supported, old.patch) == (
         False,
@@ -96,21 +96,21 @@ def test_a_pool_behind_its_control_plane_is_named() -> None:
     documents = runs(Documents(), "1.36.4")
     found = row(documents, "pool/system")
     assert (
-        found.behind and found.offered == "1.36.4" and found.note == "its control plane runs 1.36.4: upgrade the pool as well"
+        found.behind and found.offered == "1.36.4" and found.note == "the control plane runs 1.36.4: upgrade the pool as well"
     )
 
 
-def test_both_versions_of_flux_azures_and_upstreams_on_every_cluster_that_has_the_same_extension() -> None:
+def test_flux_has_azures_and_upstreams_version_on_every_cluster_with_the_same_extension() -> None:
     documents = Documents()
     documents.extensions["podinfo-staging-0-aks"][0]["properties"]["currentVersion"] = "1.18.2"
     frame = fleet(documents).versions()
-    assert frame.loc[(PROD, "flux")].version == "source 1.6.2, kustomize 1.6.2, helm 1.6.2, notification 1.6.2"
-    staging = frame.loc[("podinfo-staging-0-aks", "microsoft.flux")]
+    assert at(frame, PROD, "flux").version == "source 1.6.2, kustomize 1.6.2, helm 1.6.2, notification 1.6.2"
+    staging = at(frame, "podinfo-staging-0-aks", "microsoft.flux")
     assert staging.behind and staging.offered == "1.19.5" and "another cluster" in staging.note
-    assert ("podinfo-staging-0-aks", "flux") not in frame.index, "nobody said which controllers 1.18.2 has"
+    assert ("podinfo-staging-0-aks", "flux") not in frame.index, "the controllers of 1.18.2 are not known"
 
 
-def test_the_charts_of_the_control_plane_and_steps_that_are_too_long() -> None:
+def test_an_upgrade_that_skips_a_minor_version_has_a_note() -> None:
     documents = Documents()
     for name, chart, installed in (("aso2", "azure-service-operator", "v2.11.0"), ("cert-manager", "cert-manager", "v1.18.2")):
         spec = {"chart": {"spec": {"chart": chart, "version": "v2.13.0" if name == "aso2" else "v1.18.2"}}}
@@ -119,12 +119,12 @@ def test_the_charts_of_the_control_plane_and_steps_that_are_too_long() -> None:
     assert (aso.version, aso.declared, aso.note) == (
         "v2.11.0",
         "v2.13.0",
-        "v2.13.0 is more than one minor version away: take one at a time",
+        "v2.13.0 is more than one minor version newer: upgrade one minor version at a time",
     )
     assert (certs.version, certs.declared) == ("v1.18.2", "v1.18.2") and certs.note is not None and str(certs.note) == "<NA>"
 
 
-def test_a_chart_in_git_that_is_newer_than_the_installed_one() -> None:
+def test_a_newer_chart_in_git_is_offered() -> None:
     component = "cluster-chart/podinfo-prod"
     same = row(Documents(), component, HUB)
     assert (same.environment, same.version, same.declared, same.behind) == ("podinfo-prod", "0.1.0", "0.1.0", False)
@@ -132,18 +132,18 @@ def test_a_chart_in_git_that_is_newer_than_the_installed_one() -> None:
     assert newer.behind and newer.offered == "0.2.0" and "publish it (notebook 05)" in newer.note
 
 
-def test_a_region_that_cannot_be_asked_hides_nothing_else() -> None:
+def test_a_region_that_cannot_be_read_leaves_the_other_columns() -> None:
     found = fleet(Documents())
     reading: Any = found._reading
     del reading._parts["Kubernetes versions of eastus2"]
     reading.unread["Kubernetes versions of eastus2"] = FinalError("could not read from Azure", said="AuthorizationFailed")
     frame = found.versions()
-    kubernetes = frame.loc[(PROD, "kubernetes")]
+    kubernetes = at(frame, PROD, "kubernetes")
     assert kubernetes.version == "1.35.8" and kubernetes[["offered", "supported", "behind"]].isna().all()
     assert "AuthorizationFailed" in frame.attrs["unread"]["Kubernetes versions of eastus2"]
 
 
-def test_a_thousand_clusters_are_compared_at_once() -> None:
+def test_the_versions_of_a_thousand_clusters_take_less_than_two_seconds() -> None:
     import time
 
     found = fleet(Documents({"podinfo-prod": 1000}))
