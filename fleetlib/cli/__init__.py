@@ -1,6 +1,6 @@
-"""`fleet`: argument parsing and printing only. Exit status 0 good, 1 a finding or a failed stage, 2 bad usage, 130 interrupted.
+"""The command `fleet`: argument parsing and printing only, one module for each kind of subcommand.
 
-A file for each kind of command; `command` has what they share. May import everything; nothing imports it.
+Exit status: 0 success, 1 a finding or a failed stage, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations

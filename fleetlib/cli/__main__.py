@@ -1,4 +1,4 @@
-"""`python -m fleetlib.cli`, where the script is not on the path."""
+"""`python -m fleetlib.cli`: the command `fleet` where the script is not on the PATH."""
 
 from __future__ import annotations
 

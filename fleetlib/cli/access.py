@@ -1,4 +1,4 @@
-"""What makes other programs use the fleet: kubeconfigs, and the shell's completion. May import `session` and what is below."""
+"""`fleet kubeconfig` and `fleet completion`: access for other programs and for the shell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from fleetlib.parameters import Parameters
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete commands, options, stages and parameters: eval "$(fleet completion bash)"."""
+    """Print the completion script for a shell.
+
+    It completes commands, options, stages and parameters. Load it with: eval "$(fleet completion bash)"
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
@@ -25,19 +28,23 @@ def completion(shell: str) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--hub", is_flag=True, help="The control-plane cluster.")
-@click.option("--admin", is_flag=True, help="The admin credential instead of the user's.")
+@click.option("--hub", is_flag=True, help="Write the control-plane cluster's kubeconfig.")
+@click.option("--admin", is_flag=True, help="Use the admin credential instead of the user credential.")
 @FILE
 @PAIRS
 def kubeconfig(name: str | None, hub: bool, admin: bool, file: Path | None, pairs: Pairs) -> None:
-    """Write a cluster's kubeconfig (0600) and print its path: KUBECONFIG=$(fleet kubeconfig --hub) kubectl get nodes."""
+    """Write a cluster's kubeconfig and print its path.
+
+    Only the current user can read the file. NAME is a workload cluster. Example: KUBECONFIG=$(fleet kubeconfig --hub) kubectl
+    get nodes
+    """
     import yaml
 
     from fleetlib.clients.azure import managed_clusters
     from fleetlib.clients.session import connect
 
     if hub == bool(name):
-        raise ParameterError("name a workload cluster, or say --hub")
+        raise ParameterError("give either the name of a workload cluster or --hub")
     session = connect(Parameters.check(values_of(file, pairs)))
     p = session.parameters
     group, cluster = (p.controlplane_group, p.controlplane_cluster) if hub else (p.fleet_group, str(name))
@@ -46,7 +53,7 @@ def kubeconfig(name: str | None, hub: bool, admin: bool, file: Path | None, pair
     except FleetError as error:
         if name and error.what.endswith("does not exist"):
             error = FinalError(
-                error.what, target=group, fix="`fleet clusters` lists the workload clusters; --hub is the control plane"
+                error.what, target=group, fix="`fleet clusters` lists the workload clusters; use --hub for the control plane"
             )
         raise error from None
     text = yaml.safe_dump(config)

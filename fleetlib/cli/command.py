@@ -1,4 +1,4 @@
-"""The command `fleet` itself, and the options that several of its commands take. May import `parameters`, `cloud` and what is below."""
+"""The command `fleet` itself, and the options that its subcommands share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fleetlib.errors import FleetError, ParameterError
 from fleetlib.parameters import Parameters, read_file
 
 Pairs = tuple[tuple[str, str], ...]
-"""Parameters as they were given: name, text."""
+"""(name, text) of the parameters given with -p."""
 
-FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="YAML file of parameters.")
+FILE = click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="Read parameters from this YAML file.")
 
 
 class _Pair(click.ParamType[Any]):
-    """A parameter's name, or its value: completed from the parameters there are."""
+    """The name or the value of a parameter; the shell completes names."""
 
     name = "text"
 
@@ -36,13 +36,20 @@ PAIRS = click.option(
     type=_Pair(),
     multiple=True,
     metavar="KEY VALUE",
-    help="One parameter; wins over the file.",
+    help="Set one parameter; wins over the file. May be repeated.",
 )
-OUTPUT = click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="Choose the format. JSON and CSV have all columns.",
+)
 
 
 class _Group(click.Group):
-    """Turns a `FleetError` into its text and the right exit status."""
+    """A group that prints a `FleetError` and exits with status 2 for a `ParameterError`, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -58,11 +65,16 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 @click.version_option(__version__, prog_name="fleet")
 def main() -> None:
-    """Executable runbooks for fleets of AKS clusters."""
+    """Run, inspect and change a fleet of AKS clusters.
+
+    Without parameters, every command works on the embedded sandbox and starts it if it does not run.
+
+    Exit status: 0 success, 1 a finding or a failure, 2 wrong usage or a wrong parameter, 130 interrupted.
+    """
 
 
 def values_of(file: Path | None, pairs: Pairs) -> dict[str, Any]:
-    """File, then pairs; a pair's text is read as the parameter's type demands."""
+    """Return the file's values with the pairs over them. A pair's text is converted to the parameter's type."""
     values = read_file(file) if file else {}
     for key, text in pairs:
         values[key] = _typed(key, text)

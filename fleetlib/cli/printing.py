@@ -1,4 +1,4 @@
-"""Tables on a terminal, in a pipe, and as they change. May import `inspect`."""
+"""Printing of tables: to a terminal, to a pipe, and again as they change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fleetlib import interrupt
 
 
 def colours() -> bool:
-    """Whether somebody looks, and likes colours (https://no-color.org)."""
+    """Return whether to use colours: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def print_table(frame: Any, output: str, wide: bool = False) -> None:
-    """The table; sides that could not be read on standard error, with exit status 1: what is printed is not all there is."""
+    """Print the table. If it is incomplete, print the reasons to standard error and exit with status 1."""
     click.echo(rendered(frame, output, wide))
     complain(frame)
     if frame.attrs["unread"]:
@@ -28,11 +28,13 @@ def print_table(frame: Any, output: str, wide: bool = False) -> None:
 
 
 def complain(frame: Any) -> None:
+    """Print to standard error what could not be read, and why."""
     for why in frame.attrs["unread"].values():
         click.echo(f"not read: {why}", err=True)
 
 
 def rendered(frame: Any, output: str, wide: bool) -> str:
+    """Return the table as text (`table`, cut to a terminal's width unless `wide`), `json` or `csv`."""
     from fleetlib.inspect import show
 
     if output != "table":
@@ -42,7 +44,10 @@ def rendered(frame: Any, output: str, wide: bool) -> str:
 
 
 def keep_watching(fleet: Any, read: Callable[[], Any], output: str, wide: bool, interval: float) -> NoReturn:
-    """Until Ctrl-C. On a terminal the table is drawn anew; elsewhere only the rows that changed follow: JSON as one record a line."""
+    """Print the table, and again as it changes, until Ctrl-C; then exit with status 130.
+
+    On a terminal the whole table is redrawn. Elsewhere only the changed rows are printed; JSON has one record on each line.
+    """
     from fleetlib.inspect import show, watching
 
     before = None

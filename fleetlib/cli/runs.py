@@ -1,4 +1,4 @@
-"""`fleet run`, `fleet report`, `fleet publish`: what CI calls. May import `report`, `run` and what is below."""
+"""`fleet run`, `fleet report` and `fleet publish`: the commands for CI."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fleetlib.errors import FinalError
 from fleetlib.parameters import Parameters
 
 JSON_FILE = click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as JSON there as well."
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the JSON report to this file."
 )
 JUNIT_FILE = click.option(
     "--junit",
     "junit_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the report as JUnit XML there as well.",
+    help="Also write the JUnit XML report to this file.",
 )
 
 
 def _stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The stages' numbers and names, for a shell."""
+    """Return the stages' numbers and names, for the shell's completion."""
     names = sorted(path.stem for path in (project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     return [name for name in (*(n[:2] for n in names), *names) if name.startswith(incomplete)]
 
@@ -36,9 +36,9 @@ def _stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 @click.argument("stages", nargs=-1, shell_complete=_stages)
 @FILE
 @PAIRS
-@click.option("--resume", is_flag=True, help="Go on where the last run stopped.")
-@click.option("--notebooks", "folder", type=click.Path(path_type=Path), help="Folder of the notebooks.")
-@click.option("--runs", type=click.Path(path_type=Path), help="Where executed notebooks and reports go.")
+@click.option("--resume", is_flag=True, help="Skip the stages that the last run has done.")
+@click.option("--notebooks", "folder", type=click.Path(path_type=Path), help="Folder of the notebooks; default: notebooks/.")
+@click.option("--runs", type=click.Path(path_type=Path), help="Folder for executed notebooks and reports; default: runs/.")
 @JSON_FILE
 @JUNIT_FILE
 def run_stages(
@@ -51,7 +51,14 @@ def run_stages(
     json_file: Path | None,
     junit_file: Path | None,
 ) -> None:
-    """Run stages (all but the tear-down, if none is named) as notebooks, and write a report: HTML, JSON, JUnit."""
+    """Run stages as notebooks and write a report.
+
+    Prints one line for each stage. The report is HTML, JSON, JUnit XML and Markdown, in the run's folder.
+
+    STAGES are numbers or names, such as 06 or 06_deploy_workload_clusters; without any, all run but the tear-down (99).
+
+    Exit status: 0 if all stages are done, 1 if one failed, 2 if a parameter is wrong, 130 if interrupted.
+    """
     from fleetlib import interrupt
     from fleetlib.execution import run
 
@@ -72,7 +79,7 @@ def run_stages(
         click.echo(f"{mark} {result.notebook:<30} {result.seconds:6.1f} s  {result.sentence}")
 
     def stopped() -> None:
-        click.echo("\nstopped in the middle of a stage: go on with the same command and --resume", err=True)
+        click.echo("\ninterrupted during a stage: continue with the same command and --resume", err=True)
 
     try:
         with interrupt.if_stuck(stopped):
@@ -80,7 +87,7 @@ def run_stages(
     except KeyboardInterrupt:
         stopped()
         sys.exit(interrupt.STATUS)
-    from fleetlib import report  # what reads the fleet is imported when there is one
+    from fleetlib import report  # imported late: the clients and pandas take a second, in which the first stage can run
     from fleetlib.clients.session import connect
     from fleetlib.report import gather
 
@@ -100,7 +107,7 @@ def run_stages(
 
 
 def _copies(folder: Path, json_file: Path | None, junit_file: Path | None) -> None:
-    """The files for programs once more, where CI looks for them."""
+    """Copy the JSON and JUnit files to the paths that --json and --junit give."""
     import shutil
 
     for name, target in (("report.json", json_file), ("junit.xml", junit_file)):
@@ -112,11 +119,9 @@ def _copies(folder: Path, json_file: Path | None, junit_file: Path | None) -> No
 @main.command("report")
 @FILE
 @PAIRS
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Include the run in this folder, such as runs/latest.")
 @click.option(
-    "--run", "folder", type=click.Path(path_type=Path), help="Folder of a run to report on as well, such as runs/latest."
-)
-@click.option(
-    "--into", type=click.Path(path_type=Path), help="Folder for the files; that of the run, or reports/, if not given."
+    "--into", type=click.Path(path_type=Path), help="Folder for the report's files; default: the run's folder, or reports/."
 )
 @JSON_FILE
 @JUNIT_FILE
@@ -128,7 +133,12 @@ def write_report(
     json_file: Path | None,
     junit_file: Path | None,
 ) -> None:
-    """Write a report on the fleet as it is now: HTML, JSON, JUnit. Exit status 1 if something is broken, or cannot be read."""
+    """Write a report on the current fleet.
+
+    The report is HTML, JSON, JUnit XML and Markdown. Prints the findings and the path of the HTML page.
+
+    Exit status: 0 if all is well, 1 if something is broken or cannot be read, 2 if a parameter is wrong.
+    """
     from fleetlib import report
     from fleetlib.clients.session import connect
     from fleetlib.execution.run import Run
@@ -155,13 +165,20 @@ def write_report(
 
 
 @main.command()
-@click.option("--chart", type=click.Path(path_type=Path, exists=True, file_okay=False), help="The chart's folder.")
+@click.option(
+    "--chart",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the chart; default: charts/podinfocluster.",
+)
 @FILE
 @PAIRS
 def publish(chart: Path | None, file: Path | None, pairs: Pairs) -> None:
-    """Lint, package and push the cluster chart of this checkout to `chart_registry`, for CI. Notebook 05 does it step by step.
+    """Lint, package and push the cluster chart.
 
-    Sign in to the registry before (az acr login, docker login). A published version with other content is refused.
+    The chart of this checkout is pushed to the registry of the parameter chart_registry. Sign in to the registry first
+    (az acr login, docker login). Notebook 05 shows the same step by step.
+
+    Exit status: 0 if the version is published, 1 if the lint fails or the version is published with other content.
     """
     import tempfile
 
@@ -172,7 +189,12 @@ def publish(chart: Path | None, file: Path | None, pairs: Pairs) -> None:
     source = gitops.Chart(chart or project_root() / "charts" / "podinfocluster")
     errors = [line for line in source.lint() if line.startswith("ERROR")]
     if errors:
-        raise FinalError("the chart does not pass Helm's lint", target=str(source.folder), said="; ".join(errors))
+        raise FinalError(
+            "the chart does not pass Helm's lint",
+            target=str(source.folder),
+            said="; ".join(errors),
+            fix="correct the chart: helm lint shows the same errors",
+        )
     with tempfile.TemporaryDirectory() as folder:
         change = gitops.publish(session.registry, source, source.package(Path(folder))).apply()
-    click.echo(str(change) if change else f"{change.target} is published already")
+    click.echo(str(change) if change else f"{change.target} is already published")

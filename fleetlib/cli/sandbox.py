@@ -1,4 +1,4 @@
-"""`fleet sandbox ...`: start, stop, look at and break the sandbox."""
+"""`fleet sandbox ...`: start, stop and inspect the sandbox, and arm its faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleetlib.errors import ParameterError
 
 @main.group()
 def sandbox() -> None:
-    """The embedded Azure cloud: start, stop, look, break."""
+    """Run the sandbox, an Azure cloud on this machine."""
 
 
 def _state() -> Path:
@@ -24,9 +24,15 @@ def _state() -> Path:
 
 
 @sandbox.command()
-@click.option("--clock", type=click.Choice(seam.CLOCKS), default="instant", show_default=True)
+@click.option(
+    "--clock",
+    type=click.Choice(seam.CLOCKS),
+    default="instant",
+    show_default=True,
+    help="How long operations take: no time, seconds, or minutes as on Azure.",
+)
 def up(clock: str) -> None:
-    """Start it, or say that it runs."""
+    """Start the sandbox if it does not run, and print its URL."""
     before = seam.runs(_state())
     where = seam.up(_state(), clock, project_root())
     click.echo(f"{'already runs' if before else 'started'}: {where.base}")
@@ -34,14 +40,14 @@ def up(clock: str) -> None:
 
 @sandbox.command()
 def down() -> None:
-    """Stop it; everything is kept."""
-    click.echo("stopped" if seam.down(_state()) else "it was not running")
+    """Stop the sandbox and keep its state."""
+    click.echo("stopped" if seam.down(_state()) else "the sandbox was not running")
 
 
 @sandbox.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(yes: bool) -> None:
-    """Stop it and forget everything in it."""
+    """Stop the sandbox and delete its state."""
     if not yes:
         click.confirm("Delete every resource, cluster and repository of the sandbox?", abort=True)
     seam.reset(_state())
@@ -50,23 +56,26 @@ def reset(yes: bool) -> None:
 
 @sandbox.command()
 def status() -> None:
-    """What runs in it, as JSON."""
+    """Print what runs in the sandbox, as JSON."""
     click.echo(json.dumps(seam.ask(_state(), "GET", "/sandbox/status"), indent=1))
 
 
 @sandbox.command()
-@click.option("-n", "--lines", default=50, show_default=True)
+@click.option("-n", "--lines", default=50, show_default=True, help="Number of lines to print.")
 def logs(lines: int) -> None:
-    """The last lines of its log."""
+    """Print the last lines of the sandbox's log."""
     path = _state() / "sandbox.log"
     if not path.exists():
-        raise ParameterError("there is no log: the sandbox has not run yet", target=str(path))
+        raise ParameterError("there is no log: the sandbox has not run yet", target=str(path), fix="fleet sandbox up")
     click.echo("\n".join(path.read_text().splitlines()[-lines:]))
 
 
 @sandbox.command()
 def env() -> None:
-    """Shell lines that make az, SDKs, kubectl and curl use it: eval "$(fleet sandbox env)". No secret is among them."""
+    """Print shell variables for az, SDKs, kubectl, curl.
+
+    They make these programs use the sandbox, and contain no secret. Load them with: eval "$(fleet sandbox env)"
+    """
     for line in seam.shell_lines(_state(), os.environ):
         click.echo(line)
 
@@ -75,24 +84,31 @@ def env() -> None:
 @click.argument("url")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 def mirror(url: str, path: Path | None) -> None:
-    """Serve the local Git repository at PATH as the public URL; or, without PATH, stand in for the registry oci://..."""
+    """Serve a local Git repository as a public URL.
+
+    A copy of the repository at PATH is served. For a registry (URL oci://...) give no PATH: the sandbox serves an empty
+    registry under that URL.
+    """
     if not url.startswith(("https://", "oci://")):
-        raise ParameterError("only https:// (Git) and oci:// (a registry) can be mirrored", target=url)
+        raise ParameterError(
+            "this URL cannot be mirrored", target=url, fix="give a Git URL (https://...) or a registry (oci://...)"
+        )
     if url.startswith("oci://") == (path is not None):
-        raise ParameterError("a Git URL (https://) needs the folder of a clone; a registry (oci://) takes none", target=url)
+        fix = "give a Git URL (https://) with the folder of a clone, a registry (oci://) without one"
+        raise ParameterError("URL and PATH do not fit together", target=url, fix=fix)
     body = {"url": url} | ({"path": str(path.absolute())} if path else {})
     seam.ask(_state(), "POST", "/sandbox/mirrors", body)
-    click.echo(f"{url} is served from {f'a copy of {path}' if path else 'here: push to it what it shall have'}")
+    click.echo(f"{url} is served from {f'a copy of {path}' if path else 'an empty registry: push charts to it'}")
 
 
 @sandbox.command()
 @click.argument("name", required=False)
-@click.option("--target", default="*", show_default=True, help="Glob over what the fault strikes.")
-@click.option("--times", default=1, show_default=True, help="How often it strikes; -1: until disarmed.")
-@click.option("--detail", default="", help="What some faults take: vcpu-quota a number, or family=number,...")
+@click.option("--target", default="*", show_default=True, help="Glob over the names that the fault applies to.")
+@click.option("--times", default=1, show_default=True, help="How many times the fault occurs; -1: until disarmed.")
+@click.option("--detail", default="", help="Argument of the fault, such as vcpu-quota's: a number, or family=number,...")
 @click.option("--disarm", is_flag=True, help="Disarm NAME, or all faults.")
 def fault(name: str | None, target: str, times: int, detail: str, disarm: bool) -> None:
-    """Arm a named fault, or list them."""
+    """Arm a fault, or list all faults, as JSON."""
     if disarm:
         answer = seam.ask(_state(), "DELETE", "/sandbox/faults", {"name": name})
     elif name:

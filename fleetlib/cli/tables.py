@@ -1,4 +1,4 @@
-"""A command for each of the fleet's tables, and `fleet doctor` and `fleet drift`. May import `inspect` and what is below."""
+"""A command for each of the fleet's tables, and `fleet doctor` and `fleet drift`."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import click
 
 from fleetlib.cli.command import FILE, OUTPUT, PAIRS, Pairs, main, values_of
 from fleetlib.cli.printing import colours, complain, keep_watching, print_table, rendered
-from fleetlib.inspect.columns import TABLES
 from fleetlib.parameters import Parameters
 
 DEEP = {
-    "clusters": "Ask each cluster too: its workloads.",
-    "sources": "Ask each cluster itself: all details.",
-    "kustomizations": "Ask each cluster itself: all details.",
-    "releases": "Ask each cluster itself: all details.",
-    "events": "Those of each cluster too.",
-    "versions": "Ask each cluster for its Flux, not the control plane alone.",
+    "clusters": "Also read the workloads of each cluster.",
+    "sources": "Read each cluster itself: all details.",
+    "kustomizations": "Read each cluster itself: all details.",
+    "releases": "Read each cluster itself: all details.",
+    "events": "Also read the events of each cluster.",
+    "versions": "Read Flux's version from each cluster, not from the control plane alone.",
 }
-"""The tables that have more to say when every cluster is asked, and what."""
+"""Table -> the help of its option --deep, for the tables that hold more when each cluster is read."""
 
-COMMANDS = (
-    "clusters",
-    "environments",
-    "pools",
-    "nodes",
-    "workloads",
-    "sources",
-    "kustomizations",
-    "releases",
-    "extensions",
-    "events",
-    "operations",
-    "versions",
-    "costs",
-    "roles",
-)
-"""The tables that are commands of their own name."""
+COMMANDS = {
+    "clusters": "List the workload clusters. A row has the state of each layer, and the first broken one.",
+    "environments": "List the environments: clusters declared and ready.",
+    "pools": "List the node pools.",
+    "nodes": "List the nodes of each cluster.",
+    "workloads": "List the workloads of each cluster. These are Deployments, StatefulSets and DaemonSets.",
+    "sources": "List Flux's sources: Git, OCI, Helm and buckets.",
+    "kustomizations": "List Flux's kustomizations.",
+    "releases": "List Flux's Helm releases.",
+    "extensions": "List the extensions: Azure's build of Flux.",
+    "events": "List Kubernetes events, newest first.",
+    "operations": "List how long each layer of each cluster took.",
+    "versions": "List the versions that run and are offered.",
+    "costs": "Estimate costs at list prices. They are of nodes and control planes only.",
+    "roles": "List role assignments on the resource groups.",
+}
+"""Table -> the help of its command."""
 
+EXIT = "Exit status: 0 if the table is complete, 1 if a part of the fleet could not be read, 2 for wrong usage."
 
-WIDE = click.option("--wide", is_flag=True, help="All columns, nothing cut.")
-WATCH = click.option("-w", "--watch", is_flag=True, help="Show it again as it changes, until Ctrl-C.")
+WIDE = click.option("--wide", is_flag=True, help="Print all columns, uncut.")
+WATCH = click.option("-w", "--watch", is_flag=True, help="Print again as the table changes, until Ctrl-C.")
 INTERVAL = click.option(
     "--interval",
     type=click.FloatRange(min=1),
     default=15.0,
     show_default=True,
-    help="With --watch: seconds until Azure is asked again.",
+    help="With --watch: the longest time between two reads, in seconds.",
 )
 
 
@@ -77,7 +77,7 @@ def _table(name: str) -> None:
     command: Any = show
     for decorate in reversed(decorators):
         command = decorate(command)
-    main.command(name, help=TABLES[name].title)(command)
+    main.command(name, help=COMMANDS[name], epilog=EXIT)(command)
 
 
 for _name in COMMANDS:
@@ -90,16 +90,21 @@ for _name in COMMANDS:
 @OUTPUT
 @WATCH
 @INTERVAL
-@click.option("--deep", is_flag=True, help="Ask each cluster, too: what should run there, and does not.")
+@click.option("--deep", is_flag=True, help="Also read the workloads of each cluster.")
 def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: float, deep: bool) -> None:
-    """What is wrong, in words: what it means, how to look closer, what mends it. Exit status 1 if anything is broken."""
+    """Find faults, and print how to fix them.
+
+    Each finding has its meaning, the verbatim message, commands to look closer, and the fix.
+
+    Exit status: 0 if nothing is broken, 1 if something is broken or cannot be read, 2 for wrong usage.
+    """
     from fleetlib.inspect import show
 
     fleet = _fleet(file, pairs)
     if watch:
         keep_watching(fleet, lambda: fleet.doctor(deep=deep), output, wide=False, interval=interval)
     frame = fleet.doctor(deep=deep)
-    more = "" if deep or len(frame) or output != "table" else " (--deep asks each cluster, too)"
+    more = "" if deep or len(frame) or output != "table" else " (--deep also reads the workloads of each cluster)"
     click.echo(show.findings(frame, colour=colours()) + more if output == "table" else rendered(frame, output, wide=True))
     complain(frame)
     if frame.attrs["unread"] or frame.status.isin(["broken", "unreachable"]).any():
@@ -113,9 +118,14 @@ def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: fl
 @WIDE
 @WATCH
 @INTERVAL
-@click.option("--shallow", is_flag=True, help="Do not ask each cluster for changes made by hand.")
+@click.option("--shallow", is_flag=True, help="Do not compare the objects inside the clusters.")
 def compare(file: Path | None, pairs: Pairs, output: str, wide: bool, watch: bool, interval: float, shallow: bool) -> None:
-    """Where what is declared and what there is differ, field by field, in both directions. Exit status 1 if there is any."""
+    """Compare the fleet with what is declared.
+
+    Prints each difference: a declared object that is missing, an object that is not declared, a field that was changed.
+
+    Exit status: 0 if there is no difference, 1 if there is one or something cannot be read, 2 for wrong usage.
+    """
     fleet = _fleet(file, pairs)
     if watch:
         keep_watching(fleet, lambda: fleet.drift(deep=not shallow), output, wide, interval)

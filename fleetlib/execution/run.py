@@ -180,7 +180,7 @@ def execute(
     Run(run.folder, parameters, list(done.values())).save()  # what --resume finds if this run is stopped in its first stage
     _point_latest(runs, run.folder)
     with interrupt.if_stuck(ahead.kill), ahead:
-        ahead.start(1)  # the first is waited for: none beside it
+        ahead.start(1)  # the run waits for the first one, so another one beside it would slow it down
         for path in paths:
             starting(path.stem)
             result = done.get(path.stem) or _one(path, run, values, ahead)
