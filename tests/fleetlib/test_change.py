@@ -1,4 +1,4 @@
-"""Steps write differences and nothing else; verification says everything that is wrong at once."""
+"""A step writes only differences; a verification names every broken promise."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_named_lists_are_compared_by_name() -> None:
 
 
 @given(st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
-def test_nothing_differs_from_itself(value: Any) -> None:
+def test_a_value_has_no_differences_from_itself(value: Any) -> None:
     assert differences(value, value) == []
 
 
@@ -58,21 +58,21 @@ class _Broken(Stage):
 
     def promises(self) -> Iterable[Check]:
         yield promise("one holds", True)
-        yield promise("two holds", False, "AADSTS700213: no match", "mend two")
-        yield promise("three holds", False, "nothing there", "mend three")
+        yield promise("two holds", False, "AADSTS700213: no match", "fix two")
+        yield promise("three holds", False, "nothing there", "fix three")
 
 
-def test_verification_names_every_broken_promise_and_its_mend() -> None:
+def test_verification_names_every_broken_promise_and_its_fix() -> None:
     stage = _Broken.__new__(_Broken)
     stage.applied = []
     with pytest.raises(VerificationError) as error:
         stage.verify()
     text = str(error.value)
     assert "2 of 3 promises are not kept" in text
-    assert all(words in text for words in ("AADSTS700213: no match", "nothing there", "mend two", "mend three"))
+    assert all(words in text for words in ("AADSTS700213: no match", "nothing there", "fix two", "fix three"))
 
 
-def test_html_escapes_what_systems_say() -> None:
+def test_html_escapes_messages() -> None:
     html = Checks((promise("p", False, "<script>alert(1)</script>"),))._repr_html_()
     assert "<script>" not in html
 
@@ -98,5 +98,5 @@ def test_known_messages_lead_to_their_notebook(message: str, notebook: str) -> N
     assert notebook in cause.fix
 
 
-def test_unknown_messages_speak_for_themselves() -> None:
+def test_an_unknown_message_has_no_cause() -> None:
     assert explain("the moon is in the wrong phase") is None

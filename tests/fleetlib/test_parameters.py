@@ -32,18 +32,18 @@ from fleetlib.parameters import MAX_CLUSTERS, Parameters
         ({"fleet_repository": "git@github.com:contoso/fleet"}, "is not an https:// Git URL"),
         ({"fleet_repository": "https://user:password@github.com/contoso/fleet"}, "without credentials"),
         ({"chart_registry": "https://contoso.azurecr.io"}, "is not an oci:// URL"),
-        ({"new_environment": "prod"}, "new_environment is already an environment"),
+        ({"new_environment": "prod"}, "new_environment must not be staging or prod"),
         ({"fleet_group": "controlplane-rg"}, "controlplane_group and fleet_group must differ"),
     ],
 )
-def test_one_clear_message(values: dict[str, Any], words: str) -> None:
+def test_a_wrong_parameter_has_one_message(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError) as error:
         Parameters.check(values)
     assert words in str(error.value)
     assert "nothing has been created" in str(error.value)
 
 
-def test_all_mistakes_at_once() -> None:
+def test_all_wrong_parameters_are_in_one_message() -> None:
     with pytest.raises(ParameterError, match="locaton.*prodcount|prodcount.*locaton"):
         Parameters.check({"locaton": "x", "prodcount": 1})
 
@@ -53,14 +53,14 @@ def test_all_mistakes_at_once() -> None:
     [
         (["-p", "prod_cluster_count", "many"], "prod_cluster_count 'many'"),
         (["-p", "nosuch", "1"], "there is no parameter 'nosuch'"),
-        (["-f", "missing.yaml"], "there is no such parameters file"),
+        (["-f", "missing.yaml"], "the parameters file does not exist"),
         (["-f", "broken.yaml"], "the parameters file is not valid YAML"),
         (["-f", "list.yaml"], "must be a mapping"),
         (["no_such_stage"], "there is no stage 'no_such_stage'"),
         (["--no-such-option"], "No such option"),
     ],
 )
-def test_bad_usage_exits_2_and_starts_nothing(
+def test_wrong_usage_exits_with_2_and_starts_no_sandbox(
     arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
@@ -85,7 +85,7 @@ def test_a_pair_wins_over_the_file(tmp_path: Path) -> None:
 @given(
     st.dictionaries(st.text(max_size=12), st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers())), max_size=4)
 )
-def test_anything_else_is_refused_or_accepted_but_never_crashes(values: dict[str, Any]) -> None:
+def test_any_values_are_accepted_or_refused_by_a_parameter_error(values: dict[str, Any]) -> None:
     try:
         Parameters.check(values)
     except ParameterError as error:
@@ -100,5 +100,5 @@ def test_a_relative_file_is_found_from_the_notebooks_folder(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "notebooks")
     assert Parameters.from_namespace({}).location == "westeurope"
     monkeypatch.setenv("FLEET_PARAMETERS", "parameters/yours.yaml")
-    with pytest.raises(ParameterError, match="no such parameters file"):
+    with pytest.raises(ParameterError, match="the parameters file does not exist"):
         Parameters.from_namespace({})

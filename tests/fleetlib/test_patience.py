@@ -1,4 +1,4 @@
-"""An error that waiting does not mend is given its patience from the moment it appears, whatever came before."""
+"""The patience with an error that only a fix ends: it counts from the error's first appearance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWNER = "WaitingForOwner: Owner clusters/myfleet-rg cannot be found"
 
 
 class Watch:
-    """A clock moved by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,7 +40,7 @@ def patience(watch: Watch) -> Patience:
     return Patience(120, watch)
 
 
-def test_an_error_that_comes_late_gets_all_of_its_patience(watch: Watch, patience: Patience) -> None:
+def test_a_late_error_gets_its_whole_patience(watch: Watch, patience: Patience) -> None:
     watch.now = 600  # a cluster has been created meanwhile
     patience.judge("Extension/a", "False", DENIED)
     watch.now += 119
@@ -51,7 +51,7 @@ def test_an_error_that_comes_late_gets_all_of_its_patience(watch: Watch, patienc
     assert (error.value.target, error.value.said) == ("Extension/a", DENIED)
 
 
-def test_an_error_that_goes_and_comes_back_starts_anew(watch: Watch, patience: Patience) -> None:
+def test_an_error_that_returns_gets_its_whole_patience_again(watch: Watch, patience: Patience) -> None:
     for status in ("False", "True", "False"):
         patience.judge("a", status, DENIED)
         watch.now += 100
@@ -59,7 +59,7 @@ def test_an_error_that_goes_and_comes_back_starts_anew(watch: Watch, patience: P
     patience.judge("a", "False", DENIED)
 
 
-def test_a_controller_that_tries_again_has_mended_nothing(watch: Watch, patience: Patience) -> None:
+def test_another_try_of_the_controller_does_not_reset_the_patience(watch: Watch, patience: Patience) -> None:
     patience.judge("a", "False", DENIED)
     watch.now = 60
     patience.judge("a", "Unknown", "Progressing: reconciliation in progress")
@@ -68,7 +68,7 @@ def test_a_controller_that_tries_again_has_mended_nothing(watch: Watch, patience
         patience.judge("a", "False", DENIED)
 
 
-def test_another_error_and_another_object_have_a_patience_of_their_own(watch: Watch, patience: Patience) -> None:
+def test_each_error_of_each_object_has_its_own_patience(watch: Watch, patience: Patience) -> None:
     patience.judge("a", "False", DENIED)
     watch.now = 119
     patience.judge("b", "False", DENIED)
@@ -80,30 +80,31 @@ def test_another_error_and_another_object_have_a_patience_of_their_own(watch: Wa
         patience.judge("b", "False", DENIED)
 
 
-def test_what_waiting_mends_and_what_nobody_knows_is_waited_for(watch: Watch, patience: Patience) -> None:
+def test_unknown_errors_and_those_that_end_by_themselves_are_waited_for(watch: Watch, patience: Patience) -> None:
     for message in (OWNER, "something new"):
         patience.judge("a", "False", message)
         watch.now += 1e6
 
 
-def test_none_at_all_ends_at_the_first_sight(watch: Watch) -> None:
+def test_without_patience_the_first_error_ends_the_wait(watch: Watch) -> None:
     with pytest.raises(VerificationError):
         Patience(0, watch).judge("a", "False", QUOTA)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, 1), (12, 3), (120, 30), (7200, 30)])
-def test_how_often_is_looked_again(seconds: float, expected: float) -> None:
+def test_the_heartbeat_follows_the_patience(seconds: float, expected: float) -> None:
     assert Patience(seconds).heartbeat == expected
 
 
 @pytest.mark.parametrize(("pace", "seconds"), [(1.0, 120), (0.1, 12)])
-def test_patience_is_in_the_clouds_own_time(tmp_path: Path, pace: float, seconds: float) -> None:
-    session = Session(Parameters(), Cloud("any", "https://arm", "https://entra", tmp_path, pace=pace))
+def test_patience_is_on_the_clouds_clock(tmp_path: Path, pace: float, seconds: float) -> None:
+    cloud = Cloud(name="any", resource_manager="https://arm", authority="https://entra", home=tmp_path, pace=pace)
+    session = Session(Parameters(), cloud)
     assert session.patience == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("mode", ["instant", "realistic"])
-def test_the_sandbox_says_how_fast_its_clock_is_and_keeps_its_port(tmp_path: Path, mode: str) -> None:
+def test_the_sandbox_reports_its_pace_and_keeps_its_port(tmp_path: Path, mode: str) -> None:
     state = tmp_path / "sandbox"
     first = lifecycle.up(state)
     lifecycle.down(state)

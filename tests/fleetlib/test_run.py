@@ -1,4 +1,4 @@
-"""`fleet run`: what it does around the notebooks, on notebooks of the test's own."""
+"""`fleet run` on small notebooks: records, failures, kernels, interrupts and resuming."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 RECORDS = """
 import json, os
 from pathlib import Path
-Path(os.environ["FLEET_RECORD"]).write_text(json.dumps({"changes": [["made", "one", ""]], "checks": []}))
+Path(os.environ["FLEET_RECORD"]).write_text(json.dumps({"changes": [["step", "one", "create", ""]], "checks": []}))
 """
 
 
@@ -29,7 +29,9 @@ def notebook(folder: Path, name: str, *sources: str) -> Path:
     return path
 
 
-def test_what_the_stages_did_is_kept_also_under_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changes_of_the_stages_are_recorded_under_a_relative_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     paths = [notebook(tmp_path / "notebooks", "00_first", RECORDS), notebook(tmp_path / "notebooks", "01_second", "1 + 1")]
     done = run.execute(paths, {}, Path("runs"), tell=lambda result: None)
@@ -40,7 +42,7 @@ def test_what_the_stages_did_is_kept_also_under_a_relative_folder(tmp_path: Path
 def _works_in(process: Path, folder: Path) -> bool:
     try:
         return Path(os.readlink(process / "cwd")) == folder.resolve()
-    except OSError:  # it has ended, or is somebody else's
+    except OSError:  # it has ended, or is another user's
         return False
 
 
@@ -57,10 +59,10 @@ def test_a_failing_notebook_ends_the_run_and_no_kernel_is_left(tmp_path: Path) -
     assert not [process for process in Path("/proc").glob("[0-9]*") if _works_in(process, folder)]
 
 
-def test_kernels_are_reached_through_sockets_only_the_user_can_open_and_leave_nothing_behind(
+def test_kernels_use_sockets_that_only_the_user_can_open_and_delete_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No TCP port can be taken by another program between its choice and the kernel's start: none is used."""
+    """Another program could take a TCP port between its choice and the kernel's start, so no port is used."""
     sockets = Path(tempfile.mkdtemp(prefix="short-"))  # a socket's path may have a hundred bytes
     monkeypatch.setattr("tempfile.tempdir", str(sockets))
     looks = (
@@ -71,11 +73,11 @@ def test_kernels_are_reached_through_sockets_only_the_user_can_open_and_leave_no
     paths = [notebook(tmp_path / "notebooks", "00_first", looks), notebook(tmp_path / "notebooks", "01_second", "1")]
     done = run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)
     assert [(result.status, result.error) for result in done.results] == [("done", "")] * 2
-    sockets.rmdir()  # which must be empty
+    sockets.rmdir()  # fails unless it is empty
 
 
-def test_a_long_path_to_temporary_files_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS has long ones; a socket's path may have a hundred bytes."""
+def test_a_long_path_to_temporary_files_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has long paths for temporary files; a socket's path may have a hundred bytes."""
     deep = tmp_path / ("a" * 60) / ("b" * 60)
     deep.mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(deep))
@@ -83,7 +85,7 @@ def test_a_long_path_to_temporary_files_is_no_hindrance(tmp_path: Path, monkeypa
     assert [result.status for result in done.results] == ["done"]
 
 
-def test_ctrl_c_says_how_to_go_on_and_what_was_done_is_skipped_then(tmp_path: Path) -> None:
+def test_an_interrupted_run_names_resume_which_skips_the_stages_that_are_done(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     paths = [notebook(folder, "00_first", "1"), notebook(folder, "01_second", "1")]
     run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)  # an earlier run, which is not the one to go on with
