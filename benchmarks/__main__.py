@@ -1,7 +1,7 @@
-"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, memory, the Kubernetes API
-against kube-apiserver, and the fleet's views.
+"""`make bench`: the demo against empty notebooks, the cold start against a bare TLS server, the store, memory, the Kubernetes
+API against kube-apiserver, and the fleet's views.
 
-Absolute times depend on the machine; the ratios are what the project promises. Exits 1 if a promise is not kept.
+Times depend on the machine; the project promises ratios. Exits with status 1 if a promise is not kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
-    """Median seconds to ready: the sandbox with an empty state, and a hello-world over TLS."""
+    """Return the median seconds until ready of the sandbox with an empty state, and of a hello-world server over TLS."""
     from azuresandbox import lifecycle, pki
     from azuresandbox.server import free_port
 
@@ -76,7 +76,7 @@ def cold_start(folder: Path, rounds: int = 5) -> tuple[float, float]:
 
 
 def demo(folder: Path) -> tuple[float, float, int]:
-    """Seconds of the whole demo, of as many empty notebooks through papermill, and the sandbox's memory in MB after it."""
+    """Return the seconds of the demo and of as many empty notebooks by papermill, and the sandbox's memory in MB after it."""
     environment = {**os.environ, "FLEET_HOME": str(folder / "home")}
 
     def fleet(*arguments: str) -> str:
@@ -104,7 +104,7 @@ def _empty(folder: Path, count: int) -> None:
 
 
 def store(folder: Path, count: int) -> dict[str, float]:
-    """Puts a second, and milliseconds to list `count` objects of 3 kB."""
+    """Return the store's puts per second, and the milliseconds to list `count` objects of 3 kB."""
     from azuresandbox.store import Store
 
     store = Store(folder / f"store-{count}.db")

@@ -1,10 +1,10 @@
-"""What a benchmark prints: figures, and promises that are kept or missed."""
+"""The output of a benchmark: figures, and promises that are kept or missed."""
 
 from __future__ import annotations
 
 
 class Board:
-    """Collects whether all promises were kept."""
+    """Prints figures and promises. `kept` is whether all promises were kept."""
 
     def __init__(self) -> None:
         self.kept = True

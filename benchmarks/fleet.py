@@ -1,11 +1,12 @@
-"""The fleet's views on simulated fleets of 10, 100 and 1,000 clusters, beside a script with the official SDKs and kubectl in a loop.
+"""The fleet's tables on simulated fleets of 10, 100 and 1,000 clusters, compared with a script of the official SDKs and with
+kubectl.
 
-    python -m benchmarks.fleet [COUNT ...]
+python -m benchmarks.fleet [COUNT ...]
 
-Each reader is a process of its own, on the same served state, one after the other. The peers are measured on a sample of clusters
-(`SAMPLE`) and scaled to the number, as they ask cluster by cluster. Everything is measured twice: on bare loopback, which shows what
-the reading itself costs, and with `LATENCY` a request, as on the shortest of real networks. What is promised against peers is promised
-with a network, as nobody's fleet is on loopback; how fast the fleet view is, on either.
+Each reader is a process of its own on the same served state, one after the other. The peers read cluster by cluster, so they
+are measured on a sample (`SAMPLE`) and scaled. Everything is measured twice: on loopback, which shows the cost of reading
+itself, and with `LATENCY` for each request, as on a short real network. The ratios to the peers are promised with latency,
+since real fleets are not on loopback; the time of the fleet view is promised for both.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ COUNTS = (10, 100, 1_000)
 SAMPLE = 40
 ROUNDS = 5
 LATENCY = 0.025
-"""Seconds that a request spends on its way. ARM alone takes longer to think about most of them."""
+"""Seconds of latency for each request. ARM itself takes longer for most requests."""
 
 Figures = dict[str, float]
 
 
 def fleet(board: Board, counts: tuple[int, ...] = COUNTS) -> None:
-    """Measure, print, and hold the largest fleet against the promises."""
+    """Measure, print, and compare the largest fleet with the promises."""
     kubectl = shutil.which("kubectl")
     found: dict[float, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
@@ -50,7 +51,7 @@ def fleet(board: Board, counts: tuple[int, ...] = COUNTS) -> None:
 
 
 def _measure(folder: Path, count: int, latency: float, kubectl: str | None) -> Figures:
-    """Seconds of each view of each reader, and megabytes."""
+    """Return the seconds of each table of each reader, and the megabytes."""
     sample = min(SAMPLE, count)
     with simulated.served(folder, latency):
         found = _reader(folder, "ours") | {"server_mb": simulated.memory_mb(folder)}
@@ -77,12 +78,13 @@ def _print(board: Board, count: int, latency: float, found: Figures) -> None:
     kubectl = found.get("kubectl_deep")
     beside = f", kubectl {kubectl:.1f} s: {kubectl / found['deep']:.0f} times" if kubectl else ""
     board.note(
-        f"{where}: deep view {found['deep']:.2f} s (the first {found['deep_first']:.2f}), SDK script {found['sdk_deep']:.1f} s: "
-        f"{found['sdk_deep'] / found['deep']:.0f} times{beside}{scaled}"
+        f"{where}: deep view {found['deep']:.2f} s (the first {found['deep_first']:.2f}), "
+        f"SDK script {found['sdk_deep']:.1f} s: {found['sdk_deep'] / found['deep']:.0f} times{beside}{scaled}"
     )
     board.note(f"{where}: drift {found['drift']:.2f} s, {found['drift_mb']:.0f} MB")
     board.note(
-        f"{where}: {found['view_mb']:.0f} MB for the fleet view, {found['deep_mb']:.0f} MB deep; sandbox {found['server_mb']:.0f} MB"
+        f"{where}: {found['view_mb']:.0f} MB for the fleet view, {found['deep_mb']:.0f} MB deep; "
+        f"sandbox {found['server_mb']:.0f} MB"
     )
 
 
@@ -136,12 +138,12 @@ def _ours(session: Any, folder: Path) -> Figures:
 
 
 def _left_alone(drift: Any) -> None:
-    """Nobody has changed anything in the simulated fleet, and all of it was compared."""
+    """Assert that the whole fleet was compared without a difference."""
     assert not drift.attrs["unread"] and drift.empty, (drift.attrs["unread"], drift.T.to_string())
 
 
 def _checked(table: Any) -> None:
-    """What was timed is the whole truth of the simulated fleet."""
+    """Assert that the measured table has the states of the simulated fleet."""
     assert not table.attrs["unread"], table.attrs["unread"]
     broken = sum(simulated.Copy(number).broken for number in range(len(table) - 1))
     assert table.status.value_counts()[["ok", "broken"]].tolist() == [len(table) - broken, broken], table.status.value_counts()
@@ -165,7 +167,7 @@ def _kubectl(session: Any, folder: Path, sample: str, kubectl: str) -> Figures:
 
 
 def _sampled(names: list[str], size: int) -> list[str]:
-    """Evenly over the whole fleet."""
+    """Return `size` names, evenly distributed over the fleet."""
     return [names[at * len(names) // size] for at in range(size)]
 
 

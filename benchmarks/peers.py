@@ -1,6 +1,6 @@
-"""What people write when they ask a fleet cluster by cluster: the official SDKs, and kubectl in a loop. Nothing here is slowed down.
+"""Two usual ways to read a fleet cluster by cluster: a script of the official SDKs, and kubectl in a loop.
 
-Both are given their credentials and addresses beforehand; what is timed is the asking.
+Both get their credentials and addresses before the measurement, and neither is slowed down.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ASO = (
     ("kubernetesconfiguration.azure.com", "v1api20230501", "extensions", "{}-flux"),
     ("kubernetesconfiguration.azure.com", "v1api20230501", "fluxconfigurations", "{}-config"),
 )
-"""Group, version, plural and name of a cluster's objects on the control plane."""
+"""(group, version, plural, name) of a cluster's objects on the control plane."""
 
 
 class Script:
-    """The official SDKs, one cluster after the other: its three resources in ARM, its three ASO objects, its workloads."""
+    """A script of the official SDKs. For each cluster it reads three resources in ARM, three ASO objects and the workloads."""
 
     def __init__(self, session: Session) -> None:
         p = session.parameters
@@ -50,7 +50,7 @@ class Script:
         return sorted(cluster.name for cluster in self._aks.list_by_resource_group(self._group))
 
     def ask(self, name: str, deep: bool) -> dict[str, Any]:
-        """One cluster's row."""
+        """Return one cluster's row."""
         cluster = self._aks.get(self._group, name)
         row = {
             "name": name,
@@ -77,9 +77,9 @@ class Script:
 
 
 def script_seconds(session: Session, names: list[str], deep: bool) -> float:
-    """Seconds for these clusters; fails if the answers are not those of the simulated fleet."""
+    """Return the seconds for these clusters; fail if the answers are not those of the simulated fleet."""
     script = Script(session)
-    script.ask(names[0], deep)  # what is imported and signed in once is not counted
+    script.ask(names[0], deep)  # imports and the sign-in are not counted
     began = time.perf_counter()
     rows = [script.ask(name, deep) for name in names]
     took = time.perf_counter() - began
@@ -91,7 +91,7 @@ def script_seconds(session: Session, names: list[str], deep: bool) -> float:
 
 
 def kubeconfigs(session: Session, names: Iterable[str], folder: Path) -> list[Path]:
-    """The files that a person with many clusters has."""
+    """Write a kubeconfig for each cluster and return the paths."""
     from fleetlib.clients.azure import managed_clusters
 
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -105,7 +105,7 @@ def kubeconfigs(session: Session, names: Iterable[str], folder: Path) -> list[Pa
 
 
 def kubectl_seconds(kubectl: str, paths: list[Path], cache: Path) -> float:
-    """`kubectl get` of every cluster's workloads, one after the other, its discovery cached from a run before."""
+    """Return the seconds of `kubectl get` of the workloads for each cluster in turn, with kubectl's discovery cached."""
     command = ["get", "deployments,statefulsets,daemonsets", "--all-namespaces", "--output", "json", f"--cache-dir={cache}"]
     environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
 

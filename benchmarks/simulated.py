@@ -1,8 +1,9 @@
-"""A simulated fleet of any size: one workload cluster is built by the runbook's own stages, then its records are copied.
+"""A simulated fleet of any size: the stages build one workload cluster, then its records in the store are copied.
 
-What is copied is what the sandbox itself has written: the cluster in ARM with its pool, extension and Flux configuration, the goals
-and reports, its ASO objects on the control plane, and its whole Kubernetes API with nodes, Pods and Flux objects. Names, ids, uids and
-certificates are each copy's own; one in fifty is not well. The state is then served as always (TLS, tokens, roles), by a sandbox that runs no controllers.
+The copied records are those that the sandbox has written: the cluster in ARM with its pool, extension and Flux configuration,
+the goals and reports, its ASO objects on the control plane, and its Kubernetes API with nodes, Pods and Flux objects. Each copy
+has its own names, ids, uids and certificates; every fiftieth is broken. A sandbox without controllers serves the state as usual
+(TLS, tokens, roles).
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ PARAMETERS = Parameters.check({"staging_cluster_count": 1, "prod_cluster_count":
 FIRST, RELEASE = "podinfo-staging-0", "podinfo-staging"
 BROKEN = 50
 PER_RELEASE = 100
-"""Clusters of one environment: the chart's own limit."""
+"""Clusters of one environment: the chart's limit."""
 
 
 @contextmanager
 def home(folder: Path) -> Iterator[None]:
-    """`FLEET_HOME` for the length of the block."""
+    """Set `FLEET_HOME` during the block."""
     before = os.environ.get("FLEET_HOME")
     os.environ["FLEET_HOME"] = str(folder)
     try:
@@ -66,7 +67,7 @@ def home(folder: Path) -> Iterator[None]:
 
 
 def build_first(folder: Path) -> None:
-    """The control plane and one workload cluster, built by the stages on a sandbox that is down afterwards."""
+    """Build the control plane and one workload cluster by the stages, on a sandbox that is stopped afterwards."""
     with home(folder):
         lifecycle.up(folder / "sandbox", project=ROOT)
         try:
@@ -84,7 +85,10 @@ def build_first(folder: Path) -> None:
 
 @contextmanager
 def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
-    """The state of a folder, served by a sandbox that answers and runs nothing; a session on it. `latency`: seconds a request."""
+    """Serve the state of a folder by a sandbox without controllers, and give a session on it.
+
+    `latency`: seconds for each request.
+    """
     state = folder / "sandbox"
     command = [sys.executable, "-m", "azuresandbox.server", "--state", str(state), "--asleep", f"--latency={latency}"]
     with (
@@ -106,12 +110,12 @@ def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
 
 
 def memory_mb(folder: Path) -> int:
-    """Of the process that serves a folder."""
+    """Return the memory of the process that serves a folder, in MB."""
     return int(lifecycle.ask(folder / "sandbox", "GET", "/sandbox/status")["memory_mb"])
 
 
 def grow(source: Path, folder: Path, count: int) -> None:
-    """A fleet of `count` clusters in `folder`, from the one that `build_first` has left in `source`."""
+    """Create a fleet of `count` clusters in `folder` from the one that `build_first` has built in `source`."""
     shutil.copytree(source, folder, symlinks=True)
     copies = [Copy(number) for number in range(count - 1)]
     with served(folder) as session:
@@ -123,7 +127,7 @@ def grow(source: Path, folder: Path, count: int) -> None:
 
 
 def _declare(session: Session, copies: list[Copy]) -> tuple[str, str]:
-    """The copies' environments in Git; the commit there was and the commit there is."""
+    """Declare the copies' environments in Git. Returns the commits before and after."""
     repository = session.repository
     before = after = repository.sync()
     template = environments.read(repository)[RELEASE]
@@ -136,7 +140,7 @@ def _declare(session: Session, copies: list[Copy]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Copy:
-    """One more cluster, by number."""
+    """A copy of the first cluster, by its number."""
 
     number: int
 
@@ -151,11 +155,11 @@ class Copy:
 
     @property
     def broken(self) -> bool:
-        """Every fiftieth: its agent reports that a release could not be installed."""
+        """Whether it is broken, as every fiftieth copy: its agent reports that a release could not be installed."""
         return self.number % BROKEN == BROKEN - 1
 
     def renamed(self, value: bytes, of: str) -> bytes:
-        """The first cluster's bytes as this one's; `of` is the first one's id."""
+        """Return the first cluster's bytes with this copy's names; `of` is the first cluster's id."""
         release = f"podinfo-{self.environment}"
         value = value.replace(FIRST.encode(), f"{release}-{self.number % PER_RELEASE}".encode())
         value = value.replace(RELEASE.encode(), release.encode()).replace(of.encode(), self.id.encode())
@@ -163,7 +167,7 @@ class Copy:
 
 
 class _Copying:
-    """Rows of the store's file: what the first cluster has, once more for each copy."""
+    """Copies the first cluster's rows in the store's file for each copy."""
 
     def __init__(self, database: sqlite3.Connection, state: Path, before: str, after: str) -> None:
         self._database = database
@@ -198,7 +202,7 @@ class _Copying:
                 self._append(partition, self._copied(copy, [*rows, *releases] if first else rows, certificate))
 
     def _reconciled(self, hub: str) -> None:
-        """Flux on the control plane has seen the new commit: its objects, and what the agent reports of them, name it."""
+        """Write the new commit into Flux's objects on the control plane and into the agent's reports."""
         for partition in (hub, "fabric", "arm"):
             changed = [(value.replace(self._before, self._after), partition, key) for key, _, value in self._rows(partition)]
             self._database.executemany("UPDATE records SET value=? WHERE partition=? AND key=?", changed)
@@ -229,14 +233,14 @@ class _Copying:
         return int(found)
 
     def _insert(self, partition: str, rows: Iterator[tuple[str, int, bytes]], revision: int) -> None:
-        """A partition of the copy's own: same keys, same revisions, no history."""
+        """Insert a partition of the copy: same keys, same revisions, no history."""
         self._database.execute(
             "INSERT INTO partitions (name, revision, oldest) VALUES (?,?,?)", (partition, revision, revision)
         )
         self._write(partition, rows)
 
     def _append(self, partition: str, rows: Iterator[tuple[str, int, bytes]]) -> None:
-        """More records of a partition there is, each at a revision of its own; API objects also get a uid of their own."""
+        """Append records to an existing partition, each with its own revision; API objects also get their own uid."""
         revision, fresh = self._revision(partition), []
         for key, _, value in rows:
             revision += 1
@@ -256,7 +260,7 @@ class _Copying:
 
 
 def _not_compliant(value: bytes) -> bytes:
-    """The agent's report, with one release that Flux cannot install."""
+    """Return the agent's report with one release that Flux cannot install."""
     report = json.loads(value)
     details = report["details"]
     status = next(one for one in details["statuses"] if one["kind"] == "HelmRelease")

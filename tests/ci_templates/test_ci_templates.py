@@ -1,4 +1,4 @@
-"""The pipelines for fleet repositories: valid by their services' schemas, and their script steps do what they say."""
+"""The pipelines for fleet repositories: they are valid by their services' schemas, and their script steps work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.xdist_group("ci")
 
 @dataclass
 class Script:
-    """A step that runs in a shell. `always`: also after a failure."""
+    """A step that runs in a shell. With `always` it runs after a failure too."""
 
     job: str
     text: str
@@ -79,7 +79,7 @@ def _scripts(path: Path) -> list[Script]:
 
 
 def _checkout(folder: Path) -> Path:
-    """The project's files as a clone has them, with this project's environment in place of a new one."""
+    """Copy the project's files as a clone has them, with this project's virtual environment and small clusters."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     ).stdout
@@ -96,7 +96,7 @@ def _checkout(folder: Path) -> Path:
 
 @dataclass
 class Build:
-    """What a runner does with a job's scripts: in order, those after a failure only if they say so."""
+    """A runner of a job's scripts: in order, after a failure only those with `always`."""
 
     folder: Path
     summary: Path
@@ -148,7 +148,7 @@ def _failures(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", LINTERS, ids=["github", "azure"])
-def test_a_good_pull_request_is_rehearsed_and_then_the_chart_is_published(build: Build, path: Path) -> None:
+def test_a_good_pull_request_passes_and_its_chart_is_published(build: Build, path: Path) -> None:
     scripts = _scripts(path)
     build.run([script for script in scripts if script.job == "rehearse"])
     assert not build.failed, build.log
@@ -163,14 +163,14 @@ def test_a_good_pull_request_is_rehearsed_and_then_the_chart_is_published(build:
         if path == GITHUB
         else f"##vso[task.uploadsummary]{build.folder}/runs/latest/summary.md" in said
     )
-    assert "stopped" in build.log, "a runner of one's own must not be left with a sandbox"
+    assert "stopped" in build.log, "no sandbox may keep running on a self-hosted runner"
 
     build.run([script for script in scripts if script.job == "publish"])
     assert not build.failed, build.log
-    assert "charts/podinfocluster:0.1.0 is published already" in build.log, "notebook 05 had published the same content"
+    assert "charts/podinfocluster:0.1.0 is already published" in build.log, "notebook 05 had published the same content"
 
 
-def test_a_new_chart_version_is_published_and_a_changed_old_one_is_refused(build: Build) -> None:
+def test_a_new_chart_version_is_published_and_a_changed_published_one_is_refused(build: Build) -> None:
     publish = [script for script in _scripts(GITHUB) if script.job == "publish"]
     build.run(publish)
     assert not build.failed and "create: oci://contosofleet.azurecr.io/charts/podinfocluster:0.1.0" in build.log, build.log
@@ -192,7 +192,7 @@ def test_a_chart_that_helm_refuses_is_not_published(build: Build) -> None:
     assert "podinfocluster/templates/broken.yaml:1" in build.log and "create:" not in build.log
 
 
-def test_a_pull_request_that_breaks_the_fleet_fails_with_its_reason_in_summary_and_junit(build: Build) -> None:
+def test_a_pull_request_that_breaks_the_fleet_fails_with_the_reason_in_summary_and_junit(build: Build) -> None:
     release = build.folder / "flux/controlplane/kustomization.yaml"
     release.write_text(release.read_text() + "  - nowhere.yaml\n")
     parameters = build.folder / "parameters/sandbox.yaml"

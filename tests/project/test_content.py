@@ -26,7 +26,7 @@ def test_no_secret_is_committed() -> None:
 
 
 def test_no_secret_was_ever_committed() -> None:
-    """The whole history: what was removed again is still there for whoever clones."""
+    """Search the whole history: a removed secret is still in every clone."""
     assert re.search(SECRET, b"+-----BEGIN PRIVATE KEY-----\n+" + b"A" * 64), "a key in a diff is found"
     command = ["git", "log", "--all", "--patch", "--no-color", "--format=commit %H"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=300)

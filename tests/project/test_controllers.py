@@ -1,4 +1,4 @@
-"""docs/controllers.md: what it is made of, that each row has a source, and that the tests it names are there and run."""
+"""docs/controllers.md: it equals its data, each row has a source, and the tests that it names exist."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TABLE = table()
 
 @cache
 def functions(path: str) -> frozenset[str]:
-    """The tests that pytest collects from a file: its module-level functions called test_*."""
+    """Return the names of the tests in a file: its module-level functions called test_*."""
     tree = ast.parse((ROOT / path).read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return frozenset(node.name for node in tree.body if isinstance(node, kinds) and node.name.startswith("test_"))
 
 
-def test_the_page_is_what_the_data_say() -> None:
+def test_the_page_equals_its_data() -> None:
     assert TABLE.PAGE.read_text() == TABLE.page(), "run python tools/controllers_table.py"
 
 
@@ -48,13 +48,13 @@ def test_a_row_has_a_source_and_tests_that_exist(row: Any) -> None:
 
 
 @pytest.mark.parametrize("source", ["", "somewhere", "internal/x.go", "http://example.org/"])
-def test_what_is_no_source_is_refused(source: str) -> None:
+def test_a_text_that_is_not_a_source_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match="neither a page nor path#symbol"):
         TABLE.link(source, "fluxcd/pkg", "v1")
 
 
 def test_every_controller_of_the_fleet_has_conditions_events_retries_and_finalizers() -> None:
-    """What issue after issue turns on; the agent of Azure has states instead."""
+    """Most issues of the controllers are about these; Azure's agent has states instead."""
     wanted = {"condition", "event", "retry", "annotation", "finalizer", "order"}
     said = {
         row.controller: {other.about for other in TABLE.rows() if other.controller == row.controller} for row in TABLE.rows()

@@ -25,7 +25,7 @@ def _all_bounds(projects: list[dict[str, Any]]) -> dict[str, str]:
     return {name: bound for project in projects for name, bound in _bounds(project["dependencies"]).items()}
 
 
-def test_conda_and_pip_install_the_same() -> None:
+def test_conda_and_pip_install_the_same_packages() -> None:
     projects = [tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"] for name in DISTRIBUTIONS]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(item["pip"] for item in conda if isinstance(item, dict))
@@ -34,7 +34,7 @@ def test_conda_and_pip_install_the_same() -> None:
     assert {RENAMED.get(name, name): bound for name, bound in listed.items()} == _all_bounds(projects)
 
 
-def test_the_lock_holds_every_dependency() -> None:
+def test_the_lock_has_every_dependency() -> None:
     projects = [tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"] for name in DISTRIBUTIONS]
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = set(_all_bounds(projects)) | set(_bounds(workspace["dependency-groups"]["dev"]))

@@ -1,4 +1,4 @@
-"""docs/sandbox.md names a test for each claim: these must exist, and all of them that test the sandbox must be named."""
+"""docs/sandbox.md names a test for each claim: the tests must exist, and every part of the sandbox must have a claim."""
 
 from __future__ import annotations
 

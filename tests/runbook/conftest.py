@@ -1,4 +1,4 @@
-"""Sandboxes that are already so far: built once a session by the stages themselves, then copied for each test."""
+"""Sandboxes on which some stages have run: built once for each session by the stages, then copied for each test."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass
 class Fleet:
-    """A sandbox of its own for one test, and a session on it."""
+    """A test's own sandbox, and a session on it."""
 
     home: Path
     session: Session
@@ -61,14 +61,14 @@ class Fleet:
             stage.verify()
 
     def again(self, **changes: Any) -> Fleet:
-        """The same sandbox with a new session, and other parameters."""
+        """Return the same sandbox with a new session and changed parameters."""
         values = {**self.session.parameters.model_dump(), **changes}
         return Fleet(self.home, connect(Parameters.check(values)))
 
 
 @pytest.fixture(scope="session")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
-    """The home folder of a sandbox on which all stages up to the named one have run; the sandbox is down."""
+    """Return a function to the home folder of a stopped sandbox on which all stages up to the named one have run."""
     made: dict[str, Path] = {}
     patch = pytest.MonkeyPatch()
 
@@ -93,7 +93,7 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 @pytest.fixture(scope="module")
 def shared(snapshots: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A whole fleet that a module's tests share: each leaves it as it was."""
+    """Start a whole fleet that the tests of a module share. Each test must restore it."""
     home = tmp_path_factory.mktemp("shared") / "home"
     shutil.copytree(snapshots("06"), home, symlinks=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -109,7 +109,7 @@ def shared(snapshots: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
 def fleet(
     snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Fleet]]:
-    """`fleet("04")`: a running sandbox on which stages 00 to 04 have been run."""
+    """Return a function: `fleet("04")` starts a sandbox on which the stages 00 to 04 have run."""
     started: list[Path] = []
 
     def start(upto: str) -> Fleet:

@@ -1,8 +1,8 @@
-"""Leave out or spoil one thing at a time: the sandbox shows the error the real system gives, where the real system shows it, and
-the stage turns it into a message that names the cause and the notebook that mends it.
+"""One fault at a time: the sandbox shows the real system's error where the real system shows it, and the stage's message names
+the cause and the notebook that fixes it.
 
-Each test starts from a sandbox on which the stages before have really run, spoils one thing by the same interfaces that people
-have (ARM, kubectl, git, a registry), and runs the stage that depends on it.
+Each test starts from a sandbox on which the earlier stages have run, breaks one thing through a public interface (ARM, kubectl,
+git, a registry), and runs the stage that depends on it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Start = Callable[[str], Any]
 
 
 def fails(work: Callable[[], Any], *words: str) -> str:
-    """The text of the `FleetError` that `work` raises; all `words` (regular expressions) are in it."""
+    """Return the text of the `FleetError` that `work` raises, in which all `words` (regular expressions) match."""
     with pytest.raises(FleetError) as error:
         work()
     text = str(error.value)
@@ -51,7 +51,7 @@ def fails(work: Callable[[], Any], *words: str) -> str:
 
 
 def run(fleet: Any, number: str) -> Callable[[], Any]:
-    """The stage without its preflight: as if the spoiling happened just after it."""
+    """Return a function that runs the stage without its preflight, as if the fault had come just after it."""
 
     def work() -> None:
         stage = fleet.stage(number)
@@ -129,7 +129,7 @@ def test_the_federated_credential_is_wrong(fleet: Start, issuer: str | None, sub
 
 
 def restart_aso(fleet: Any) -> None:
-    """Forget cached tokens, as a rollout restart does."""
+    """Restart ASO, so that it requests new tokens."""
     hub = fleet.session.hub
     for pod in hub.list("v1", "Pod", "azureserviceoperator-system"):
         hub.delete("v1", "Pod", pod["metadata"]["name"], "azureserviceoperator-system")
@@ -181,7 +181,7 @@ def test_cert_manager_is_missing(fleet: Start) -> None:
     assert "cert-manager" in message
 
 
-def test_crd_pattern_forgets_a_group(fleet: Start) -> None:
+def test_crd_pattern_lacks_a_group(fleet: Start) -> None:
     current = fleet("02")
     files = edited(current, "flux/controlplane/aso.yaml", ";kubernetesconfiguration.azure.com/*", "")
     commit(current, files, "without kubernetesconfiguration")
@@ -243,7 +243,7 @@ def test_the_chart_is_not_published(fleet: Start) -> None:
 
 def test_the_tag_is_wrong(fleet: Start) -> None:
     current = fleet("04")
-    commit(current, edited(current, "flux/clusters/charts.yaml", "tag: 0.1.0", "tag: 9.9.9"), "a tag nobody pushed")
+    commit(current, edited(current, "flux/clusters/charts.yaml", "tag: 0.1.0", "tag: 9.9.9"), "a tag that was not pushed")
     stage = current.stage("05")
     stage.apply_all()
     follow_commit(current.session, current.session.repository.head(), ["clusters"])
@@ -261,7 +261,7 @@ def test_the_layer_has_another_media_type(fleet: Start) -> None:
 
 
 def _chart_without(current: Any, kind: str) -> dict[str, str | None]:
-    """The chart as version 0.1.1 without the template part of a kind."""
+    """Return the files of chart version 0.1.1 without the template of a kind."""
     current.session.repository.sync()
     path = "charts/podinfocluster/templates/clusters.yaml"
     parts = re.split(r"(?m)^---\n", current.session.repository.read(path))
@@ -365,14 +365,13 @@ def test_unknown_kinds_are_named(fleet: Start) -> None:
         "flux/clusters/unicorn.yaml": text,
         **edited(current, "flux/clusters/kustomization.yaml", "  - group.yaml\n", "  - group.yaml\n  - unicorn.yaml\n"),
     }
-    sha = commit(current, files, "a kind nobody has")
+    sha = commit(current, files, "a kind that does not exist")
     fails(lambda: follow_commit(current.session, sha, ["clusters"]), "no matches for kind|Unicorn")
     _, _, message = condition(current.session.hub.get(*KUSTOMIZATION, "cluster-config-clusters", "cluster-config"))
     assert 'no matches for kind "Unicorn" in version "nosuch.azure.com/v1"' in message
 
 
-def test_extension_objects_follow_their_owner(fleet: Start) -> None:
-    """The extension waits for its cluster, and says so."""
+def test_an_extension_without_its_cluster_reports_that_it_waits(fleet: Start) -> None:
     current = fleet("06")
     hub, p = current.session.hub, current.session.parameters
     orphan = {
@@ -397,7 +396,7 @@ def test_extension_objects_follow_their_owner(fleet: Start) -> None:
 
 
 def test_a_lock_in_azure_keeps_the_cluster_and_its_object(fleet: Start) -> None:
-    """Nobody's finalizer is taken off by hand: the mend is to remove the lock, and then it all goes."""
+    """The fix is to remove the lock, not the finalizer; ASO then deletes both."""
     current = fleet("06")
     hub, p = current.session.hub, current.session.parameters
     state, name = current.home / "sandbox", "podinfo-prod-0-aks"

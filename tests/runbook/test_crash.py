@@ -1,4 +1,4 @@
-"""`kill -9` of the sandbox in the middle of stage 06, up again, the stage again: it ends the same, and nothing is there twice."""
+"""`kill -9` of the sandbox during stage 06, then a restart and the stage again: the result is the same, without duplicates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_killed_while_clusters_are_created(fleet: Callable[[str], Any]) -> None:
     current = fleet("05")
     state = current.home / "sandbox"
     lifecycle.down(state)
-    lifecycle.up(state, "demo", ROOT)  # creating a cluster now takes seconds: long enough to be killed in
+    lifecycle.up(state, "demo", ROOT)  # creating a cluster now takes seconds: time to kill the sandbox
     stage = current.stage("06")
     stage.apply_all()
     assert stage.changed
@@ -58,7 +58,7 @@ def _kill(state: Path) -> None:
     assert process
     os.kill(process, signal.SIGKILL)
     with open(state / "lock", "r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the process is gone
+        fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the process has ended
 
 
 def _assert_nothing_twice(fleet: Any) -> None:

@@ -1,7 +1,7 @@
-"""Break a fleet that runs, one thing at a time and as people do (kubectl, Azure's SDK, Git), and ask the doctor.
+"""Drills on a running fleet: break one thing through a public interface (kubectl, Azure's SDK, Git), and run the doctor.
 
-Each drill says what the doctor must find: the layer, the object, the other side's words and the fix. Then it is mended as the doctor says,
-and the doctor must be silent. All drills share one fleet, which is therefore well before and after each of them.
+A drill names the finding that must appear: layer, object, message and fix. After the fix there must be no findings. All drills
+share one fleet, which is healthy before and after each of them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.xdist_group("runbook")
 PROD, STAGING, HUB = "podinfo-prod-0-aks", "podinfo-staging-0-aks", "asocluster-aks"
 FLEET, CONTROL_PLANE = "myfleet-rg", "controlplane-rg"
 LIMIT = 30.0
-"""Seconds a fault, or its mend, may take to be seen."""
+"""Seconds after which a fault, or its fix, must be visible."""
 
 
 class Ward:
-    """The fleet, and what people do to it."""
+    """The fleet, with changes to it and waits for findings."""
 
     def __init__(self, home: Any) -> None:
         self.session = home.session
@@ -37,7 +37,7 @@ class Ward:
         self.p = home.session.parameters
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Commit one replacement, and ask Flux to look now."""
+        """Commit one replacement, and let Flux fetch it now."""
         git = self.session.repository
         git.sync()
         text = git.read(path)
@@ -49,7 +49,7 @@ class Ward:
         reconcile_now(self.session.hub, GIT_REPOSITORY, self.p.flux_configuration, self.p.flux_namespace)
 
     def until(self, seen: Callable[[pd.DataFrame], bool], what: str) -> pd.DataFrame:
-        """The doctor's findings as soon as they are as expected."""
+        """Return the findings as soon as they are as expected; fail after `LIMIT` seconds."""
         end = time.monotonic() + LIMIT
         while True:
             frame = self.tables.doctor()
@@ -65,10 +65,10 @@ def ward(shared: Any) -> Ward:
 
 @dataclass(frozen=True)
 class Drill:
-    """What is done, what mends it, and what the doctor must say meanwhile: each text is part of what stands in that column."""
+    """A fault, its repair, and the finding between them: each text is a part of that column's value."""
 
     spoil: Callable[[Ward], object]
-    mend: Callable[[Ward], object]
+    repair: Callable[[Ward], object]
     layer: str
     object: str
     reason: str
@@ -136,7 +136,7 @@ DRILLS: dict[str, Drill] = {
         "aso",
         "role Contributor on myfleet-rg",
         "RoleAssignmentMissing",
-        "ASO's identity has no Contributor",
+        "ASO's identity does not have the role Contributor",
         "run notebook 04 again",
     ),
     "release suspended": Drill(
@@ -156,7 +156,7 @@ DRILLS: dict[str, Drill] = {
         f"ManagedCluster/{PROD}",
         "LeftAlone",
         "reconcile-policy: skip",
-        "take the annotation off",
+        "remove the annotation",
         "stopped",
     ),
     "chart tag absent": Drill(
@@ -174,15 +174,17 @@ DRILLS: dict[str, Drill] = {
 
 
 @pytest.mark.parametrize("name", DRILLS)
-def test_the_doctor_names_it_and_is_silent_when_it_is_mended(ward: Ward, name: str) -> None:
+def test_the_doctor_finds_the_fault_and_nothing_after_its_repair(ward: Ward, name: str) -> None:
     drill = DRILLS[name]
     try:
         drill.spoil(ward)
-        frame = ward.until(lambda frame: ((frame.reason == drill.reason) & (frame.status == drill.status)).any(), drill.reason)
+        frame = ward.until(
+            lambda frame: bool(((frame.reason == drill.reason) & (frame.status == drill.status)).any()), drill.reason
+        )
         found = frame[frame.reason == drill.reason].iloc[0]
         assert (found.cluster, found.layer, found.object) == (drill.cluster, drill.layer, drill.object), frame.T.to_string()
         assert drill.message in (found.message or ""), found.message
         assert drill.fix in found.fix, found.fix
     finally:
-        drill.mend(ward)
-        ward.until(lambda frame: frame.empty, "silent after the mend")
+        drill.repair(ward)
+        ward.until(lambda frame: frame.empty, "no findings after the repair")

@@ -1,4 +1,4 @@
-"""What somebody changes by hand, in Git's way, Azure's portal, the control plane or a cluster, is a row that says where and by whom."""
+"""Drift on a running fleet: a change in Azure, on the control plane or in a cluster is a row with its place and its writer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import yaml
 
@@ -25,21 +26,23 @@ PROD, STAGING = "podinfo-prod-0-aks", "podinfo-staging-0-aks"
 FIELDS = ["cluster", "layer", "object", "kind", "field", "declared", "actual"]
 
 
+def values(frame: pandas.DataFrame) -> list[list[Any]]:
+    """Return the cells of each row; `None` for missing values."""
+    return [[None if pandas.isna(value) else value for value in row] for row in frame.astype(object).to_numpy().tolist()]
+
+
 def rows(tables: Tables, **options: Any) -> list[list[Any]]:
     frame = tables.drift(**options)
     assert frame.attrs["unread"] == {}
-    return [
-        [None if value != value else value for value in row]
-        for row in frame[FIELDS].astype(object).to_numpy(na_value=None).tolist()
-    ]
+    return values(frame[FIELDS])
 
 
-def test_by_hand_in_every_place(fleet: Any) -> None:
+def test_changes_in_azure_and_on_the_control_plane(fleet: Any) -> None:
     current = fleet("06")
     current.stage("06").wait()
     session, hub = current.session, current.session.hub
     tables = Tables(session)
-    assert rows(tables) == [], "a fleet that has been left alone"
+    assert rows(tables) == [], "a fleet without changes"
 
     hub.merge(*HELM_RELEASE, "podinfoprod", "cluster-config", {"spec": {"suspend": True}})
     hub.merge(
@@ -56,12 +59,12 @@ def test_by_hand_in_every_place(fleet: Any) -> None:
     assert rows(tables, deep=False) == [
         [PROD, "arm", f"ManagedCluster/{PROD}", "changed", "agentPoolProfiles.system.maxCount", "3", "9"],
         [PROD, "arm", f"ManagedCluster/{PROD}", "changed", "tags.environment", "podinfo-prod", "elsewhere"],
-    ], "what is declared differs; the tag that nobody declares does not"
+    ], "a tag that is not declared is not compared"
 
     hub.merge(*MANAGED_CLUSTER, PROD, "clusters", {"spec": {"dnsPrefix": "other"}})
     first = tables.drift(deep=False).iloc[0]
     assert first[FIELDS].tolist() == [PROD, "aso", f"ManagedCluster/{PROD}", "changed", "dnsPrefix", PROD, "other"]
-    assert first.by and first.since is not None and "Flux puts it back" in first.fix
+    assert first.by and first.since is not None and "Flux reverts it" in first.fix
 
     body = managed_clusters.desired("stray-aks", "eastus2", "", "Standard_D2as_v6", 1)
     clusters.begin_create_or_update("myfleet-rg", "stray-aks", body).result()
@@ -71,7 +74,7 @@ def test_by_hand_in_every_place(fleet: Any) -> None:
 
 @pytest.fixture
 def staging(fleet: Any, tmp_path: Path) -> tuple[Any, Callable[..., None]]:
-    """A fleet that has been left alone, and the unmodified kubectl in its staging cluster."""
+    """Return a fleet without changes, and a function that runs the unmodified kubectl in its staging cluster."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/")
@@ -92,11 +95,10 @@ def staging(fleet: Any, tmp_path: Path) -> tuple[Any, Callable[..., None]]:
 
 def told(frame: Any) -> list[list[Any]]:
     assert set(frame.layer) <= {"workloads"} and set(frame.cluster) <= {STAGING}, frame.T.to_string()
-    columns = ["object", "kind", "field", "declared", "actual", "by"]
-    return frame[columns].astype(object).to_numpy(na_value=None).tolist()
+    return values(frame[["object", "kind", "field", "declared", "actual", "by"]])
 
 
-def test_by_hand_in_a_cluster(staging: Any) -> None:
+def test_changes_in_a_cluster(staging: Any) -> None:
     current, kubectl = staging
     tables = Tables(current.session)
     kubectl("scale", "deployment/podinfo", "-n", "podinfo", "--replicas=3")
@@ -114,10 +116,10 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
     kubectl("annotate", "service/podinfo", "-n", "podinfo", "note=mine")
     kubectl("delete", "ingress/podinfo", "-n", "podinfo")
     kubectl("create", "configmap", "own", "-n", "podinfo", "--from-literal=a=b")
-    kubectl("create", "configmap", "own", "-n", "default", "--from-literal=a=b")  # no concern of Flux's
+    kubectl("create", "configmap", "own", "-n", "default", "--from-literal=a=b")  # not Flux's namespace
     found = tables.drift()
     redis = next(row for row in told(found) if row[2] == "data.redis.conf")
-    assert redis[3] and redis[4:] == ["(none)", None], "nobody owns what is not there"
+    assert redis[3] and redis[4:] == ["(none)", None], "a removed entry has no owner"
     assert [row for row in told(found) if row != redis] == [
         ["ConfigMap/podinfo/own", "orphan", None, None, None, "kubectl-create"],
         ["ConfigMap/redis/redis-configuration", "changed", "data.more.conf", "(none)", "x", "kubectl-patch"],
@@ -136,7 +138,7 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
     ]
     when = found.set_index("field").since
     assert abs((found.attrs["read"] - when["metadata.labels.team"]).total_seconds()) < 600
-    assert when.isna()["spec.replicas"], "the API server keeps no time of what is written through scale"
+    assert when.isna()["spec.replicas"], "the API server does not record a time for the subresource scale"
 
     command = [sys.executable, "-m", "fleetlib.cli", "drift", "-o", "json"]
     done = subprocess.run(
@@ -145,8 +147,8 @@ def test_by_hand_in_a_cluster(staging: Any) -> None:
     assert done.returncode == 1 and '"field": "spec.replicas"' in done.stdout
 
 
-def test_what_flux_puts_back_is_no_longer_told(staging: Any) -> None:
-    """Flux takes over what kubectl added to a Kustomization's object, and leaves what others did; Helm restores at an upgrade."""
+def test_a_change_that_flux_has_reverted_is_not_drift(staging: Any) -> None:
+    """Flux removes kubectl's additions to a Kustomization's object and keeps those of others; Helm reverts at an upgrade."""
     current, kubectl = staging
     kubectl("label", "namespace/podinfo", "team=a")
     kubectl("label", "namespace/podinfo", "from=lens", "--field-manager=node-fetch")
@@ -178,7 +180,7 @@ def test_what_flux_puts_back_is_no_longer_told(staging: Any) -> None:
     assert [row[2] for row in told(tables.drift())] == ["metadata.labels.from"]
 
 
-def test_suspended_by_hand_in_a_cluster(staging: Any) -> None:
+def test_flux_objects_that_were_suspended_in_a_cluster_are_drift(staging: Any) -> None:
     current, kubectl = staging
     suspend = ("-n", "cluster-config", "--type=merge", "-p", '{"spec":{"suspend":true}}', "--field-manager=flux")
     for kind, name in (("kustomization", "cluster-config-apps"), ("helmrelease", "podinfo")):
@@ -209,7 +211,7 @@ def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> No
     snapshot = Tables(connect(session.parameters)).snapshot()
     unread = snapshot.drift().attrs["unread"]
     assert list(unread) == [f"cluster {STAGING}", f"cluster {PROD}"] and "could not be compared" in unread[f"cluster {PROD}"]
-    assert snapshot.pools().attrs["unread"] == {}, "other tables of the reading have all they need"
+    assert snapshot.pools().attrs["unread"] == {}, "other tables of the reading are complete"
 
     command = [sys.executable, "-m", "fleetlib.cli", "drift"]
     settings = ["-p", "staging_cluster_count", "1", "-p", "prod_cluster_count", "1"]
@@ -221,5 +223,5 @@ def test_a_cluster_that_is_stopped_or_does_not_answer_is_named(fleet: Any) -> No
         check=False,
         timeout=300,
     )
-    assert done.returncode == 1 and done.stdout.strip() == "nothing differs in what could be read"
+    assert done.returncode == 1 and done.stdout.strip() == "no differences in the part that could be read"
     assert f"{STAGING} is stopped" in done.stderr and f"{PROD} could not be compared" in done.stderr

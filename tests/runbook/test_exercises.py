@@ -1,4 +1,4 @@
-"""The exercises at the end of notebook 08 can be done, and their checks know right from wrong."""
+"""The exercises at the end of notebook 08 can be solved, and their checks tell right answers from wrong ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleetlib.inspect.fleet import Fleet as Tables
 pytestmark = pytest.mark.xdist_group("runbook")
 
 
-def test_all_three(fleet: Any) -> None:
+def test_right_answers_are_accepted_and_wrong_ones_refused(fleet: Any) -> None:
     current = fleet("06")
     current.stage("06").wait()
     tables = Tables(current.session)

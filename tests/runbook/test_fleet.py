@@ -1,4 +1,4 @@
-"""`Fleet` and its commands on a fleet that has really been built."""
+"""`Fleet` and its commands on a fleet that the stages have built."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.stages.aso_identity import AsoIdentity
 from tests.processes import started
+from tests.inspect.fleet_documents import at
 
 pytestmark = pytest.mark.xdist_group("runbook")
 
@@ -31,7 +33,7 @@ EMPTY_ON_A_HEALTHY_FLEET = {"findings", "drift"}  # test_drift.py and the doctor
 
 
 def settled(fleet: Any) -> Any:
-    """The fleet when its Flux has fetched again what a restart of the sandbox made it forget."""
+    """Return the fleet after its Flux has fetched its sources again, which it must after the sandbox's restart."""
     current = fleet("06")
     current.stage("06").wait()
     return current
@@ -39,7 +41,7 @@ def settled(fleet: Any) -> Any:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The requests to ARM, as they are made."""
+    """Record the requests to ARM."""
     made: list[str] = []
     send = rest._send
 
@@ -51,7 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def test_every_table_of_a_healthy_fleet_in_a_handful_of_calls(fleet: Any, calls: list[str]) -> None:
+def test_every_table_of_a_healthy_fleet_with_a_few_requests(fleet: Any, calls: list[str]) -> None:
     now = Tables(settled(fleet).again().session).snapshot()
     calls.clear()
     clusters = now.clusters()
@@ -65,17 +67,15 @@ def test_every_table_of_a_healthy_fleet_in_a_handful_of_calls(fleet: Any, calls:
         assert "status" not in frame or set(frame.status.dropna()) <= {"ok"}, frame.to_string()
     assert len(now.clusters(deep=True).query("workloads_ready == workloads and workloads > 0")) == 2
     assert set(now.kustomizations(deep=True).path.dropna()) >= {"./apps/production", "./apps/staging", "./flux/clusters"}
-    assert set(now.sources().index) == set(now.sources(deep=True).index), (
-        "Azure's word and the clusters' own name the same objects"
-    )
+    assert set(now.sources().index) == set(now.sources(deep=True).index), "Azure and the clusters have the same objects"
 
 
-def test_versions_costs_and_a_role_that_somebody_took_away(fleet: Any, calls: list[str]) -> None:
+def test_versions_costs_and_a_role_that_was_removed(fleet: Any, calls: list[str]) -> None:
     current = settled(fleet)
     now = Tables(current.session).snapshot()
     calls.clear()
     versions, costs = now.versions(), now.costs()
-    assert sum("kubernetesVersions" in call for call in calls) == 1, "one call a region"
+    assert sum("kubernetesVersions" in call for call in calls) == 1, "one request for the region"
     assert versions.supported.dropna().all() and set(versions.xs("aso", level="component").version) == {"v2.13.0"}
     assert versions.xs("flux", level="component").version.str.startswith("source 1.").sum() == 3, "the hub and both clusters"
     assert versions.loc[("asocluster-aks", "cluster-chart/podinfo-prod"), ["version", "declared", "offered"]].nunique() == 1
@@ -92,8 +92,9 @@ def test_a_stopped_cluster_and_one_that_does_not_answer(fleet: Any) -> None:
     current = settled(fleet)
     current.session.azure.containers.managed_clusters.begin_stop("myfleet-rg", STAGING).result()
     tables = Tables(current.session)
-    assert tables.clusters().loc[STAGING, ["status", "first_broken_layer", "power"]].tolist() == ["stopped", "arm", "Stopped"]
-    connect = current.session.workload_cluster
+    stopped = at(tables.clusters(), STAGING)
+    assert stopped[["status", "first_broken_layer", "power"]].tolist() == ["stopped", "arm", "Stopped"]
+    connect: Callable[[str], Kube] = current.session.workload_cluster
 
     def elsewhere(name: str) -> Kube:
         found = connect(name)
@@ -102,10 +103,12 @@ def test_a_stopped_cluster_and_one_that_does_not_answer(fleet: Any) -> None:
 
     current.session.workload_cluster = elsewhere
     nodes = tables.nodes()
-    assert set(nodes.index.get_level_values("cluster")) == {"asocluster-aks", PROD}, "the stopped one is not asked"
-    (error,) = nodes.loc[PROD, "error"]
-    assert "does not answer" in error and set(nodes.loc["asocluster-aks", "status"]) == {"ok"}
-    assert tables.clusters(deep=True).loc[PROD, ["status", "first_broken_layer"]].tolist() == ["unreachable", "workloads"]
+    assert set(nodes.index.get_level_values("cluster")) == {"asocluster-aks", PROD}, "the stopped one is not read"
+    (error,) = nodes.error[nodes.index.get_level_values("cluster") == PROD]
+    assert "does not answer" in error
+    assert set(nodes.status[nodes.index.get_level_values("cluster") == "asocluster-aks"]) == {"ok"}
+    unreachable = at(tables.clusters(deep=True), PROD)
+    assert unreachable[["status", "first_broken_layer"]].tolist() == ["unreachable", "workloads"]
 
 
 def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, Any]]:
@@ -158,7 +161,7 @@ def test_a_notebook_shows_the_brief_table(fleet: Any) -> None:
     assert "<table>" in (frame._repr_html_() or "") and "portal" not in frames.brief(frame)
 
 
-def test_a_cluster_made_anew_under_its_name_is_reached_again(fleet: Any) -> None:
+def test_a_cluster_recreated_with_its_name_is_read_again(fleet: Any) -> None:
     current = settled(fleet)
     tables = Tables(current.session)
     before = tables.nodes().loc[PROD]
@@ -169,7 +172,7 @@ def test_a_cluster_made_anew_under_its_name_is_reached_again(fleet: Any) -> None
     assert set(after.status) == {"ok"} and set(after.index) != set(before.index)
 
 
-def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_broken(fleet: Any) -> None:
+def test_the_doctor_has_no_findings_on_a_healthy_fleet_and_finds_its_faults(fleet: Any) -> None:
     current = settled(fleet)
     tables = Tables(current.session)
     well = tables.doctor()
@@ -182,8 +185,9 @@ def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_bro
     flux = ("helm.toolkit.fluxcd.io/v2", "HelmRelease", "podinfoprod", "cluster-config")
     current.session.hub.merge(*flux, {"spec": {"suspend": True}})
     found = tables.doctor().set_index("reason")
-    assert found.loc["Suspended", "object"] == "HelmRelease/podinfoprod" and PROD in found.loc["Suspended", "meaning"]
-    assert "is https://elsewhere.invalid/, the cluster's tokens say" in found.loc["PromiseNotKept", "message"]
+    suspended, untrusted = at(found, "Suspended"), at(found, "PromiseNotKept")
+    assert suspended.object == "HelmRelease/podinfoprod" and PROD in suspended.meaning
+    assert "is https://elsewhere.invalid/, the cluster's tokens say" in untrusted.message
     line, options = command(current.home, "doctor")
     done = subprocess.run(line, check=False, **options, timeout=300)
     assert done.returncode == 1 and "fix:  run 02_create_aso_identity again" in done.stdout
@@ -193,11 +197,11 @@ def test_the_doctor_finds_nothing_on_a_fleet_that_is_well_and_names_what_was_bro
     assert len(tables.doctor()) == 0
 
 
-def test_what_azure_throttles_is_asked_again_when_azure_says(fleet: Any, calls: list[str]) -> None:
+def test_a_throttled_request_is_sent_again_after_the_time_that_azure_names(fleet: Any, calls: list[str]) -> None:
     current = settled(fleet)
     throttle = {"name": "throttled", "target": "*/myfleet-rg/*managedClusters", "times": 1}
     lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", throttle)
     frame = Tables(current.session).clusters()
     assert set(frame.status) == {"ok"} and frame.attrs["unread"] == {}
     left = lifecycle.ask(current.home / "sandbox", "GET", "/sandbox/status")["faults"]
-    assert all(fault.get("times") == 0 for fault in left), f"it struck: {left}"
+    assert all(fault.get("times") == 0 for fault in left), f"the fault occurred: {left}"

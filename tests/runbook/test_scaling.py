@@ -1,4 +1,4 @@
-"""Notebook 07: clusters come and go by commits that change one number, and what goes is told before anything goes."""
+"""Notebook 07: a commit that changes one number creates or deletes clusters, and the plan names the deleted ones before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def clusters(session: Any) -> set[str]:
 
 
 def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
-    """Pairs of different lines of two texts with as many lines each."""
+    """Return the pairs of different lines in two texts of the same number of lines."""
     assert len(before.splitlines()) == len(after.splitlines())
     return [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if pair[0] != pair[1]]
 
 
-def test_up_a_new_environment_and_down_again(fleet: Any) -> None:
-    """One sandbox for the whole way, as in the notebook: each step is what the next one starts from."""
+def test_scaling_up_a_new_environment_and_scaling_down(fleet: Any) -> None:
+    """One sandbox for all steps, as in the notebook: each step starts from the result of the previous one."""
     current = fleet("06").again(prod_cluster_count_scaled=2, new_environment="dev", new_environment_cluster_count=1)
     session = current.session
     stage = ScaleEnvironments(session)
@@ -49,7 +49,7 @@ def test_up_a_new_environment_and_down_again(fleet: Any) -> None:
 
     impact = stage.impact("podinfo-dev", 1)
     assert impact.deleted == ["podinfo-dev-1-aks"]
-    assert "1 nodes" in str(impact) and "podinfo-dev-1-aks" in clusters(session), "told before it happens"
+    assert "1 nodes" in str(impact) and "podinfo-dev-1-aks" in clusters(session), "the plan names it before it is deleted"
     stage.apply("scale down")
     stage.wait()
     stage.verify()
@@ -64,7 +64,7 @@ def test_up_a_new_environment_and_down_again(fleet: Any) -> None:
     assert not second.changed and second.session.repository.head() == head
 
 
-def test_the_count_it_has_already_changes_no_cluster(fleet: Any) -> None:
+def test_an_unchanged_count_changes_no_cluster(fleet: Any) -> None:
     stage = ScaleEnvironments(fleet("06").session)
     assert stage.impact("podinfo-prod", 1).rows == ()
     assert "no cluster is created or deleted" in str(stage.impact("podinfo-prod", 1))

@@ -1,4 +1,4 @@
-"""The fleet that `make bench` measures on: copies of a cluster are clusters like it, each reached and judged by itself."""
+"""The simulated fleet of `make bench`: each copy of a cluster has its own API, credentials and state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fleetlib.errors import FleetError
 from fleetlib.inspect.fleet import Fleet
 
 
-def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_copies_are_separate_healthy_clusters(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
     simulated.grow(snapshots("06"), tmp_path / "home", 102)
     with simulated.served(tmp_path / "home") as session:
         table = Fleet(session).clusters(deep=True)
@@ -41,10 +41,10 @@ def test_copies_are_healthy_clusters_of_their_own(snapshots: Callable[[str], Pat
             _with(other, user).items("v1", "nodes")
 
 
-def test_the_next_deep_views_keep_no_more_connections_than_the_first(
+def test_later_deep_tables_keep_no_more_connections_than_the_first(
     snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process may open a thousand files on many systems: a fleet may have more clusters."""
+    """Many systems limit a process to 1,024 open files; a fleet may have more clusters."""
     monkeypatch.setattr("fleetlib.inspect.reading.KEPT_OPEN", 5)
     simulated.grow(snapshots("06"), tmp_path / "home", 60)
     with simulated.served(tmp_path / "home") as session:
@@ -53,13 +53,13 @@ def test_the_next_deep_views_keep_no_more_connections_than_the_first(
         before = len(os.listdir("/dev/fd"))
         for _ in range(2):
             assert not fleet.clusters(deep=True).attrs["unread"]
-            assert len(os.listdir("/dev/fd")) - before < 30  # the five, and one to ARM from each thread that asks
+            assert len(os.listdir("/dev/fd")) - before < 30  # the five, and one to ARM from each thread
 
 
-def test_drift_asks_each_cluster_as_often_however_many_there_are(
+def test_drift_sends_each_cluster_the_same_number_of_requests_in_a_larger_fleet(
     snapshots: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests are what a thousand clusters cost, and what does not depend on how busy this machine is."""
+    """Count requests, not seconds: they do not depend on how busy this machine is."""
     asked: list[str] = []
 
     def counted(call: Callable[..., Any], name: Callable[[Any], str]) -> Callable[..., Any]:
@@ -81,16 +81,16 @@ def test_drift_asks_each_cluster_as_often_however_many_there_are(
                 found = fleet.drift()
                 assert found.empty and not found.attrs["unread"], found.T.to_string()
                 made = Counter(asked)
-                assert made.pop("a kubeconfig", 0) == kubeconfigs, "kept for the next time"
+                assert made.pop("a kubeconfig", 0) == kubeconfigs, "the clients are kept"
                 first.append(made.copy())
                 assert made.pop("asocluster-aks") < 40
-                assert len(made) == count + 1 and len(set(made.values())) == 1, "each as often as any other"
-                assert max(made.values()) <= 4 + 14, "Flux's books, and one list a kind in them"
+                assert len(made) == count + 1 and len(set(made.values())) == 1, "each cluster gets the same number"
+                assert max(made.values()) <= 4 + 14, "Flux's records, and one list for each kind in them"
     for name in ("podinfo-e00-0-aks", "asocluster-aks"):
-        assert len({made[name] for made in first}) == 1, f"{name} is asked as often in a larger fleet, and again"
+        assert len({made[name] for made in first}) == 1, f"{name} gets the same number in a larger fleet, and again"
 
 
 def _with(kube: Kube, user: dict[str, str]) -> Kube:
-    """The cluster's API with somebody's credentials."""
+    """Return the cluster's API with these credentials."""
     people = [{**kube.kubeconfig["users"][0], "user": user}]
     return Kube({**kube.kubeconfig, "users": people}, kube.name, kube._home)

@@ -1,4 +1,4 @@
-"""Every stage does what it promises, twice in a row: the second time nothing changes."""
+"""Every stage keeps its promises when it runs twice, and the second run makes no changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.xdist_group("runbook")
 
 
 @pytest.mark.parametrize("number", ["00", "01", "02", "03", "04", "05", "06"])
-def test_a_second_run_changes_nothing(number: str, fleet: Callable[..., object]) -> None:
+def test_a_second_run_makes_no_changes(number: str, fleet: Callable[..., object]) -> None:
     current = fleet(number)
     stage = current.stage(number)  # type: ignore[attr-defined]
     assert not stage.plan(), str(stage.plan())

@@ -1,4 +1,4 @@
-"""Notebook 99: everything goes, in an order in which it can, also when something is gone or broken already; then nothing is left."""
+"""Notebook 99 deletes everything in a possible order, also if a part is already deleted or broken, and proves it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def left(session: Any) -> list[str]:
     return [group["name"] for group in groups.list_all(session.azure)]
 
 
-def test_twice(fleet: Any) -> None:
+def test_a_second_tear_down_makes_no_changes(fleet: Any) -> None:
     current = fleet("06")
     inventory = TearDown(current.session).inventory()
     assert any("managedClusters/podinfo-prod-0-aks" in item for item in inventory["myfleet-rg"])
@@ -36,7 +36,7 @@ def test_twice(fleet: Any) -> None:
     assert TearDown(current.again().session).inventory() == {}
 
 
-def test_with_a_cluster_deleted_by_hand_before(fleet: Any) -> None:
+def test_a_cluster_that_was_deleted_before(fleet: Any) -> None:
     current = fleet("06")
     managed_clusters.delete(
         current.session.azure, "myfleet-rg", "podinfo-prod-0-aks", 60
@@ -45,14 +45,14 @@ def test_with_a_cluster_deleted_by_hand_before(fleet: Any) -> None:
     assert left(current.session) == []
 
 
-def test_before_there_were_workload_clusters(fleet: Any) -> None:
+def test_a_control_plane_without_workload_clusters(fleet: Any) -> None:
     current = fleet("03")
     assert managed_clusters.list_in(current.session.azure, "controlplane-rg")
     tear_down(current.session)
     assert left(current.session) == []
 
 
-def test_after_a_deployment_that_failed(fleet: Any) -> None:
+def test_a_fleet_whose_deployment_failed(fleet: Any) -> None:
     current = fleet("05")
     quota = {"name": "vcpu-quota", "times": -1, "detail": "standardDASv6Family=0"}
     lifecycle.ask(current.home / "sandbox", "POST", "/sandbox/faults", quota)
