@@ -31,6 +31,7 @@ class Environment:
 
     @property
     def count(self) -> int:
+        """The declared number of clusters."""
         return int(self.values.get("clusterCount", 0))
 
     def clusters(self, count: int | None = None) -> list[str]:
@@ -39,6 +40,7 @@ class Environment:
 
 
 def cluster_name(release: str, number: int) -> str:
+    """Return the name that the chart gives to the release's cluster with this number."""
     return f"{release}-{number}-aks"
 
 

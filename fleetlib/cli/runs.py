@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from fleetlib.clients import sandbox
 from fleetlib.clients.cloud import project_root
 from fleetlib.errors import FinalError
 from fleetlib.parameters import Parameters
+
+if TYPE_CHECKING:
+    from fleetlib.execution.run import Run
 
 JSON_FILE = click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the JSON report to this file."
@@ -87,8 +91,15 @@ def run_stages(
     except KeyboardInterrupt:
         stopped()
         sys.exit(interrupt.STATUS)
+    _conclude(done, json_file, junit_file)
+    sys.exit(1 if done.failed else 0)
+
+
+def _conclude(done: Run, json_file: Path | None, junit_file: Path | None) -> None:
+    """Write the report on a run, and print the clusters, the errors, the number of changes and the report's path."""
     from fleetlib import report  # imported late: the clients and pandas take a second, in which the first stage can run
     from fleetlib.clients.session import connect
+    from fleetlib.execution.run import counted
     from fleetlib.report import gather
 
     written = gather.of_run(done, lambda: connect(Parameters(**done.parameters)), [project_root() / "reports"])
@@ -101,9 +112,8 @@ def run_stages(
         if result.error:
             click.echo(f"\n{result.error}", err=True)
     if not done.failed:
-        click.echo(f"\n{run.counted(done.changes)}" if done.changes else "\nNothing changed: everything was as declared.")
+        click.echo(f"\n{counted(done.changes)}" if done.changes else "\nNothing changed: everything was as declared.")
     click.echo(f"report: {os.path.relpath(path)}")
-    sys.exit(1 if done.failed else 0)
 
 
 def _copies(folder: Path, json_file: Path | None, junit_file: Path | None) -> None:

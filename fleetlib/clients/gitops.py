@@ -55,6 +55,7 @@ class Repository:
 
     @property
     def folder(self) -> Path:
+        """The folder of the working copy."""
         return self.cloud.home / "git" / hashlib.sha256(self.url.encode()).hexdigest()[:12]
 
     def sync(self) -> str:
@@ -93,6 +94,7 @@ class Repository:
                     raise
 
     def head(self) -> str:
+        """Return the commit of the working copy."""
         return self._git("rev-parse", "HEAD").strip()
 
     def read(self, path: str) -> str | None:
@@ -288,6 +290,7 @@ class Chart:
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """The content of Chart.yaml."""
         return yaml.safe_load((self.folder / "Chart.yaml").read_text())
 
     def lint(self, values: dict[str, Any] | None = None) -> list[str]:

@@ -23,8 +23,8 @@ from fleetlib.inspect.columns import TABLES
 from fleetlib.inspect.fleet import MAKERS
 from fleetlib.inspect.fleet import Fleet as Tables
 from fleetlib.stages.aso_identity import AsoIdentity
-from tests.processes import started
 from tests.inspect.fleet_documents import at
+from tests.processes import started
 
 pytestmark = pytest.mark.xdist_group("runbook")
 

@@ -52,6 +52,7 @@ class Azure:
 
     @cached_property
     def subscription_id(self) -> str:
+        """The given subscription's id, else that of `subscription`."""
         return self._subscription_id or str(self.subscription.subscription_id)
 
     @cached_property
@@ -122,4 +123,5 @@ class Azure:
         return ARMPipelineClient(self.cloud.resource_manager, policies=chain, **self.cloud.transport_options())
 
     def group_id(self, group: str) -> str:
+        """Return the resource id of a group."""
         return f"/subscriptions/{self.subscription_id}/resourceGroups/{group}"

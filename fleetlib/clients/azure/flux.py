@@ -12,6 +12,7 @@ PROVIDER, CLUSTERS = "Microsoft.ContainerService", "managedClusters"
 
 
 def extension(azure: Azure, group: str, cluster: str) -> dict[str, Any] | None:
+    """Return the extension microsoft.flux of a cluster; `None` if it is not installed."""
     return read(lambda: azure.extensions.extensions.get(group, PROVIDER, CLUSTERS, cluster, "flux"), f"{cluster}/flux")
 
 
@@ -60,6 +61,7 @@ def kustomization(path: str, *, depends_on: tuple[str, ...] = (), interval: int 
 
 
 def desired(namespace: str, repository: str, branch: str, kustomizations: dict[str, Any]) -> dict[str, Any]:
+    """Return the request body of a Flux configuration. `kustomizations` is name -> `kustomization(...)`."""
     return {
         "properties": {
             "scope": "cluster",
@@ -119,6 +121,8 @@ def delete(azure: Azure, group: str, cluster: str, name: str, timeout: float) ->
 
 
 def delete_extension(azure: Azure, group: str, cluster: str, timeout: float) -> Step:
+    """Return the step that removes the extension microsoft.flux."""
+
     def remove(current: Any) -> None:
         write(
             lambda: azure.extensions.extensions.begin_delete(group, PROVIDER, CLUSTERS, cluster, "flux"),

@@ -11,6 +11,7 @@ from fleetlib.errors import FinalError
 
 
 def get(azure: Azure, name: str) -> dict[str, Any] | None:
+    """Return the resource group; `None` if it does not exist."""
     return read(lambda: azure.resources.resource_groups.get(name), name)
 
 

@@ -18,6 +18,8 @@ def get(azure: Azure, group: str, name: str) -> dict[str, Any] | None:
 
 
 def ensure(azure: Azure, group: str, name: str, location: str) -> Step:
+    """Return the step that creates the identity."""
+
     def create(current: Any) -> None:
         from azure.mgmt.msi.models import Identity
 
@@ -30,6 +32,7 @@ def ensure(azure: Azure, group: str, name: str, location: str) -> Step:
 
 
 def federated_credentials(azure: Azure, group: str, identity: str) -> list[dict[str, Any]]:
+    """Return the identity's federated credentials."""
     return collect(lambda: azure.identities.federated_identity_credentials.list(group, identity), identity)
 
 

@@ -15,10 +15,12 @@ from fleetlib.errors import FinalError, RetryableError
 
 
 def get(azure: Azure, group: str, name: str) -> dict[str, Any] | None:
+    """Return the cluster; `None` if it does not exist."""
     return read(lambda: azure.containers.managed_clusters.get(group, name), name)
 
 
 def list_in(azure: Azure, group: str) -> list[dict[str, Any]]:
+    """Return the clusters of a resource group."""
     return collect(lambda: azure.containers.managed_clusters.list_by_resource_group(group), group)
 
 
@@ -117,6 +119,7 @@ def issuer(cluster: dict[str, Any]) -> str:
 
 
 def workload_identity(cluster: dict[str, Any]) -> bool:
+    """Return whether workload identity is on."""
     profile = (cluster["properties"].get("securityProfile") or {}).get("workloadIdentity") or {}
     return bool(profile.get("enabled"))
 

@@ -19,6 +19,7 @@ NEEDED = (
 
 
 def get(azure: Azure, namespace: str) -> dict[str, Any]:
+    """Return the resource provider. Raises `FinalError` if Azure does not have it."""
     return required(read(lambda: azure.resources.providers.get(namespace), namespace), f"provider {namespace}", "00")
 
 
