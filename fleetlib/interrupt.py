@@ -1,17 +1,16 @@
-"""Ctrl-C ends a program at any moment, with exit status 130. May import nothing of the project.
+"""End a program on Ctrl-C at any moment, with exit status 130.
 
-An exception alone does not achieve that. Python raises `KeyboardInterrupt` wherever the main thread is, and it is gone when that is
-in a `__del__`, in a callback of C code, or in C code that clears every error: numpy does so when it compares a dtype with an object
-(https://github.com/numpy/numpy: `arraydescr_richcompare`), which pandas makes it do all the time. And Python raises nothing as long
-as the main thread waits for a lock and another thread has received the signal, or the signal came just before the wait began.
+Python's own exception is not enough. `KeyboardInterrupt` is lost when it is raised in a `__del__`, in a callback of C code, or in
+C code that clears every error: numpy does so when it compares a dtype with an object (`arraydescr_richcompare`), and pandas
+compares dtypes in every table. While the main thread waits for a lock, no exception is raised at all if another thread received
+the signal, or if the signal came just before the wait began.
 
-So the interrupt is remembered, and a thread of its own sends the signal to the main thread again until the program ends: an exception
-that was swallowed is raised once more, a wait is left. An exception that is on its way is not disturbed: what cleans up can do so.
-If the program has not ended after `GRACE` seconds, the thread does what `if_stuck` was given and ends the process.
+Therefore the interrupt is remembered, and a thread sends the signal to the main thread again until the program ends: an exception
+that was swallowed is raised once more, and a wait ends. An exception that is being handled is not disturbed, so cleanup can finish.
+If the program has not ended `GRACE` seconds later, the thread runs the acts registered with `if_stuck` and ends the process.
 
-A program whose parent has it ignore SIGINT (`nohup`, `trap "" INT`, a script's `command &`) goes on ignoring it, as is the custom.
-Before `run` is called, Python's own rules hold: until Python has started, the signal ends the process; while Python reads its settings
-and finds this module, the exception is printed.
+If the parent process ignores SIGINT (`nohup`, `trap "" INT`, `command &` in a script), this program ignores it, too. Before `run` is
+called, Python's own rules hold: the signal ends the process while Python starts, and prints a traceback while it finds this module.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ def _do_last_acts() -> None:
 
 
 def _end() -> None:
-    """Write out what was printed while the thread still watches, and leave nothing in which an interrupted program can be stuck."""
+    """Flush the output while the thread still watches, so that an interrupted program cannot hang at its very end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -151,9 +150,9 @@ def _end() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold an interrupt back while the block runs in the main thread; raise it at the block's end. For what must not be left half done.
+    """Hold an interrupt back until the block, run in the main thread, is done. It protects steps that must be done whole.
 
-    The block is to be short: the process ends `GRACE` seconds after the interrupt. Without `run` the block is as any other.
+    Keep the block short: the process ends `GRACE` seconds after the interrupt. Without `run` this has no effect.
     """
     _interrupts.held += 1
     try:

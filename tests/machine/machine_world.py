@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from azuresandbox import fabric
-from azuresandbox.fabric import ClusterGoal
+from azuresandbox.fabric import AgentPool, ClusterGoal
 from azuresandbox.machine.client import KubeClient
 from azuresandbox.machine.types import Object
 from tests.harness import World
 
 ID = "c1"
-POOL: dict[str, Any] = {
+POOL: AgentPool = {
     "name": "system",
     "count": 1,
     "vm_size": "Standard_D2as_v6",
@@ -31,15 +31,15 @@ POOL: dict[str, Any] = {
 }
 
 
-def goal(**pool: int | str) -> ClusterGoal:
-    """Return the goal of a cluster with one pool. `pool`: members that differ from `POOL`."""
+def goal(*, count: int = POOL["count"], version: str = POOL["version"]) -> ClusterGoal:
+    """Return the goal of a cluster with one pool, `POOL` with another count or version of its nodes."""
     return ClusterGoal(
         cluster_id=ID,
         cluster_name="one-aks",
         location="eastus2",
         version="1.33.3",
         node_resource_group="MC_rg_one-aks_eastus2",
-        pools=[{**POOL, **pool}],
+        pools=[{**POOL, "count": count, "version": version}],
     )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at 200 moments over the lives of commands: each ends at once, quietly, with exit status 130, and leaves nothing behind."""
+"""Ctrl-C at 200 moments in the lives of commands: each ends within seconds, with status 130, and leaves no process behind."""
 
 from __future__ import annotations
 
