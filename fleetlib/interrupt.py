@@ -1,16 +1,18 @@
 """End a program on Ctrl-C at any moment, with exit status 130.
 
-Python's own exception is not enough. `KeyboardInterrupt` is lost when it is raised in a `__del__`, in a callback of C code, or in
-C code that clears every error: numpy does so when it compares a dtype with an object (`arraydescr_richcompare`), and pandas
-compares dtypes in every table. While the main thread waits for a lock, no exception is raised at all if another thread received
-the signal, or if the signal came just before the wait began.
+Python's own exception is not enough. `KeyboardInterrupt` is lost when it is raised in a `__del__`, in a callback of C code,
+or in C code that clears every error: numpy does so when it compares a dtype with an object (`arraydescr_richcompare`), and
+pandas compares dtypes in every table. While the main thread waits for a lock, no exception is raised at all if another thread
+received the signal, or if the signal came just before the wait began.
 
-Therefore the interrupt is remembered, and a thread sends the signal to the main thread again until the program ends: an exception
-that was swallowed is raised once more, and a wait ends. An exception that is being handled is not disturbed, so cleanup can finish.
-If the program has not ended `GRACE` seconds later, the thread runs the acts registered with `if_stuck` and ends the process.
+Therefore the interrupt is remembered, and a thread sends the signal to the main thread again until the program ends: an
+exception that was swallowed is raised once more, and a wait ends. An exception that is being handled is not disturbed, so
+cleanup can finish. If the program has not ended `GRACE` seconds later, the thread runs the acts registered with `if_stuck`
+and ends the process.
 
-If the parent process ignores SIGINT (`nohup`, `trap "" INT`, `command &` in a script), this program ignores it, too. Before `run` is
-called, Python's own rules hold: the signal ends the process while Python starts, and prints a traceback while it finds this module.
+If the parent process ignores SIGINT (`nohup`, `trap "" INT`, `command &` in a script), this program ignores it, too. Before
+`run` is called, Python's own rules hold: the signal ends the process while Python starts, and prints a traceback while it
+finds this module.
 """
 
 from __future__ import annotations
