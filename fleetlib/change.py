@@ -1,22 +1,26 @@
-"""The one mechanism of every stage: read, plan, apply the difference.
+"""The one mechanism of every stage: read, plan, show, apply the difference.
 
-A `Step` concerns one object. `plan()` reads and compares and changes nothing; `apply()` writes only if something differs. May
-import `errors` only.
+A `Step` concerns one object. `plan()` reads and compares; `show()` describes the request that `apply()` would send; `apply()`
+sends it only if something differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
+from fleetlib.request import Request, Shown
+
 CREATE, UPDATE, DELETE, UNCHANGED = "create", "update", "delete", "unchanged"
 
+HEADER = ("step", "object", "action", "differences")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Change:
-    """What a step would do, or did. `differences` are lines such as `nodeCount: 1 -> 3`."""
+    """A change that a step would make, or made. `differences` are lines such as `nodeCount: 1 -> 3`."""
 
     step: str
     target: str
@@ -30,37 +34,53 @@ class Change:
         detail = f" ({'; '.join(self.differences)})" if self.differences else ""
         return f"{self.action}: {self.target}{detail}"
 
+    def __repr__(self) -> str:
+        return aligned([self.words()])
+
     def _repr_html_(self) -> str:
-        return table(("step", "object", "action", "differences"), [self.row()])
+        return table(HEADER, [self.row()])
 
     def row(self) -> tuple[str, str, str, str]:
         return self.step, self.target, self.action, "; ".join(self.differences)
 
+    def words(self) -> tuple[str, str, str, str]:
+        """The row for a terminal, the action first."""
+        return self.action, self.step, self.target, "; ".join(self.differences)
+
 
 @dataclass(frozen=True)
 class Step:
-    """One object of a stage: how it is read, what should be different, how that is written.
+    """One object of a stage: how it is read, what should be different, which request makes it so.
 
-    `read()` gives the object as it is, or None; `compare(object)` the lines that differ (only asked if it exists);
-    `write(object)` makes it so. `absent=True` turns the step into a deletion.
+    `read()` gives the object as it is, or `None`; `compare(object)` gives the lines that differ (asked only if the object
+    exists); `request(object)` gives the request; `settle(answer)` waits for what follows the request's answer.
+    `absent=True` turns the step into a deletion.
     """
 
     title: str
     target: str
     read: Callable[[], Any]
-    write: Callable[[Any], Any]
+    request: Callable[[Any], Request]
     compare: Callable[[Any], Sequence[str]] = lambda current: ()
     absent: bool = False
+    settle: Callable[[Any], None] = lambda answer: None
 
     def plan(self) -> Change:
         return self._planned(self.read())
 
+    def show(self) -> Shown:
+        """The request that `apply` would send now. If nothing differs, it says that the request is not sent."""
+        current = self.read()
+        change = self._planned(current)
+        words = f"{change.action} {self.title}: {self.target}"
+        return replace(self.request(current).shown(), action=words if change else f"{words} (the request is not sent)")
+
     def apply(self) -> Change:
-        """Apply the difference, if there is one. Raises what `write` raises."""
+        """Send the request, if something differs. Raises what `send` and `settle` raise."""
         current = self.read()
         change = self._planned(current)
         if change:
-            self.write(current)
+            self.settle(self.request(current).send())
         return change
 
     def _planned(self, current: Any) -> Change:
@@ -72,7 +92,7 @@ class Step:
         return Change(self.title, self.target, UPDATE if differences else UNCHANGED, differences)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The changes of a stage, in order. True if there is something to do."""
 
@@ -84,13 +104,30 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join(map(str, self.changes)) if self else "nothing to do: everything is as declared"
 
+    def __repr__(self) -> str:
+        return aligned([change.words() for change in self.changes])
+
     def _repr_html_(self) -> str:
-        return table(("step", "object", "action", "differences"), [change.row() for change in self.changes])
+        return table(HEADER, [change.row() for change in self.changes])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class Outcome(Plan):
+    """The changes that a run of a stage made; those steps that found nothing to do are left out."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.changes)) if self else "nothing changed: everything was as declared"
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self else str(self)
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self else f"<p>{escape(str(self))}</p>"
+
+
+@dataclass(frozen=True, repr=False)
 class Check:
-    """One promise of a stage, and what the system says of it."""
+    """One promise of a stage, with the system's answer as evidence. `fix` is the next step if it is not kept."""
 
     promise: str
     evidence: str
@@ -100,11 +137,18 @@ class Check:
     def __str__(self) -> str:
         return f"{'ok  ' if self.kept else 'FAIL'} {self.promise}: {self.evidence}"
 
+    def __repr__(self) -> str:
+        return repr(Checks((self,)))
+
     def _repr_html_(self) -> str:
         return Checks((self,))._repr_html_()
 
+    def row(self) -> tuple[str, str, str, str]:
+        """Sign, promise, evidence, and the next step if the promise is not kept."""
+        return "✓" if self.kept else "✗", self.promise, self.evidence, "" if self.kept else self.fix
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Checks:
     """The verification of a stage."""
 
@@ -117,16 +161,25 @@ class Checks:
     def __str__(self) -> str:
         return "\n".join(map(str, self.checks))
 
+    def __repr__(self) -> str:
+        return aligned([check.row() for check in self.checks])
+
     def _repr_html_(self) -> str:
-        rows = [("✓" if c.kept else "✗", c.promise, c.evidence, c.fix if not c.kept else "") for c in self.checks]
-        return table(("", "promise", "evidence", "next step"), rows)
+        return table(("", "promise", "evidence", "next step"), [check.row() for check in self.checks])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of texts as lines of a terminal: columns two spaces apart, the last one as long as it is."""
+    columns = zip(*(row[:-1] for row in rows), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = ("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def differences(desired: Any, actual: Any, path: str = "") -> list[str]:
-    """Where `actual` does not have what `desired` says, as lines `path: is -> should be`. What is not desired is free.
+    """The values of `desired` that `actual` does not have, as lines `path: is -> should be`. Others are ignored.
 
-    Mappings are compared key by key; lists of mappings with a `name` by name, other lists whole; strings exactly, but for
-    nothing else: a caller that knows better compares itself.
+    Mappings are compared key by key, lists of mappings with a `name` by name, other lists and texts as a whole.
     """
     if isinstance(desired, Mapping) and isinstance(actual, Mapping):
         lines = (differences(value, actual.get(key), f"{path}.{key}" if path else key) for key, value in desired.items())
@@ -139,10 +192,13 @@ def differences(desired: Any, actual: Any, path: str = "") -> list[str]:
 
 
 def table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table; every text is escaped."""
-    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in header)
+    """An HTML table without the columns that are empty in all rows; every text is escaped."""
+    names, lines = list(header), list(rows)
+    kept = [number for number, name in enumerate(names) if not name or any(row[number] for row in lines)]
+    names, lines = [names[number] for number in kept], [[row[number] for number in kept] for row in lines]
+    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in names)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(v))}</td>" for v in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(v))}</td>" for v in row) + "</tr>" for row in lines
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

@@ -102,12 +102,13 @@ def edit(repository: Repository, environment: Environment, values: dict[str, Any
         raise FinalError(f"clusterCount must be between 0 and {MAX_CLUSTERS}", target=environment.release, said=str(count))
     text = repository.read(environment.file) or ""
     for key, value in values.items():
-        if _lookup(environment.values, key) != value:
+        if lookup(environment.values, key) != value:
             text = set_value(text, (environment.document, "spec", "values", *key.split(".")), value)
     return {environment.file: text}
 
 
-def _lookup(values: dict[str, Any], dotted: str) -> Any:
+def lookup(values: dict[str, Any], dotted: str) -> Any:
+    """A value by its dotted key, such as `flux.repository`; `None` if it is not set."""
     found: Any = values
     for key in dotted.split("."):
         found = found.get(key) if isinstance(found, dict) else None

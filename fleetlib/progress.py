@@ -1,4 +1,4 @@
-"""Waiting that a person can watch: a bar, a timeout, and a diagnosis instead of silence. May import `errors` only."""
+"""Waiting with a progress bar, a timeout, and the last state seen as the explanation."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from fleetlib.errors import TimeoutExpired
 
 
 class Wait:
-    """One wait: `update(done, total, text)` moves its bar; `remaining()` is what is left of the timeout, in seconds."""
+    """One wait: `update` moves its bar, `remaining` gives the seconds left of the timeout."""
 
     def __init__(self, title: str, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.title = title
-        self.heartbeat = 30.0  # seconds after which a silent watch is looked at again
+        self.heartbeat = 30.0  # seconds after which a watch without events is started again
         self._clock = clock
         self._end = clock() + timeout
         self._bar: _Silent | _Notebook | _Terminal | None = None
         self.last = ""
 
     def update(self, done: int, total: int, text: str = "") -> None:
-        """Move the bar: `done` of `total`, and what is being waited for in the system's own words."""
+        """Move the bar to `done` of `total`; `text` is the state of the others in the system's words."""
         self.last = text or self.last
         if self._bar is None:
             self._bar = _bar(self.title)
         self._bar.show(done, total, text)
 
     def remaining(self) -> float:
-        """Seconds left. Raises `TimeoutExpired` when there are none."""
+        """Seconds left, always positive. Raises `TimeoutExpired` at the end."""
         left = self._end - self._clock()
         if left <= 0:
             raise TimeoutExpired(
@@ -48,14 +48,14 @@ class _Silent:
     """No bar: output goes to a file or a pipe, or `FLEET_PROGRESS=off`."""
 
     def show(self, done: int, total: int, text: str) -> None:
-        """Show nothing."""
+        """Print no bar."""
 
     def close(self) -> None:
-        """Nothing to take away."""
+        """Leave the output as it is."""
 
 
 class _Notebook:
-    """A bar in the cell's output, taken away at the end."""
+    """A bar in the cell's output, removed at the end."""
 
     def __init__(self, title: str) -> None:
         from IPython.display import HTML, display
@@ -98,7 +98,7 @@ def _bar(title: str) -> _Silent | _Notebook | _Terminal:
 
 
 def _in_a_kernel() -> bool:
-    """Whether this code runs in a notebook's kernel, and not merely beside an import of one."""
+    """Whether this code runs in a notebook's kernel; to import IPython is not enough."""
     if "IPython" not in sys.modules:
         return False
     from IPython import get_ipython
@@ -108,7 +108,7 @@ def _in_a_kernel() -> bool:
 
 @contextmanager
 def waiting(title: str, timeout: float) -> Iterator[Wait]:
-    """A `Wait` whose bar is gone when the block ends, so that stored notebook outputs do not depend on time."""
+    """A `Wait` whose bar is removed when the block ends: stored outputs of notebooks must not depend on time."""
     wait = Wait(title, timeout)
     try:
         yield wait

@@ -26,6 +26,7 @@ from fleetlib.change import Step
 from fleetlib.clients.cloud import Cloud
 from fleetlib.errors import FinalError, FleetError, RetryableError
 from fleetlib.imports import without_iri_grammars
+from fleetlib.request import Shown
 
 CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 CHART_CONFIG = "application/vnd.cncf.helm.config.v1+json"
@@ -161,6 +162,24 @@ class Repository:
                 fix = f"if no other git is running there, delete {self.folder} (fleetlib clones it again), then run again"
             raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix=fix)
         return done.stdout
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Files to be committed to the fleet's branch and pushed (path -> text; `None`: deleted)."""
+
+    repository: Repository
+    files: dict[str, str | None]
+    message: str
+
+    def send(self) -> str | None:
+        """The commit's SHA, or `None` if the branch has these files already."""
+        return self.repository.commit(self.files, self.message)
+
+    def shown(self) -> Shown:
+        """The commit's message and its unified diff."""
+        where = f"{self.repository.url} {self.repository.branch}"
+        return Shown(f"commit to {where}: {self.message}", self.repository.diff(self.files), "diff")
 
 
 def set_value(text: str, path: tuple[str | int, ...], value: Any) -> str:
@@ -347,6 +366,30 @@ def _normalise(source: Path, target: Path) -> None:
             out.addfile(info, io.BytesIO(content))
 
 
+@dataclass(frozen=True)
+class Push:
+    """A packaged chart to be pushed as an OCI artifact."""
+
+    registry: ChartRegistry
+    chart: Chart
+    archive: Path
+
+    def send(self) -> None:
+        metadata = self.chart.metadata
+        self.registry.push(self.archive, metadata["name"], metadata["version"], metadata)
+
+    def shown(self) -> Shown:
+        """Reference, media types and digest: the manifest of what is pushed."""
+        metadata, content = self.chart.metadata, self.archive.read_bytes()
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        manifest = {
+            "config": {"mediaType": CHART_CONFIG},
+            "layers": [{"mediaType": CHART_LAYER, "digest": digest, "size": len(content)}],
+        }
+        head = f"push {self.registry.url}/{metadata['name']}:{metadata['version']}"
+        return Shown(head, yaml.safe_dump(manifest, sort_keys=False).rstrip(), "yaml")
+
+
 def publish(registry: ChartRegistry, chart: Chart, archive: Path) -> Step:
     """Return the step that pushes the packaged chart. It raises `FinalError` if the version is published with other content."""
     name, version = chart.metadata["name"], chart.metadata["version"]
@@ -366,6 +409,6 @@ def publish(registry: ChartRegistry, chart: Chart, archive: Path) -> Step:
         "cluster chart",
         f"{registry.url}/{name}:{version}",
         lambda: registry.digest(name, version),
-        lambda current: registry.push(archive, name, version, chart.metadata),
+        lambda current: Push(registry, chart, archive),
         compare,
     )

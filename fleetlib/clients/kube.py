@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+import yaml
+
 from fleetlib.change import Step, differences
 from fleetlib.errors import FinalError, FleetError, RetryableError
 from fleetlib.progress import Wait
+from fleetlib.request import Shown, masked
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -230,6 +234,18 @@ class Kube:
 
         return self._call("delete", f"{kind}/{name}", call)
 
+    def token(self, account: str, namespace: str, audience: str) -> str:
+        """A short-lived token for a service account, as `kubectl create token` gets one (TokenRequest)."""
+        from kubernetes import client
+
+        request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[audience]))
+        api = client.CoreV1Api(self.api)
+
+        def call() -> str:
+            return str(api.create_namespaced_service_account_token(account, namespace, request).status.token)
+
+        return self._call("create a token", f"ServiceAccount/{account}", call)
+
     def step(self, title: str, obj: Object, *, compare: Callable[[Object], Sequence[str]] | None = None) -> Step:
         """Return the step that applies `obj`. `compare` returns the differences; by default of every field that `obj` has."""
         metadata = obj["metadata"]
@@ -237,7 +253,7 @@ class Kube:
             title,
             describe(obj),
             read=lambda: self.get(obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace")),
-            write=lambda current: self.apply(obj),
+            request=lambda current: Manifest(self, obj),
             compare=compare or (lambda current: differences({k: v for k, v in obj.items() if k != "stringData"}, current)),
         )
 
@@ -298,6 +314,23 @@ class Kube:
                 said=str(error),
                 fix="check that the cluster is running (fleet clusters) and that your network reaches its API",
             ) from error
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One object to be applied to a cluster by server-side apply."""
+
+    kube: Kube
+    obj: Object
+
+    def send(self) -> Object:
+        """The object as the cluster stored it."""
+        return self.kube.apply(self.obj)
+
+    def shown(self) -> Shown:
+        """The manifest as YAML, the values of Secrets masked."""
+        text = yaml.safe_dump(masked(self.obj), sort_keys=False, allow_unicode=True)
+        return Shown(f"server-side apply to {self.kube.name}, field manager {MANAGER}", text.rstrip(), "yaml")
 
 
 class NoSuchKind(FinalError):

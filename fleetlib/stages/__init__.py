@@ -1,1 +1,1 @@
-"""One module a notebook: plan, apply, verify. May import `session`, `azure`, `kube`, `gitops`, `diagnosis`, never `run` or `cli`."""
+"""The stages: one module a notebook, each with its steps to plan, show and apply, and its promises to verify."""

@@ -20,6 +20,15 @@ ROLE = "Contributor"
 AGAIN = "run 02_create_aso_identity again"
 
 
+def assign_role(group: str) -> str:
+    """The command that gives the identity with object id `$PRINCIPAL_ID` its role on a resource group."""
+    return (
+        f'az role assignment create --role "{ROLE}" --assignee-object-id $PRINCIPAL_ID \\\n'
+        "    --assignee-principal-type ServicePrincipal \\\n"
+        f"    --scope /subscriptions/$SUBID/resourceGroups/{group}"
+    )
+
+
 class AsoIdentity(Stage):
     """Identity, role, federated credential, namespace and Secret."""
 
@@ -58,6 +67,27 @@ class AsoIdentity(Stage):
             "secret": self._secret,
         }
 
+    def commands(self) -> Mapping[str, str]:
+        p = self.parameters
+        return {
+            "identity": f"az identity create -g {p.controlplane_group} -n {p.aso_identity}",
+            "role": assign_role(p.controlplane_group),
+            "trust": (
+                f"ISSUER=$(az aks show -g {p.controlplane_group} -n {p.controlplane_cluster} \\\n"
+                "    -o tsv --query oidcIssuerProfile.issuerUrl)\n"
+                f"az identity federated-credential create --name {p.aso_federated_credential} \\\n"
+                f"    --identity-name {p.aso_identity} -g {p.controlplane_group} \\\n"
+                f'    --issuer $ISSUER --subject "{SUBJECT}" \\\n'
+                f'    --audiences "{identities.AUDIENCE}"'
+            ),
+            "namespace": f"kubectl create namespace {p.flux_namespace}",
+            "secret": (
+                f"kubectl create secret generic {p.aso_secret} -n {p.flux_namespace} \\\n"
+                '    --from-literal=values.yaml="\n'
+                '      azureSubscriptionID: $SUBID\n      azureTenantID: $TENANT\n      azureClientID: $CLIENT_ID"'
+            ),
+        }
+
     def _identity(self) -> Step:
         p = self.parameters
         return identities.ensure(self.session.azure, p.controlplane_group, p.aso_identity, p.location)
@@ -81,7 +111,7 @@ class AsoIdentity(Stage):
         return self.session.hub.step("namespace", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def values(self) -> dict[str, str]:
-        """What ASO's release has to know; identifiers, no credentials."""
+        """The values of ASO's release that differ by subscription: identifiers, no credentials."""
         return {
             "azureSubscriptionID": self.session.azure.subscription_id,
             "azureTenantID": str(self.session.azure.subscription.tenant_id),
@@ -94,7 +124,7 @@ class AsoIdentity(Stage):
         return self.session.hub.step("secret", obj, compare=self._compare_secret)
 
     def _compare_secret(self, current: Object) -> list[str]:
-        """By meaning, not by spelling; values are not shown."""
+        """Compare the parsed values, not their spelling; the lines name keys only."""
         stored, wanted = _values_of(current), self.values()
         return [
             f"values.yaml: {key} differs" for key in wanted if not isinstance(stored, dict) or stored.get(key) != wanted[key]

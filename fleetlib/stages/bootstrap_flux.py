@@ -9,6 +9,7 @@ from fleetlib.clients.azure import flux
 from fleetlib.clients.kube import Object, condition, ready
 from fleetlib.diagnosis import fix_for
 from fleetlib.stages.aso_identity import AsoIdentity
+from fleetlib.stages.conditions import Conditions, observed
 from fleetlib.stages.rollout import (
     DEPLOYMENT,
     FLUX_CONFIGURATION,
@@ -39,6 +40,21 @@ class BootstrapFlux(Stage):
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {"extension": self._extension, "configuration": self._configuration}
 
+    def commands(self) -> Mapping[str, str]:
+        p = self.parameters
+        return {
+            "extension": (
+                f"az k8s-extension create -g {p.controlplane_group} -c {p.controlplane_cluster} \\\n"
+                "    -t managedClusters --name flux --extension-type microsoft.flux"
+            ),
+            "configuration": (
+                f"az k8s-configuration flux create -g {p.controlplane_group} -c {p.controlplane_cluster} \\\n"
+                f"    -t managedClusters -n {p.flux_configuration} --namespace {p.flux_namespace} --scope cluster \\\n"
+                f"    -u {p.fleet_repository} --branch {p.fleet_branch} \\\n"
+                "    --kustomization name=controlplane path=./flux/controlplane prune=true"
+            ),
+        }
+
     def _extension(self) -> Step:
         p = self.parameters
         return flux.ensure_extension(self.session.azure, p.controlplane_group, p.controlplane_cluster, self.session.timeout)
@@ -61,22 +77,23 @@ class BootstrapFlux(Stage):
         found = self.session.hub.list(*HELM_RELEASE, self.parameters.flux_namespace, labels=f"{LABEL}={self.kustomization}")
         return sorted(item["metadata"]["name"] for item in found)
 
-    def wait(self) -> None:
-        """Until Git is applied, cert-manager and ASO are installed, and ASO's deployment is available."""
+    def wait(self) -> Conditions:
+        """Wait until Git is applied, cert-manager and ASO are installed, and ASO's deployment is available."""
         session, namespace = self.session, self.parameters.flux_namespace
-        await_ready(session, session.hub, GIT_REPOSITORY, namespace, [self.parameters.flux_configuration], "repository fetched")
-        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane applied", _applied)
-        await_ready(session, session.hub, HELM_RELEASE, namespace, self.releases(), "cert-manager and ASO installed")
-        await_ready(session, session.hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane healthy")
-        deployments = [d["metadata"]["name"] for d in session.hub.list(*DEPLOYMENT, ASO_NAMESPACE)]
-        await_ready(
-            session,
-            session.hub,
-            DEPLOYMENT,
-            ASO_NAMESPACE,
-            deployments,
-            "ASO running",
-            lambda d: condition(d, "Available")[0] == "True",
+        hub, source = session.hub, self.parameters.flux_configuration
+        sources = await_ready(session, hub, GIT_REPOSITORY, namespace, [source], "repository fetched")
+        await_ready(session, hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane applied", _applied)
+        releases = await_ready(session, hub, HELM_RELEASE, namespace, self.releases(), "cert-manager and ASO installed")
+        applied = await_ready(session, hub, KUSTOMIZATION, namespace, [self.kustomization], "control plane healthy")
+        names = [d["metadata"]["name"] for d in hub.list(*DEPLOYMENT, ASO_NAMESPACE)]
+        deployments = await_ready(session, hub, DEPLOYMENT, ASO_NAMESPACE, names, "ASO running", _available)
+        return Conditions(
+            (
+                *observed("source", GIT_REPOSITORY, sources),
+                *observed("kustomization", KUSTOMIZATION, applied),
+                *observed("release", HELM_RELEASE, releases),
+                *observed("aso", DEPLOYMENT, deployments, "Available"),
+            )
         )
 
     def promises(self) -> Iterable[Check]:
@@ -120,8 +137,12 @@ class BootstrapFlux(Stage):
             )
 
 
+def _available(deployment: Object) -> bool:
+    return condition(deployment, "Available")[0] == "True"
+
+
 def _applied(kustomization: Object) -> bool:
-    """Whether the objects are there, healthy or not: what hinders a release is said by the release, not by who waits for it."""
+    """Whether the objects are there, healthy or not: a release that fails gives its reason itself."""
     return ready(kustomization) or bool((kustomization.get("status") or {}).get("inventory", {}).get("entries"))
 
 

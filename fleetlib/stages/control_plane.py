@@ -12,7 +12,7 @@ from fleetlib.stages.stage import Stage, promise
 
 
 class ControlPlane(Stage):
-    """Creates what everything else is run from."""
+    """Creates the cluster that manages all others."""
 
     notebook = "01_create_control_plane"
 
@@ -35,8 +35,19 @@ class ControlPlane(Stage):
             self.session.azure, p.controlplane_group, p.controlplane_cluster, body, self.session.timeout
         )
 
+    def commands(self) -> Mapping[str, str]:
+        p = self.parameters
+        return {
+            "group": f"az group create -n {p.controlplane_group} -l {p.location}",
+            "cluster": (
+                f"az aks create -g {p.controlplane_group} -n {p.controlplane_cluster} \\\n"
+                f"    --node-count {p.controlplane_node_count} --node-vm-size {p.controlplane_vm_size} \\\n"
+                "    --enable-oidc-issuer --enable-workload-identity --generate-ssh-keys"
+            ),
+        }
+
     def cluster(self) -> dict[str, Any] | None:
-        """The cluster as ARM has it."""
+        """The cluster as ARM describes it; `None` if there is no such cluster."""
         return managed_clusters.get(
             self.session.azure, self.parameters.controlplane_group, self.parameters.controlplane_cluster
         )
@@ -66,7 +77,7 @@ class ControlPlane(Stage):
         )
 
     def _published(self, issuer: str) -> Check:
-        """Entra will fetch this document; so do we."""
+        """Fetch the discovery document, as Entra will."""
         document = self.session.cloud.fetch_json(issuer.rstrip("/") + "/.well-known/openid-configuration")
         return promise(
             "the issuer publishes its keys",

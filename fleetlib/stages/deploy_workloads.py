@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from fleetlib import environments
 from fleetlib.change import Check, Step
 from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.gitops import Commit, Repository
 from fleetlib.clients.kube import condition, ready
 from fleetlib.environments import Environment
 from fleetlib.stages.bootstrap_flux import kept
+from fleetlib.stages.conditions import Conditions, observed
 from fleetlib.stages.publish_chart import PublishChart
 from fleetlib.stages.rollout import (
     HELM_RELEASE,
@@ -28,6 +31,24 @@ from fleetlib.stages.stage import Stage, promise
 STAGING, PROD = "podinfo-staging", "podinfo-prod"
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """The values that an environment's release should have in Git. Keys may be dotted: `flux.repository`."""
+
+    environment: Environment
+    values: dict[str, Any]
+
+    def compare(self, current: Any = None) -> list[str]:
+        """The values that differ, as lines `vmSize: Standard_D2as_v5 -> Standard_D2as_v6`."""
+        pairs = ((key, environments.lookup(self.environment.values, key), value) for key, value in self.values.items())
+        return [f"{key}: {actual} -> {wanted}" for key, actual, wanted in pairs if actual != wanted]
+
+    def commit(self, repository: Repository, note: str = "") -> Commit:
+        """The commit that sets the values."""
+        files = environments.edit(repository, self.environment, self.values)
+        return Commit(repository, files, f"{self.environment.release}: {self.values['clusterCount']} clusters{note}")
+
+
 class DeployWorkloads(Stage):
     """Sets the first counts of staging and production in Git, and follows them through every layer.
 
@@ -42,7 +63,7 @@ class DeployWorkloads(Stage):
             yield promise(check.promise, check.kept, check.evidence, check.fix or "run 05_publish_cluster_chart")
 
     def environments(self) -> dict[str, Environment]:
-        """What Git declares now."""
+        """The environments that Git declares now."""
         self.session.repository.sync()
         return environments.read(self.session.repository)
 
@@ -54,14 +75,27 @@ class DeployWorkloads(Stage):
         return {release: partial(self._declare, release) for release in self.counts()}
 
     def _declare(self, release: str) -> Step:
+        declaration = self.declaration(release)
+        return Step(
+            "declaration in Git",
+            release,
+            lambda: declaration.environment,
+            lambda current: declaration.commit(self.session.repository),
+            declaration.compare,
+            settle=self.remember,
+        )
+
+    def declaration(self, release: str) -> Declaration:
+        """An environment and the values that it should have."""
         environment = self.environments()[release]
-        values = self._values(environment)
+        return Declaration(environment, self._values(environment))
 
-        def write(current: Any) -> None:
-            files = environments.edit(self.session.repository, environment, values)
-            self.commit = self.session.repository.commit(files, f"{release}: {values['clusterCount']} clusters") or self.commit
+    def remember(self, commit: str | None) -> None:
+        """Note the commit that `wait` follows; `None` if there was nothing to commit."""
+        self.commit = commit or self.commit
 
-        return Step("declaration in Git", release, lambda: environment, write, lambda env: _differences(env, values))
+    def commands(self) -> Mapping[str, str]:
+        return {release: f'git commit -am "{release}: {count} clusters"\ngit push' for release, count in self.counts().items()}
 
     def _values(self, environment: Environment) -> dict[str, Any]:
         p = self.parameters
@@ -78,7 +112,7 @@ class DeployWorkloads(Stage):
         return values
 
     def diff(self) -> str:
-        """What the commits would change, as a unified diff."""
+        """The changes of all commits together, as a unified diff."""
         found = self.environments()
         files = {
             k: v
@@ -87,13 +121,13 @@ class DeployWorkloads(Stage):
         }
         return self.session.repository.diff(files)
 
-    def wait(self) -> None:
-        """From the commit to compliant clusters, layer by layer."""
+    def wait(self) -> Conditions:
+        """Wait from the commit to compliant clusters, layer by layer."""
         p, session = self.parameters, self.session
         declared = self.environments()
-        follow_commit(session, self.commit or session.repository.head(), ["clusters"])
+        followed = follow_commit(session, self.commit or session.repository.head(), ["clusters"])
         names = [environment.name for environment in declared.values()]
-        await_ready(session, session.hub, HELM_RELEASE, p.flux_namespace, names, "releases installed")
+        releases = await_ready(session, session.hub, HELM_RELEASE, p.flux_namespace, names, "releases installed")
         wanted = [cluster for environment in declared.values() for cluster in environment.clusters()]
         surplus = [
             o["metadata"]["name"]
@@ -102,7 +136,8 @@ class DeployWorkloads(Stage):
         ]
         if surplus:
             await_gone(session, session.hub, MANAGED_CLUSTER, p.cluster_namespace, surplus, "surplus clusters deleted")
-        await_clusters(session, wanted)
+        clusters = await_clusters(session, wanted)
+        return Conditions((*followed, *observed("release", HELM_RELEASE, releases), *clusters))
 
     def promises(self) -> Iterable[Check]:
         p, session = self.parameters, self.session
@@ -141,8 +176,3 @@ class DeployWorkloads(Stage):
             )
         compliant, message = compliance(self.session, name)
         return promise(text, compliant == "Compliant", f"{state}, {compliant} {message}".strip())
-
-
-def _differences(environment: Environment, values: dict[str, Any]) -> list[str]:
-    pairs = ((key, environments._lookup(environment.values, key), value) for key, value in values.items())
-    return [f"{key}: {actual} -> {wanted}" for key, actual, wanted in pairs if actual != wanted]

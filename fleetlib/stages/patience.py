@@ -1,7 +1,7 @@
-"""How long errors that waiting does not mend have stood, and when that is enough. May import `diagnosis` and `errors`.
+"""Patience with errors that waiting does not fix: a wait ends when one of them has lasted for too long.
 
-Most errors of a rollout pass by themselves: a role is replicated, an owner appears. Those of `diagnosis.py` that are final do not,
-but may still be mended while the wait goes on. So each is given patience from the moment it is first seen, whenever in the wait that is.
+Most errors of a rollout pass by themselves: a role is replicated, an owner appears. Final errors (see `diagnosis.py`) do not,
+but somebody may fix them while the wait goes on. So each is given the same time, counted from when it is first seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOOK_AGAIN = (1.0, 30.0)
 
 
 class Patience:
-    """The patience of one wait, in `seconds`."""
+    """The patience of one wait, in seconds."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
@@ -26,12 +26,12 @@ class Patience:
 
     @property
     def heartbeat(self) -> float:
-        """How often to look while nothing changes, so that patience ends at most a quarter late."""
+        """Seconds between two looks while nothing changes, so that patience ends at most a quarter late."""
         shortest, longest = LOOK_AGAIN
         return max(shortest, min(longest, self.seconds / 4))
 
     def failing(self, target: str, message: str) -> None:
-        """`target` fails with this message now. Raises `VerificationError` when the same final error has stood for too long."""
+        """Note that `target` fails with this message. Raises `VerificationError` when a final error has lasted for too long."""
         cause = explain(message)
         if cause is None or not cause.final:
             self.fine(target)
@@ -44,11 +44,11 @@ class Patience:
             raise VerificationError(cause.meaning, target=target, said=message, fix=cause.fix)
 
     def fine(self, target: str) -> None:
-        """`target` does not fail, or no longer for a reason that stays."""
+        """Note that `target` does not fail, or not with a final error."""
         self._since.pop(target, None)
 
     def judge(self, target: str, status: str, message: str) -> None:
-        """By a condition's status. `Unknown` and "" change nothing: a controller that tries again has not mended anything yet."""
+        """Note a condition's status. `Unknown` and "" are ignored: a controller that tries again has not fixed anything yet."""
         if status == "False":
             self.failing(target, message)
         elif status == "True":

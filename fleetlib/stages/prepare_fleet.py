@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from fleetlib.change import Check, Step
 from fleetlib.clients.azure import flux, groups, roles
 from fleetlib.clients.kube import condition
-from fleetlib.stages.aso_identity import ROLE, AsoIdentity
+from fleetlib.stages.aso_identity import ROLE, AsoIdentity, assign_role
 from fleetlib.stages.bootstrap_flux import BootstrapFlux, kept
+from fleetlib.stages.conditions import Conditions, observed
 from fleetlib.stages.rollout import KUSTOMIZATION, RESOURCE_GROUP, await_ready, read_settled
 from fleetlib.stages.stage import Stage, promise
 
 
 class PrepareFleet(Stage):
-    """Everything the first workload cluster needs to exist before it."""
+    """Creates the objects that must exist before the first workload cluster."""
 
     notebook = "04_prepare_fleet"
 
@@ -24,6 +25,18 @@ class PrepareFleet(Stage):
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {"group": self._group, "role": self._role, "kustomization": self._kustomization}
+
+    def commands(self) -> Mapping[str, str]:
+        p = self.parameters
+        return {
+            "group": f"az group create -n {p.fleet_group} -l {p.location}",
+            "role": assign_role(p.fleet_group),
+            "kustomization": (
+                f"az k8s-configuration flux kustomization create -g {p.controlplane_group} \\\n"
+                f"    -c {p.controlplane_cluster} -t managedClusters -n {p.flux_configuration} -k clusters \\\n"
+                "    --path ./flux/clusters --prune true --interval 1m --depends-on controlplane"
+            ),
+        }
 
     def _group(self) -> Step:
         return groups.ensure(self.session.azure, self.parameters.fleet_group, self.parameters.location)
@@ -50,11 +63,13 @@ class PrepareFleet(Stage):
     def kustomization(self) -> str:
         return f"{self.parameters.flux_configuration}-clusters"
 
-    def wait(self) -> None:
-        """Until flux/clusters is applied and ASO has found the group."""
+    def wait(self) -> Conditions:
+        """Wait until flux/clusters is applied and ASO has found the group."""
         p, session = self.parameters, self.session
-        await_ready(session, session.hub, KUSTOMIZATION, p.flux_namespace, [self.kustomization], "flux/clusters applied")
-        await_ready(session, session.hub, RESOURCE_GROUP, p.cluster_namespace, [p.fleet_group], "ASO sees the fleet's group")
+        hub = session.hub
+        applied = await_ready(session, hub, KUSTOMIZATION, p.flux_namespace, [self.kustomization], "flux/clusters applied")
+        group = await_ready(session, hub, RESOURCE_GROUP, p.cluster_namespace, [p.fleet_group], "ASO sees the fleet's group")
+        return Conditions((*observed("kustomization", KUSTOMIZATION, applied), *observed("aso", RESOURCE_GROUP, group)))
 
     def promises(self) -> Iterable[Check]:
         p, session = self.parameters, self.session

@@ -1,4 +1,4 @@
-"""Notebook 00: what must be there before anything is created. Registers providers; creates nothing."""
+"""Notebook 00: check tools, rights, region and quota before anything is created. Registers providers; creates nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ NEEDED_ACTIONS = (
 
 
 class Prerequisites(Stage):
-    """Tools, credential, rights, providers, region, versions, sizes and quota for the fleet that is meant."""
+    """Checks tools, credential, rights, providers, region, versions, sizes and quota for the planned fleet."""
 
     notebook = "00_check_prerequisites"
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {name: partial(providers.ensure, self.session.azure, name, self.session.timeout) for name in providers.NEEDED}
+
+    def commands(self) -> Mapping[str, str]:
+        return {name: f"az provider register --namespace {name} --wait" for name in providers.NEEDED}
 
     def promises(self) -> Iterable[Check]:
         yield self.git()
@@ -55,7 +58,7 @@ class Prerequisites(Stage):
         )
 
     def rights(self) -> Check:
-        """Whether the roles of the caller allow what the stages do."""
+        """Compare the caller's roles with the actions that the stages need."""
         lacking = roles.lacking(self.session.azure, NEEDED_ACTIONS)
         fix = "ask for Owner, or Contributor with Role Based Access Control Administrator, on the subscription"
         return promise(
@@ -84,7 +87,7 @@ class Prerequisites(Stage):
         )
 
     def versions(self) -> list[dict[str, Any]]:
-        """What the region offers, newest first."""
+        """The Kubernetes versions that the region offers, newest first."""
         found = managed_clusters.versions(self.session.azure, self.parameters.location)
         return sorted(found, key=lambda item: [int(part) for part in item["version"].split(".")], reverse=True)
 
@@ -128,12 +131,12 @@ class Prerequisites(Stage):
         return nodes
 
     def quotas(self) -> list[compute.Quota]:
-        """What the fleet at its largest wants of each quota."""
+        """The demand of the fleet at its largest on each quota."""
         azure, location = self.session.azure, self.parameters.location
         return list(compute.quotas(self.largest(), compute.sizes(azure, location), compute.usages(azure, location)))
 
     def demand(self) -> dict[str, int]:
-        """vCPUs wanted at most, by VM family."""
+        """VM family -> vCPUs wanted at most."""
         return {name: wanted for name, wanted, *_ in self.quotas() if name != "cores"}
 
     def quota(self) -> Iterable[Check]:

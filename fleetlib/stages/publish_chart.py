@@ -11,6 +11,7 @@ from typing import Any
 from fleetlib.change import Check, Step
 from fleetlib.clients.gitops import Chart, publish
 from fleetlib.stages.bootstrap_flux import kept
+from fleetlib.stages.conditions import Conditions, observed
 from fleetlib.stages.prepare_fleet import PrepareFleet
 from fleetlib.stages.rollout import OCI_REPOSITORY, applied, await_ready, read_settled, reconcile_now
 from fleetlib.stages.stage import Stage, promise
@@ -35,7 +36,7 @@ class PublishChart(Stage):
         return Chart(self.session.repository.folder / "charts" / CHART)
 
     def example(self, count: int = 2) -> list[dict[str, Any]]:
-        """What a release of `count` clusters would consist of; nothing is created."""
+        """The objects of a release of `count` clusters; nothing is created."""
         return self.chart.render(
             "example",
             self.parameters.cluster_namespace,
@@ -46,15 +47,21 @@ class PublishChart(Stage):
     def archive(self) -> Path:
         return self.chart.package(Path(tempfile.mkdtemp(prefix="fleet-chart-")))
 
+    def commands(self) -> Mapping[str, str]:
+        version = self.chart.metadata["version"]
+        return {"publish": f"helm package charts/{CHART}\nhelm push {CHART}-{version}.tgz {self.parameters.chart_registry}"}
+
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         return {"publish": lambda: publish(self.session.registry, self.chart, self.archive)}
 
-    def wait(self) -> None:
-        """Until the control plane has fetched the version."""
+    def wait(self) -> Conditions:
+        """Wait until the control plane has fetched the version."""
         p, hub = self.parameters, self.session.hub
         reconcile_now(hub, OCI_REPOSITORY, SOURCE, p.flux_namespace)
         version = self.chart.metadata["version"]
-        await_ready(self.session, hub, OCI_REPOSITORY, p.flux_namespace, [SOURCE], "chart fetched by Flux", applied(version))
+        title = "chart fetched by Flux"
+        found = await_ready(self.session, hub, OCI_REPOSITORY, p.flux_namespace, [SOURCE], title, applied(version))
+        return Conditions(observed("source", OCI_REPOSITORY, found))
 
     def promises(self) -> Iterable[Check]:
         metadata = self.chart.metadata

@@ -1,6 +1,6 @@
 """Following a change through the layers: Git -> source -> kustomization -> release -> ASO object -> ARM -> Flux in the cluster.
 
-Every wait is a watch, ends early when an error stands that waiting does not mend, and explains what it saw.
+Every wait is a watch. It ends early with an explanation when an error lasts that waiting does not fix.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fleetlib.clients.kube import Kube, Object, condition, current, ready
 from fleetlib.clients.session import Session
 from fleetlib.errors import TimeoutExpired
 from fleetlib.progress import waiting
+from fleetlib.stages.conditions import Row, observed
 from fleetlib.stages.patience import Patience
 
 GIT_REPOSITORY = ("source.toolkit.fluxcd.io/v1", "GitRepository")
@@ -40,7 +41,7 @@ def await_ready(
 ) -> dict[str, Object]:
     """Wait until all named objects are accepted (Ready, by default); the objects by name.
 
-    Raises `VerificationError` when an error that waiting does not mend has stood for the session's patience, and
+    Raises `VerificationError` when an error that waiting does not fix has stood for the session's patience, and
     `TimeoutExpired` with the last states seen.
     """
     wanted, patience = set(names), Patience(session.patience)
@@ -57,7 +58,7 @@ def await_ready(
 
 
 def read_settled(session: Session, kind: Kind, name: str, namespace: str) -> Object | None:
-    """The object, or None; one that its controller has not made up its mind about is given a minute."""
+    """The object, or `None`; waits up to a minute for a condition that says something lasting."""
     found = session.hub.get(*kind, name, namespace)
     if found is None or _decided(found):
         return found
@@ -68,12 +69,12 @@ def read_settled(session: Session, kind: Kind, name: str, namespace: str) -> Obj
                 if found is None or _decided(found):
                     break
         except TimeoutExpired:
-            pass  # it is as it is: the promise says so
+            pass  # the promise reports the condition as it is
     return found
 
 
 def _decided(obj: Object) -> bool:
-    """Whether Ready says something lasting. A dependency that is not ready, or a source that has just been restarted, does not last."""
+    """Whether Ready says something lasting: a dependency that is not ready, or a source that is tried again, does not last."""
     status, reason, message = condition(obj)
     passing = reason == "DependencyNotReady" or "retrying in" in message
     return current(obj) and (status == "True" or (status == "False" and not passing))
@@ -101,7 +102,7 @@ def _states(names: Collection[str], found: dict[str, Object]) -> str:
 
 
 def _lose_patience(patience: Patience, kind: Kind, objects: dict[str, Object], done: Collection[str] = ()) -> None:
-    """Raises `VerificationError` for an object that has failed for too long for a reason that waiting does not mend."""
+    """Raises `VerificationError` for an object that has failed for too long for a reason that waiting does not fix."""
     for name, obj in objects.items():
         target = f"{kind[1]}/{name}"
         if name in done:
@@ -112,7 +113,7 @@ def _lose_patience(patience: Patience, kind: Kind, objects: dict[str, Object], d
 
 
 def applied(revision: str) -> Accept:
-    """Whether a Flux object is Ready at a revision that contains this commit, tag or digest."""
+    """A test for `await_ready`: a Flux object is Ready at a revision that contains this commit, tag or digest."""
 
     def accept(obj: Object) -> bool:
         status = obj.get("status") or {}
@@ -122,29 +123,32 @@ def applied(revision: str) -> Accept:
     return accept
 
 
-def follow_commit(session: Session, commit: str, kustomizations: Collection[str]) -> None:
-    """Make the control plane take in a commit now: its source, then its kustomizations."""
+def follow_commit(session: Session, commit: str, kustomizations: Collection[str]) -> tuple[Row, ...]:
+    """Make the control plane fetch and apply a commit now; the conditions of its source and kustomizations."""
     p, hub = session.parameters, session.hub
     reconcile_now(hub, GIT_REPOSITORY, p.flux_configuration, p.flux_namespace)
-    await_ready(
+    sources = await_ready(
         session, hub, GIT_REPOSITORY, p.flux_namespace, [p.flux_configuration], "source has the commit", applied(commit)
     )
     names = [f"{p.flux_configuration}-{name}" for name in kustomizations]
-    await_ready(session, hub, KUSTOMIZATION, p.flux_namespace, names, "kustomizations applied it", applied(commit))
+    found = await_ready(session, hub, KUSTOMIZATION, p.flux_namespace, names, "kustomizations applied it", applied(commit))
+    return (*observed("source", GIT_REPOSITORY, sources), *observed("kustomization", KUSTOMIZATION, found))
 
 
-def await_clusters(session: Session, names: Collection[str]) -> None:
-    """Wait through the layers until these workload clusters (named as in ARM) are compliant."""
+def await_clusters(session: Session, names: Collection[str]) -> tuple[Row, ...]:
+    """Wait through the layers until these workload clusters (named as in ARM) are compliant; the conditions seen."""
     hub, namespace = session.hub, session.parameters.cluster_namespace
-    await_ready(session, hub, MANAGED_CLUSTER, namespace, names, "clusters provisioned")
+    found = await_ready(session, hub, MANAGED_CLUSTER, namespace, names, "clusters provisioned")
+    rows = list(observed("aso", MANAGED_CLUSTER, found))
     for kind, title in ((EXTENSION, "Flux installed in the clusters"), (FLUX_CONFIGURATION, "clusters configured")):
         owned = {obj["metadata"]["name"] for obj in hub.list(*kind, namespace) if _owner(obj) in set(names)}
-        await_ready(session, hub, kind, namespace, owned, title)
+        rows += observed("aso", kind, await_ready(session, hub, kind, namespace, owned, title))
     await_compliance(session, names)
+    return (*rows, *(("cluster", f"fluxConfiguration {name}", "Compliant") for name in sorted(names)))
 
 
 def await_compliance(session: Session, names: Collection[str]) -> None:
-    """Wait until ARM calls every Flux configuration of these clusters Compliant. ARM offers no watch: it is asked, ever less often."""
+    """Wait until ARM calls every Flux configuration of these clusters Compliant. Polls: ARM offers no watch."""
     from fleetlib.clients.azure.providers import pause
 
     left, delay, patience = set(names), 0.1, Patience(session.patience)
@@ -162,16 +166,16 @@ def await_compliance(session: Session, names: Collection[str]) -> None:
 
 
 _COMPLIANCE = {"Compliant": "True", "Non-Compliant": "False"}
-"""ARM's state as the status of a condition; Pending, Suspended and Unknown say nothing yet."""
+"""ARM's compliance state -> status of a condition. Pending, Suspended and Unknown are not decided yet."""
 
 
 def _lose_patience_with_compliance(patience: Patience, states: dict[str, tuple[str, str]]) -> None:
     for name, (state, message) in states.items():
-        patience.judge(f"fluxConfiguration of {name}", _COMPLIANCE.get(state, ""), message)
+        patience.judge(f"fluxConfiguration {name}", _COMPLIANCE.get(state, ""), message)
 
 
 def compliance(session: Session, cluster: str) -> tuple[str, str]:
-    """(complianceState, message) of the Flux configurations of a workload cluster; the worst one's."""
+    """(complianceState, message) of a workload cluster's Flux configurations; of the worst one, if there are several."""
     from fleetlib.clients.azure import flux
 
     found = flux.list_of(session.azure, session.parameters.fleet_group, cluster)
@@ -190,5 +194,5 @@ def _state(properties: dict[str, Any]) -> tuple[str, str]:
 
 
 def _owner(obj: Object) -> str:
-    """The ARM name of the managed cluster that owns an extension or a configuration: objects are named like their resources."""
+    """The ARM name of the managed cluster that owns an extension or a configuration. Objects are named like their resources."""
     return str((obj["spec"].get("owner") or {}).get("name", ""))

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetlib import environments
-from fleetlib.change import Check, Step, table
+from fleetlib.change import Check, Step, aligned, table
 from fleetlib.clients.azure import managed_clusters
+from fleetlib.clients.gitops import Commit
 from fleetlib.environments import Environment
+from fleetlib.stages.conditions import Conditions
 from fleetlib.stages.deploy_workloads import PROD, STAGING, DeployWorkloads
 from fleetlib.stages.stage import Missing, Stage, promise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Impact:
-    """What a change of counts does to real clusters, known before anything is committed."""
+    """The clusters that a change of counts creates and deletes, known before anything is committed."""
 
     rows: tuple[tuple[str, str, str], ...]
 
@@ -29,6 +31,9 @@ class Impact:
             "\n".join(f"{effect}: {name} {note}".rstrip() for name, effect, note in self.rows)
             or "no cluster is created or deleted"
         )
+
+    def __repr__(self) -> str:
+        return aligned([(effect, name, note) for name, effect, note in self.rows]) if self.rows else str(self)
 
     def _repr_html_(self) -> str:
         return table(("cluster", "effect", "note"), self.rows) if self.rows else "<p>No cluster is created or deleted.</p>"
@@ -60,7 +65,7 @@ class ScaleEnvironments(Stage):
         }
 
     def impact(self, release: str, count: int) -> Impact:
-        """Which clusters a count would create and delete, and what goes with those. Reads only."""
+        """The clusters that a count would create and delete, and what is lost with them. Reads only."""
         environment = self.rollout.environments().get(release)
         before = environment.clusters() if environment else []
         after = [environments.cluster_name(release, number) for number in range(count)]
@@ -74,35 +79,41 @@ class ScaleEnvironments(Stage):
         if environment is None:
             raise Missing(f"the environment {release}")
 
-        def write(current: Environment) -> None:
-            self._commit(
-                environments.edit(self.session.repository, environment, {"clusterCount": count}),
-                f"{release}: {current.count} -> {count} clusters",
-            )
+        def request(current: Environment) -> Commit:
+            files = environments.edit(self.session.repository, environment, {"clusterCount": count})
+            return Commit(self.session.repository, files, f"{release}: {current.count} -> {count} clusters")
 
         def compare(current: Environment) -> list[str]:
             return [] if current.count == count else [f"clusterCount: {current.count} -> {count}"]
 
-        return Step("declaration in Git", release, lambda: environment, write, compare)
+        settle = self.rollout.remember
+        return Step("declaration in Git", release, lambda: environment, request, compare, settle=settle)
 
     def _add(self) -> Step:
         found = self.rollout.environments()
         count = self.parameters.new_environment_cluster_count + 1
 
-        def write(current: Any) -> None:
+        def request(current: Any) -> Commit:
             files = environments.add(
                 self.session.repository, found[STAGING], self.parameters.new_environment, {"clusterCount": count}
             )
-            self._commit(files, f"{self.new_release}: a new environment of {count} clusters")
+            return Commit(self.session.repository, files, f"{self.new_release}: a new environment of {count} clusters")
 
-        return Step("environment", self.new_release, lambda: found.get(self.new_release), write)
+        settle = self.rollout.remember
+        return Step("environment", self.new_release, lambda: found.get(self.new_release), request, settle=settle)
 
-    def _commit(self, files: dict[str, str | None], message: str) -> None:
-        self.rollout.commit = self.session.repository.commit(files, message) or self.rollout.commit
+    def commands(self) -> Mapping[str, str]:
+        p, file = self.parameters, f"podinfo{self.parameters.new_environment.replace('-', '')}.yaml"
+        return {
+            "scale up": _commit_command(f"{PROD}: {p.prod_cluster_count_scaled} clusters"),
+            "add environment": f"cp podinfostaging.yaml {file}  # then edit names and count, list it in kustomization.yaml\n"
+            + _commit_command(f"{self.new_release}: a new environment"),
+            "scale down": _commit_command(f"{self.new_release}: {p.new_environment_cluster_count} clusters"),
+        }
 
-    def wait(self) -> None:
-        """Until all layers say what Git says."""
-        self.rollout.wait()
+    def wait(self) -> Conditions:
+        """Wait until all layers agree with Git."""
+        return self.rollout.wait()
 
     def promises(self) -> Iterable[Check]:
         p = self.parameters
@@ -116,9 +127,13 @@ class ScaleEnvironments(Stage):
         yield from self.rollout.promises()
 
 
+def _commit_command(message: str) -> str:
+    return f'git add flux/clusters\ngit commit -m "{message}"\ngit push'
+
+
 def _loss(cluster: dict[str, Any] | None) -> str:
     if cluster is None:
         return "not in Azure"
     pools = cluster["properties"].get("agentPoolProfiles") or []
     nodes = sum(pool.get("count") or 0 for pool in pools)
-    return f"{nodes} nodes and all that runs and is stored on them"
+    return f"{nodes} node{'s' * (nodes != 1)}, with all that runs and is stored there"

@@ -1,6 +1,6 @@
-"""What all stages have in common: preflight, plan, apply step by step, verify.
+"""Shared behaviour of all stages: preflight, plan, show and apply step by step, verify.
 
-A stage names its steps in order; each is made when it is needed, since a later one needs what an earlier one created.
+A stage names its steps in order. Each step is made when it is needed, since it may need what an earlier step created.
 """
 
 from __future__ import annotations
@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from fleetlib.change import CREATE, Change, Check, Checks, Plan, Step
+from fleetlib.change import CREATE, Change, Check, Checks, Outcome, Plan, Step
 from fleetlib.clients.session import Session
 from fleetlib.errors import PreflightError, VerificationError
+from fleetlib.request import Shown
 
 
 class Missing(Exception):
-    """A step cannot be made yet, since what it needs is made by an earlier step (`after`)."""
+    """A step cannot be made yet: it needs what an earlier step (`after`) creates."""
 
     def __init__(self, after: str) -> None:
         super().__init__(after)
@@ -25,7 +27,7 @@ class Missing(Exception):
 
 
 class Stage:
-    """One documented stage over a session. Subclasses give `requirements`, `steps` and `promises`."""
+    """One documented stage over a session. Subclasses give `requirements`, `steps`, `commands` and `promises`."""
 
     notebook: ClassVar[str] = ""
 
@@ -34,24 +36,28 @@ class Stage:
         self.parameters = session.parameters
         self.applied: list[Change] = []
 
-    # --- what a subclass gives ---------------------------------------------------------------------------------------
+    # --- given by a subclass -----------------------------------------------------------------------------------------
 
     def requirements(self) -> Iterable[Check]:
-        """What earlier stages must have done; `fix` names the notebook."""
+        """Check the work of earlier stages; `fix` names the notebook that does it."""
         return ()
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
-        """Name -> how to make the step; in order."""
+        """Name -> a function that makes the step, in order."""
+        return {}
+
+    def commands(self) -> Mapping[str, str]:
+        """Name of a step -> the `az`, `kubectl`, `helm` or `git` commands that do the same by hand."""
         return {}
 
     def promises(self) -> Iterable[Check]:
-        """What the cluster and ARM must say after the stage."""
+        """Ask the cluster and ARM for the results of the stage."""
         return ()
 
-    # --- what a notebook calls ---------------------------------------------------------------------------------------
+    # --- called by a notebook ----------------------------------------------------------------------------------------
 
     def preflight(self) -> Checks:
-        """Raises `PreflightError` that names what is missing and the notebook which makes it."""
+        """Check the requirements. Raises `PreflightError` with the first missing one and the notebook that creates it."""
         checks = Checks(tuple(self.requirements()))
         if checks.broken:
             first = checks.broken[0]
@@ -59,7 +65,7 @@ class Stage:
         return checks
 
     def plan(self) -> Plan:
-        """What `apply` would do. Reads only."""
+        """The changes that `apply` would make. Reads only."""
         return Plan(tuple(self._plan(name, make) for name, make in self.steps().items()))
 
     def _plan(self, name: str, make: Callable[[], Step]) -> Change:
@@ -68,18 +74,27 @@ class Stage:
         except Missing as missing:
             return Change(name, f"(known after {missing.after})", CREATE)
 
+    def show(self, name: str) -> Shown:
+        """The request of a step, as `apply` would send it now, with the same command by hand. Secrets are masked."""
+        command = self.commands().get(name, "")
+        try:
+            shown = self.steps()[name]().show()
+        except Missing as missing:
+            return Shown(f"known after {missing.after}", action=f"{CREATE} {name}", command=command)
+        return replace(shown, command=command).without([self.session.cloud.client_secret])
+
     def apply(self, name: str) -> Change:
         """Do one step, if it is not done yet."""
         change = self.steps()[name]().apply()
         self.applied.append(change)
-        self._record(Checks(()))  # already now: a later step may fail, and what this one changed shall be known
+        self._record(Checks(()))  # now: a later step may fail, and the report must still name this change
         return change
 
     def apply_all(self) -> Plan:
         return Plan(tuple(self.apply(name) for name in self.steps()))
 
     def verify(self) -> Checks:
-        """Ask the cluster and ARM. Raises `VerificationError` with every promise that is not kept, and its mend."""
+        """Ask the cluster and ARM. Raises `VerificationError` with every promise that is not kept, and its fix."""
         checks = Checks(tuple(self.promises()))
         self._record(checks)
         if checks.broken:
@@ -95,13 +110,12 @@ class Stage:
         """Whether this run of the stage changed anything."""
         return any(self.applied)
 
-    def outcome(self) -> str:
-        """One sentence on what this run did."""
-        done = [change for change in self.applied if change]
-        return "; ".join(map(str, done)) if done else "nothing changed: everything was as declared"
+    def outcome(self) -> Outcome:
+        """The changes that this run of the stage made."""
+        return Outcome(tuple(change for change in self.applied if change))
 
     def _record(self, checks: Checks) -> None:
-        """Tell `fleet run`, which names the file, what was done and what was found; by hand nothing is written."""
+        """Write changes and checks to the file that `fleet run` names; without such a file, write nothing."""
         path = os.environ.get("FLEET_RECORD")
         if path:
             record = {

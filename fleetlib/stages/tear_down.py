@@ -1,7 +1,7 @@
-"""Notebook 99: everything deleted, in the order in which it can be, and the proof that nothing is left.
+"""Notebook 99: delete everything in an order that works, and prove that nothing is left.
 
-Clusters first, by Git and ASO while these still work; then what they hang on; then the control plane. Deleting the hub first
-would leave the fleet running with nobody to delete it.
+Clusters go first, by Git and ASO while these still work; then the configuration, the extension and the groups. Deleting the
+control plane first would leave clusters that no controller manages.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from fleetlib import environments
 from fleetlib.change import Check, Step
 from fleetlib.clients.azure import flux, groups, managed_clusters
+from fleetlib.clients.gitops import Commit
 from fleetlib.errors import FleetError
 from fleetlib.stages.deploy_workloads import DeployWorkloads
 from fleetlib.stages.rollout import HELM_RELEASE, MANAGED_CLUSTER, await_gone, await_ready, follow_commit
@@ -36,8 +37,19 @@ class TearDown(Stage):
             "control plane": self._controlplane_group,
         }
 
+    def commands(self) -> Mapping[str, str]:
+        p = self.parameters
+        cluster = f"-g {p.controlplane_group} -c {p.controlplane_cluster} -t managedClusters"
+        return {
+            "clusters": 'git commit -am "tear down: no clusters"\ngit push',
+            "configuration": f"az k8s-configuration flux delete {cluster} \\\n    -n {p.flux_configuration} --yes",
+            "extension": f"az k8s-extension delete {cluster} \\\n    -n flux --yes",
+            "fleet group": f"az group delete -n {p.fleet_group} --yes",
+            "control plane": f"az group delete -n {p.controlplane_group} --yes",
+        }
+
     def inventory(self) -> dict[str, list[str]]:
-        """What there is to delete: resource group -> resources. Reads only."""
+        """The resources to be deleted: resource group -> `type/name`. Reads only."""
         azure, p = self.session.azure, self.parameters
         present = [group for group in (p.fleet_group, p.controlplane_group) if groups.get(azure, group)]
         return {group: sorted(f"{r['type']}/{r['name']}" for r in groups.contents(azure, group)) for group in present}
@@ -47,21 +59,24 @@ class TearDown(Stage):
         return flux.get(self.session.azure, p.controlplane_group, p.controlplane_cluster, p.flux_configuration) is not None
 
     def _clusters(self) -> Step:
-        """All environments to zero by a commit; ASO deletes the clusters in Azure."""
+        """Set all environments to zero by a commit; ASO then deletes the clusters in Azure."""
         working = self._hub_works()
         declared = self.rollout.environments() if working else {}
         living = {name: env for name, env in declared.items() if env.count}
 
-        def write(current: Any) -> None:
+        def request(current: Any) -> Commit:
             files = {
                 k: v
                 for env in living.values()
                 for k, v in environments.edit(self.session.repository, env, {"clusterCount": 0}).items()
             }
-            commit = self.session.repository.commit(files, "tear down: no clusters") or self.session.repository.head()
-            self._await_zero(commit, declared)
+            return Commit(self.session.repository, files, "tear down: no clusters")
 
-        return Step("declaration in Git", "all environments", lambda: living or None, write, absent=True)
+        def settle(commit: str | None) -> None:
+            self._await_zero(commit or self.session.repository.head(), declared)
+
+        title, target = "declaration in Git", "all environments"
+        return Step(title, target, lambda: living or None, request, absent=True, settle=settle)
 
     def _await_zero(self, commit: str, declared: dict[str, Any]) -> None:
         p, session = self.parameters, self.session

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fleetlib.errors import FinalError, azure_code, from_azure
 from fleetlib.progress import waiting
+from fleetlib.request import Shown, masked
 
 PASSING = {
     "PrincipalNotFound": "a new principal is not yet known everywhere",
@@ -53,6 +56,51 @@ def write(call: Callable[[], Any], what: str, target: str, timeout: float = 3600
                 raise from_azure(error, f"could not {what}", target, _fix(error)) from error
             time.sleep(delay)
     raise AssertionError("the last try returns or raises")
+
+
+class _Rehearsed(Exception):
+    """Ends a rehearsed call in the client's pipeline, just before the transport; holds the request."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+
+
+def _stop(pipeline_request: Any) -> None:
+    raise _Rehearsed(pipeline_request.http_request)
+
+
+def rehearsed(call: Callable[..., Any]) -> tuple[str, str, Any]:
+    """(method, URL without host, JSON body or `None`) of the request that the call sends; nothing is sent.
+
+    The management client itself makes the request: a hook of azure-core stops it before the transport.
+    """
+    try:
+        call(raw_request_hook=_stop)
+    except _Rehearsed as stopped:
+        request = stopped.request
+        content = getattr(request, "content", None) or getattr(request, "body", None)
+        return request.method, "/" + request.url.split("/", 3)[3], json.loads(content) if content else None
+    raise AssertionError("a management client sends a request")
+
+
+@dataclass(frozen=True)
+class ArmRequest:
+    """One write to ARM. `call(**options)` calls a management client and passes the options on; `timeout` is in seconds."""
+
+    call: Callable[..., Any]
+    what: str
+    target: str
+    timeout: float = 3600
+
+    def send(self) -> Any:
+        """The answer, of a long-running operation after its end. Raises as `write` does."""
+        return write(self.call, self.what, self.target, self.timeout)
+
+    def shown(self) -> Shown:
+        """Method, resource id, api-version and JSON body, as the management client sends them."""
+        method, path, body = rehearsed(self.call)
+        text = "" if body is None else json.dumps(masked(body), indent=2, ensure_ascii=False)
+        return Shown(f"{method} {path}", text, "json")
 
 
 def _passes(error: Any) -> bool:

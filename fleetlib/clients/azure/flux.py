@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleetlib.change import Step, differences
-from fleetlib.clients.azure.calls import collect, read, write
+from fleetlib.clients.azure.calls import ArmRequest, collect, read
 from fleetlib.clients.azure.clients import Azure
 
 PROVIDER, CLUSTERS = "Microsoft.ContainerService", "managedClusters"
@@ -24,9 +24,11 @@ def ensure_extension(azure: Azure, group: str, cluster: str, timeout: float) -> 
         state = current["properties"]["provisioningState"]
         return [] if state == "Succeeded" else [f"provisioningState: {state} -> Succeeded"]
 
-    def create(current: Any) -> None:
-        write(
-            lambda: azure.extensions.extensions.begin_create(group, PROVIDER, CLUSTERS, cluster, "flux", body),
+    def create(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.extensions.extensions.begin_create(
+                group, PROVIDER, CLUSTERS, cluster, "flux", body, **options
+            ),
             "install the extension microsoft.flux",
             f"{cluster}/flux",
             timeout,
@@ -82,12 +84,14 @@ def desired(namespace: str, repository: str, branch: str, kustomizations: dict[s
 def ensure(azure: Azure, group: str, cluster: str, name: str, body: dict[str, Any], timeout: float) -> Step:
     """Return the step that makes the configuration as `body` says. Kustomizations that `body` does not name are kept."""
 
-    def put(current: Any) -> None:
+    def put(current: Any) -> ArmRequest:
         kept = {} if current is None else current["properties"].get("kustomizations") or {}
         merged = {**{key: _writable(value) for key, value in kept.items()}, **body["properties"]["kustomizations"]}
         request = {"properties": {**body["properties"], "kustomizations": merged}}
-        write(
-            lambda: azure.flux.flux_configurations.begin_create_or_update(group, PROVIDER, CLUSTERS, cluster, name, request),
+        return ArmRequest(
+            lambda **options: azure.flux.flux_configurations.begin_create_or_update(
+                group, PROVIDER, CLUSTERS, cluster, name, request, **options
+            ),
             f"write the Flux configuration {name}",
             f"{cluster}/{name}",
             timeout,
@@ -109,9 +113,9 @@ def _writable(kustomization: dict[str, Any]) -> dict[str, Any]:
 def delete(azure: Azure, group: str, cluster: str, name: str, timeout: float) -> Step:
     """Return the step that deletes the configuration, and with it the objects that it applied with `prune`."""
 
-    def remove(current: Any) -> None:
-        write(
-            lambda: azure.flux.flux_configurations.begin_delete(group, PROVIDER, CLUSTERS, cluster, name),
+    def remove(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.flux.flux_configurations.begin_delete(group, PROVIDER, CLUSTERS, cluster, name, **options),
             f"delete the Flux configuration {name}",
             f"{cluster}/{name}",
             timeout,
@@ -123,9 +127,9 @@ def delete(azure: Azure, group: str, cluster: str, name: str, timeout: float) ->
 def delete_extension(azure: Azure, group: str, cluster: str, timeout: float) -> Step:
     """Return the step that removes the extension microsoft.flux."""
 
-    def remove(current: Any) -> None:
-        write(
-            lambda: azure.extensions.extensions.begin_delete(group, PROVIDER, CLUSTERS, cluster, "flux"),
+    def remove(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.extensions.extensions.begin_delete(group, PROVIDER, CLUSTERS, cluster, "flux", **options),
             "remove the extension microsoft.flux",
             f"{cluster}/flux",
             timeout,

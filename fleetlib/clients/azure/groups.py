@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleetlib.change import Step
-from fleetlib.clients.azure.calls import collect, read, write
+from fleetlib.clients.azure.calls import ArmRequest, collect, read
 from fleetlib.clients.azure.clients import Azure
 from fleetlib.errors import FinalError
 
@@ -27,9 +27,9 @@ def ensure(azure: Azure, name: str, location: str) -> Step:
             )
         return []
 
-    def create(current: Any) -> None:
-        write(
-            lambda: azure.resources.resource_groups.create_or_update(name, {"location": location}),
+    def create(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.resources.resource_groups.create_or_update(name, {"location": location}, **options),
             "create the resource group",
             name,
         )
@@ -45,8 +45,13 @@ def contents(azure: Azure, name: str) -> list[dict[str, Any]]:
 def delete(azure: Azure, name: str, timeout: float) -> Step:
     """Return the step that deletes the group with all resources in it."""
 
-    def remove(current: Any) -> None:
-        write(lambda: azure.resources.resource_groups.begin_delete(name), f"delete the resource group {name}", name, timeout)
+    def remove(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.resources.resource_groups.begin_delete(name, **options),
+            f"delete the resource group {name}",
+            name,
+            timeout,
+        )
 
     return Step("resource group", name, lambda: get(azure, name), remove, absent=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleetlib.change import Step
-from fleetlib.clients.azure.calls import collect, read, write
+from fleetlib.clients.azure.calls import ArmRequest, collect, read
 from fleetlib.clients.azure.clients import Azure
 
 AUDIENCE = "api://AzureADTokenExchange"
@@ -20,12 +20,14 @@ def get(azure: Azure, group: str, name: str) -> dict[str, Any] | None:
 def ensure(azure: Azure, group: str, name: str, location: str) -> Step:
     """Return the step that creates the identity."""
 
-    def create(current: Any) -> None:
+    def create(current: Any) -> ArmRequest:
         from azure.mgmt.msi.models import Identity
 
         body = Identity(location=location)
-        write(
-            lambda: azure.identities.user_assigned_identities.create_or_update(group, name, body), "create the identity", name
+        return ArmRequest(
+            lambda **options: azure.identities.user_assigned_identities.create_or_update(group, name, body, **options),
+            "create the identity",
+            name,
         )
 
     return Step("managed identity", name, lambda: get(azure, group, name), create)
@@ -53,13 +55,15 @@ def ensure_federated(azure: Azure, group: str, identity: str, name: str, issuer:
         actual, wanted = current["properties"], {"issuer": issuer, "subject": subject, "audiences": [AUDIENCE]}
         return [f"{key}: {actual.get(key)} -> {value}" for key, value in wanted.items() if actual.get(key) != value]
 
-    def put(current: Any) -> None:
+    def put(current: Any) -> ArmRequest:
         from azure.mgmt.msi.models import FederatedIdentityCredential
 
         body = FederatedIdentityCredential(issuer=issuer, subject=subject, audiences=[AUDIENCE])
         target = current["name"] if current else name
-        write(
-            lambda: azure.identities.federated_identity_credentials.create_or_update(group, identity, target, body),
+        return ArmRequest(
+            lambda **options: azure.identities.federated_identity_credentials.create_or_update(
+                group, identity, target, body, **options
+            ),
             "write the federated credential",
             target,
         )

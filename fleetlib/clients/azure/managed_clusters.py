@@ -8,7 +8,7 @@ import yaml
 
 from fleetlib.change import Step, differences
 from fleetlib.clients.azure import rest
-from fleetlib.clients.azure.calls import collect, read, required, write
+from fleetlib.clients.azure.calls import ArmRequest, collect, read, required
 from fleetlib.clients.azure.clients import Azure
 from fleetlib.clients.kube import Kube
 from fleetlib.errors import FinalError, RetryableError
@@ -70,10 +70,10 @@ def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: f
         lines = differences(_comparable(body), _comparable(current))
         return lines if state == "Succeeded" else [f"provisioningState: {state} -> Succeeded", *lines]
 
-    def put(current: Any) -> None:
+    def put(current: Any) -> ArmRequest:
         merged = body if current is None else _merged(current, body)
-        write(
-            lambda: azure.containers.managed_clusters.begin_create_or_update(group, name, merged),
+        return ArmRequest(
+            lambda **options: azure.containers.managed_clusters.begin_create_or_update(group, name, merged, **options),
             f"create the cluster {name}" if current is None else f"update the cluster {name}",
             name,
             timeout,
@@ -107,8 +107,13 @@ def _merged(current: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
 def delete(azure: Azure, group: str, name: str, timeout: float) -> Step:
     """Return the step that deletes the cluster."""
 
-    def remove(current: Any) -> None:
-        write(lambda: azure.containers.managed_clusters.begin_delete(group, name), f"delete the cluster {name}", name, timeout)
+    def remove(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.containers.managed_clusters.begin_delete(group, name, **options),
+            f"delete the cluster {name}",
+            name,
+            timeout,
+        )
 
     return Step("managed cluster", name, lambda: get(azure, group, name), remove, absent=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleetlib.change import Step
-from fleetlib.clients.azure.calls import read, required, write
+from fleetlib.clients.azure.calls import ArmRequest, read, required
 from fleetlib.clients.azure.clients import Azure
 from fleetlib.progress import waiting
 
@@ -30,14 +30,18 @@ def ensure(azure: Azure, namespace: str, timeout: float) -> Step:
         state = current["registrationState"]
         return [] if state == "Registered" else [f"registrationState: {state} -> Registered"]
 
-    def register(current: Any) -> None:
-        write(lambda: azure.resources.providers.register(namespace), "register the provider", namespace)
+    def register(current: Any) -> ArmRequest:
+        return ArmRequest(
+            lambda **options: azure.resources.providers.register(namespace, **options), "register the provider", namespace
+        )
+
+    def await_registered(answer: Any) -> None:
         with waiting(f"register {namespace}", timeout) as wait:
             while (state := get(azure, namespace)["registrationState"]) != "Registered":
                 wait.update(0, 1, state)
                 pause(min(wait.remaining(), 2))
 
-    return Step("provider", namespace, lambda: get(azure, namespace), register, compare)
+    return Step("provider", namespace, lambda: get(azure, namespace), register, compare, settle=await_registered)
 
 
 def pause(seconds: float) -> None:

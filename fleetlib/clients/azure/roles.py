@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from fleetlib.change import Step
-from fleetlib.clients.azure.calls import collect, write
+from fleetlib.clients.azure.calls import ArmRequest, collect
 from fleetlib.clients.azure.clients import Azure
 from fleetlib.errors import RetryableError
 
@@ -26,6 +26,12 @@ def assigned(azure: Azure, scope: str, principal_id: str) -> list[dict[str, Any]
     )
 
 
+def held(azure: Azure, principal_id: str) -> list[dict[str, Any]]:
+    """All assignments of the principal in the subscription, at any scope."""
+    query = f"principalId eq '{principal_id}'"
+    return collect(lambda: azure.authorization.role_assignments.list_for_subscription(filter=query), principal_id)
+
+
 def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, Any] | None:
     """Return the assignment of `role` at exactly `scope`; `None` if there is none."""
     wanted = definition_id(azure, scope, role).rpartition("/")[2]
@@ -43,14 +49,18 @@ def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
     `principalType` is always sent: without it Azure may not find a new principal, and conditions on it refuse the request.
     """
 
-    def create(current: Any) -> None:
+    def create(current: Any) -> ArmRequest:
         from azure.mgmt.authorization.models import RoleAssignmentCreateParameters
 
         body = RoleAssignmentCreateParameters(
             role_definition_id=definition_id(azure, scope, role), principal_id=principal_id, principal_type="ServicePrincipal"
         )
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{scope.lower()}|{principal_id}|{role}"))
-        write(lambda: azure.authorization.role_assignments.create(scope, name, body), f"assign the role {role}", scope)
+        return ArmRequest(
+            lambda **options: azure.authorization.role_assignments.create(scope, name, body, **options),
+            f"assign the role {role}",
+            scope,
+        )
 
     return Step("role assignment", f"{role} on {_short(scope)}", lambda: find(azure, scope, principal_id, role), create)
 
