@@ -1,4 +1,4 @@
-"""Notebook 02: who ASO is. Identity, rights, trust in ASO's service account, and the Secret its release reads."""
+"""Notebook 02: ASO's identity, its rights, the trust in ASO's service account, and the Secret that ASO's release reads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from fleetlib.stages.stage import Missing, Stage, promise
 SUBJECT = "system:serviceaccount:azureserviceoperator-system:azureserviceoperator-default"
 """The service account ASO's Helm chart creates. Source: the ASO v2 documentation, workload identity."""
 
+DRILL = {"fleet/practice": "true"}
+"""The label of objects that exist for a drill only (`practice.py`)."""
+
 ROLE = "Contributor"
 AGAIN = "run 02_create_aso_identity again"
 
@@ -30,7 +33,7 @@ def assign_role(group: str) -> str:
 
 
 class AsoIdentity(Stage):
-    """Identity, role, federated credential, namespace and Secret."""
+    """Creates identity, role assignment, federated credential, namespace and Secret."""
 
     notebook = "02_create_aso_identity"
 
@@ -141,6 +144,14 @@ class AsoIdentity(Stage):
         yield promise(f"it is {ROLE} of {p.controlplane_group}", found is not None, fix=AGAIN)
         yield from self._trust_kept(managed_clusters.issuer(cluster))
         yield self._secret_kept()
+        if is_of_drill(self.service_account()):
+            text = "ASO's Helm chart can create its service account"
+            yield promise(text, False, "an interrupted drill has left one", AGAIN)
+
+    def service_account(self) -> Object | None:
+        """ASO's service account, or `None`: ASO's Helm chart creates it in notebook 03."""
+        _, _, namespace, name = SUBJECT.split(":")
+        return self.session.hub.get("v1", "ServiceAccount", name, namespace)
 
     def _trust_kept(self, issuer: str) -> Iterable[Check]:
         p = self.parameters
@@ -166,6 +177,11 @@ class AsoIdentity(Stage):
         return promise(
             "the Secret names this identity, tenant and subscription", not wrong, "; ".join(wrong) or "three identifiers", AGAIN
         )
+
+
+def is_of_drill(obj: Object | None) -> bool:
+    """Whether the object exists for a drill only."""
+    return obj is not None and DRILL.items() <= (obj["metadata"].get("labels") or {}).items()
 
 
 def _values_of(obj: Object) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from fleetlib import environments
@@ -29,6 +29,9 @@ from fleetlib.stages.rollout import (
 from fleetlib.stages.stage import Stage, promise
 
 STAGING, PROD = "podinfo-staging", "podinfo-prod"
+
+Declared = Callable[[], dict[str, Environment]]
+"""Gives the environments that Git declares."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,11 @@ class DeployWorkloads(Stage):
         return {STAGING: self.parameters.staging_cluster_count, PROD: self.parameters.prod_cluster_count}
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
-        return {release: partial(self._declare, release) for release in self.counts()}
+        declared = cache(self.environments)  # a plan reads Git once for all steps
+        return {release: partial(self._declare, release, declared) for release in self.counts()}
 
-    def _declare(self, release: str) -> Step:
-        declaration = self.declaration(release)
+    def _declare(self, release: str, declared: Declared) -> Step:
+        declaration = self.declaration(release, declared)
         return Step(
             "declaration in Git",
             release,
@@ -85,9 +89,9 @@ class DeployWorkloads(Stage):
             settle=self.remember,
         )
 
-    def declaration(self, release: str) -> Declaration:
-        """An environment and the values that it should have."""
-        environment = self.environments()[release]
+    def declaration(self, release: str, declared: Declared | None = None) -> Declaration:
+        """An environment and the values that it should have; `declared` gives the environments, by default as they are now."""
+        environment = (declared or self.environments)()[release]
         return Declaration(environment, self._values(environment))
 
     def remember(self, commit: str | None) -> None:
@@ -110,16 +114,6 @@ class DeployWorkloads(Stage):
         if p.kubernetes_version:
             values["kubernetesVersion"] = p.kubernetes_version
         return values
-
-    def diff(self) -> str:
-        """The changes of all commits together, as a unified diff."""
-        found = self.environments()
-        files = {
-            k: v
-            for r in self.counts()
-            for k, v in environments.edit(self.session.repository, found[r], self._values(found[r])).items()
-        }
-        return self.session.repository.diff(files)
 
     def wait(self) -> Conditions:
         """Wait from the commit to compliant clusters, layer by layer."""

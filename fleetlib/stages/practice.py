@@ -1,4 +1,4 @@
-"""Faults made on purpose, so that people have seen them before they meet them: one each in notebooks 02, 04 and 06.
+"""Mistakes made on purpose, one each in notebooks 02, 04 and 06, so that people recognize the faults later.
 
 A drill makes one mistake by the same interfaces that people use, waits until the fault shows, and leaves the fix to the stage's
 own steps. It runs only if the parameter `practice` is true and the object concerned is new in this run; a second run changes
@@ -16,10 +16,10 @@ from html import escape
 from fleetlib.change import Change, Step, aligned, table
 from fleetlib.clients.azure import entra, identities, managed_clusters
 from fleetlib.clients.azure.providers import pause
-from fleetlib.clients.kube import Object, condition
+from fleetlib.clients.kube import condition
 from fleetlib.progress import waiting
 from fleetlib.request import Shown
-from fleetlib.stages.aso_identity import SUBJECT, AsoIdentity
+from fleetlib.stages.aso_identity import DRILL, SUBJECT, AsoIdentity, is_of_drill
 from fleetlib.stages.deploy_workloads import STAGING, DeployWorkloads
 from fleetlib.stages.prepare_fleet import PrepareFleet
 from fleetlib.stages.rollout import MANAGED_CLUSTER, RESOURCE_GROUP, Kind, await_ready, follow_commit
@@ -27,29 +27,27 @@ from fleetlib.stages.stage import Stage
 
 NOT_NOW = "no drill in this run: the parameter practice is false, or the object exists already"
 
-OURS = {"fleet/practice": "true"}
-"""The label of objects that exist for a drill only."""
-
 
 @dataclass(frozen=True, repr=False)
 class Fault:
-    """Where a fault shows: a table, and the words of the other side. Empty if there was no drill."""
+    """Where a fault shows: a table, and the words of the other side. `fixed`: the same after the fix. No rows: no drill."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     said: str
+    fixed: bool = False
 
     def __repr__(self) -> str:
         return f"{aligned([self.header, *self.rows])}\n\n{self.gist}" if self.rows else self.said
 
     def _repr_html_(self) -> str:
         shown = table(self.header, self.rows) if self.rows else ""
-        style = "border-left:3px solid #b3261e;margin:.5em 0;padding:.2em .8em"
+        style = f"border-left:3px solid {'#0b6e4f' if self.fixed else '#b3261e'};margin:.5em 0;padding:.2em .8em"
         return f"{shown}<blockquote style='{style}'>{escape(self.gist)}</blockquote>"
 
     @property
     def gist(self) -> str:
-        """`said`, of an answer of ARM that ASO quotes in full only code and message; lists in it are cut."""
+        """`said`, shortened: code and message of an answer that ASO quotes in full, long lists cut."""
         code, message = (re.search(rf'"{key}": "([^"]+)"', self.said) for key in ("code", "message"))
         text = f"{code[1]}: {message[1]}" if code and message else self.said
         return re.sub(r"('[^',]+)(,[^',]+){3,}'", r"\1, ...'", text)
@@ -103,7 +101,7 @@ class Spoiling(Drill):
         if not self.active:
             return Change("drill", NOT_NOW, "unchanged")
         change = self._step().apply()
-        self._stage.applied.append(change)
+        self._stage.note(change)
         return change
 
 
@@ -123,14 +121,11 @@ class WrongSubject(Spoiling):
         super().__init__(stage)
 
     def _due(self) -> bool:
-        p, found = self.parameters, self._service_account()
+        p, found = self.parameters, self.stage.service_account()
         trusts = identities.federated_credentials(self.session.azure, p.controlplane_group, p.aso_identity)
         if not any(trust["name"] == p.aso_federated_credential for trust in trusts):
             return False
-        return self.stage.changed if found is None else _is_ours(found)
-
-    def _service_account(self) -> Object | None:
-        return self.session.hub.get("v1", "ServiceAccount", self.account, self.namespace)
+        return self.stage.changed if found is None else is_of_drill(found)
 
     def _step(self) -> Step:
         p = self.parameters
@@ -155,9 +150,8 @@ class WrongSubject(Spoiling):
                 wait.update(0, 1, answer or "access token issued")
                 pause(min(delay, wait.remaining()))
                 delay = min(delay * 1.5, 15)
-        return Fault(
-            ("claim", "ASO's token", "federated credential", ""), self._compared(token), answer or "access token issued"
-        )
+        header = ("claim", "ASO's token", "federated credential", "")
+        return Fault(header, self._compared(token), answer or "access token issued", fixed=not answer)
 
     def _compared(self, token: str) -> tuple[tuple[str, ...], ...]:
         p, claims = self.parameters, entra.claims(token)
@@ -173,19 +167,19 @@ class WrongSubject(Spoiling):
     def _token(self) -> str:
         """A token for ASO's service account, which is created if it is not there."""
         hub = self.session.hub
-        metadata = {"name": self.account, "namespace": self.namespace, "labels": OURS}
+        metadata = {"name": self.account, "namespace": self.namespace, "labels": DRILL}
         hub.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
         hub.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
         return hub.token(self.account, self.namespace, identities.AUDIENCE)
 
     def end(self) -> None:
         """Delete the service account, if it is the drill's: ASO's Helm chart creates its own."""
-        if _is_ours(self._service_account()):
+        if is_of_drill(self.stage.service_account()):
             self.session.hub.delete("v1", "ServiceAccount", self.account, self.namespace)
 
 
 class ForgottenRole(Drill):
-    """Notebook 04: the role assignment on the fleet's group is left out until ASO has complained."""
+    """Notebook 04: the role assignment on the fleet's group is left out until ASO has reported the error."""
 
     mistake = "left out for now: the role assignment on the fleet's group"
 
@@ -242,7 +236,3 @@ def _failing(drill: Drill, kind: Kind, names: list[str], title: str) -> Fault:
     conditions = {name: condition(found[name]) for name in sorted(found)}
     rows = tuple((f"{kind[1]} {name}", f"Ready: {status}", reason) for name, (status, reason, _) in conditions.items())
     return Fault(("object", "condition", "reason"), rows, next(iter(conditions.values()))[2])
-
-
-def _is_ours(obj: Object | None) -> bool:
-    return bool(obj) and OURS.items() <= ((obj or {})["metadata"].get("labels") or {}).items()

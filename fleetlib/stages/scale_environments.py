@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fleetlib import environments
@@ -58,10 +59,11 @@ class ScaleEnvironments(Stage):
 
     def steps(self) -> Mapping[str, Callable[[], Step]]:
         p = self.parameters
+        declared = cache(self.rollout.environments)  # a plan reads Git once for all steps
         return {
-            "scale up": lambda: self._scale(PROD, p.prod_cluster_count_scaled),
-            "add environment": self._add,
-            "scale down": lambda: self._scale(self.new_release, p.new_environment_cluster_count),
+            "scale up": lambda: self._scale(PROD, p.prod_cluster_count_scaled, declared()),
+            "add environment": lambda: self._add(declared()),
+            "scale down": lambda: self._scale(self.new_release, p.new_environment_cluster_count, declared()),
         }
 
     def impact(self, release: str, count: int) -> Impact:
@@ -74,8 +76,8 @@ class ScaleEnvironments(Stage):
         new = [(name, "created", "") for name in after if name not in before]
         return Impact((*gone, *new))
 
-    def _scale(self, release: str, count: int) -> Step:
-        environment = self.rollout.environments().get(release)
+    def _scale(self, release: str, count: int, declared: dict[str, Environment]) -> Step:
+        environment = declared.get(release)
         if environment is None:
             raise Missing(f"the environment {release}")
 
@@ -89,8 +91,7 @@ class ScaleEnvironments(Stage):
         settle = self.rollout.remember
         return Step("declaration in Git", release, lambda: environment, request, compare, settle=settle)
 
-    def _add(self) -> Step:
-        found = self.rollout.environments()
+    def _add(self, found: dict[str, Environment]) -> Step:
         count = self.parameters.new_environment_cluster_count + 1
 
         def request(current: Any) -> Commit:
@@ -136,4 +137,4 @@ def _loss(cluster: dict[str, Any] | None) -> str:
         return "not in Azure"
     pools = cluster["properties"].get("agentPoolProfiles") or []
     nodes = sum(pool.get("count") or 0 for pool in pools)
-    return f"{nodes} node{'s' * (nodes != 1)}, with all that runs and is stored there"
+    return f"{nodes} nodes and all that runs and is stored on them"

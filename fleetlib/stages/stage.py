@@ -86,9 +86,13 @@ class Stage:
     def apply(self, name: str) -> Change:
         """Do one step, if it is not done yet."""
         change = self.steps()[name]().apply()
-        self.applied.append(change)
-        self._record(Checks(()))  # now: a later step may fail, and the report must still name this change
+        self.note(change)
         return change
+
+    def note(self, change: Change) -> None:
+        """Count a change as made by this run and record it now: a later step may fail, and the report must still name it."""
+        self.applied.append(change)
+        self._record(Checks(()))
 
     def apply_all(self) -> Plan:
         return Plan(tuple(self.apply(name) for name in self.steps()))
