@@ -93,7 +93,7 @@ def _refused(fleet: Fleet, answer: Any) -> str:
     try:
         objects = PublishChart(fleet.session).chart.render("exercise", fleet.session.parameters.cluster_namespace, answer)
     except FinalError as error:
-        return "" if "schema" in error.said else f"refused, but not by the schema: {error.said}"
+        return "" if "- at '" in error.said else f"refused, but not by the schema: {error.said}"
     return f"the schema accepts these: {len(objects)} objects are rendered"
 
 
