@@ -6,17 +6,21 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 MAX_LINES = 15
+MAX_ONE_LINERS = 0.45
+"""Share of the code cells, over all notebooks and without the parameters cells, that may have one line only."""
+
+Cell = dict[str, Any]
 
 
 def problems(path: Path) -> Iterator[str]:
-    """What is wrong with a notebook, a sentence each."""
-    cells = json.loads(path.read_text())["cells"]
+    """The problems of a notebook, a sentence each."""
+    cells = cells_of(path)
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     if not re.fullmatch(r"\d\d_[a-z_]+", path.stem):
         yield "is not named NN_verb_object"
@@ -35,11 +39,40 @@ def problems(path: Path) -> Iterator[str]:
         yield from (f"cell {number}: {text}" for text in _cell_problems(cell))
     if any(all(c["cell_type"] == "code" for c in cells[i : i + 4]) for i in range(len(cells) - 3)):
         yield "has four code cells in a row without prose"
-    if any("assert" in _source(cell) or "verify()" in _source(cell) for cell in code) is False:
+    if not any("assert" in _source(cell) or "verify()" in _source(cell) for cell in code):
         yield "verifies nothing"
+    if "01" <= path.stem[:2] <= "08" and not any("exercises.check(" in _source(cell) for cell in code):
+        yield "has no exercise that checks itself"
+    yield from (f"applies {name!r} without showing it first" for name in _not_shown(code))
 
 
-def _cell_problems(cell: Any) -> Iterator[str]:
+def _not_shown(code: list[Cell]) -> Iterator[str]:
+    """The steps that the notebook applies by name and has not shown before."""
+    shown: set[str] = set()
+    for verb, name in re.findall(r'\.(show|apply)\("([^"]+)"\)', "\n".join(map(_source, code))):
+        if verb == "show":
+            shown.add(name)
+        elif name not in shown:
+            yield name
+
+
+def one_liners(paths: Iterable[Path]) -> tuple[int, int]:
+    """(code cells of one line, all code cells), without the parameters cells."""
+    code = [
+        cell
+        for path in paths
+        for cell in cells_of(path)
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", ())
+    ]
+    return sum(len(_source(cell).strip().splitlines()) == 1 for cell in code), len(code)
+
+
+def cells_of(path: Path) -> list[Cell]:
+    cells: list[Cell] = json.loads(path.read_text())["cells"]
+    return cells
+
+
+def _cell_problems(cell: Cell) -> Iterator[str]:
     source = _source(cell)
     if cell["cell_type"] != "code":
         return
@@ -53,18 +86,22 @@ def _cell_problems(cell: Any) -> Iterator[str]:
         yield "stores an error or a warning"
 
 
-def _untyped(cell: Any) -> Iterator[str]:
+def _untyped(cell: Cell) -> Iterator[str]:
     for node in ast.parse(_source(cell)).body:
         if not isinstance(node, ast.AnnAssign):
             yield "has a parameter without a type"
 
 
-def _source(cell: Any) -> str:
+def _source(cell: Cell) -> str:
     return "".join(cell["source"])
 
 
 def main() -> int:
-    found = [f"{path.name}: {text}" for path in sorted(FOLDER.glob("*.ipynb")) for text in problems(path)]
+    paths = sorted(FOLDER.glob("*.ipynb"))
+    found = [f"{path.name}: {text}" for path in paths for text in problems(path)]
+    short, count = one_liners(paths)
+    if short > MAX_ONE_LINERS * count:
+        found.append(f"{short} of {count} code cells have one line: show, query and assert more")
     print("\n".join(found) or "notebooks: clean")
     return 1 if found else 0
 
