@@ -1,4 +1,4 @@
-"""The notebooks as readers and CI run them: nbval on the stored outputs, papermill with parameters, no secret anywhere."""
+"""The notebooks as readers and CI run them: nbval compares stored outputs, papermill passes parameters, no secret is stored."""
 
 from __future__ import annotations
 
@@ -43,52 +43,22 @@ def _fleet(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_stored_outputs_are_those_of_this_code(home: Path) -> None:
-    """nbval over all notebooks in order, on one fresh sandbox."""
+    """Run nbval over all notebooks in order, on one fresh sandbox."""
     notebooks = sorted(str(path) for path in (ROOT / "notebooks").glob("*.ipynb"))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "--nbval-sanitize-with",
-        "notebooks/sanitize.cfg",
-        "--nbval-cell-timeout=300",
-        "--nbval-current-env",
-        "-p",
-        "tests.notebooks.unix_sockets",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-q",
-        "-W",
-        "default",
-        "--override-ini",
-        "addopts=",
-        *notebooks,
-    ]
+    nbval = ["--nbval", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "--nbval-cell-timeout=300", "--nbval-current-env"]
+    plugins = ["-p", "tests.notebooks.unix_sockets", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    settings = ["-q", "-W", "default", "--override-ini", "addopts="]
+    command = [sys.executable, "-m", "pytest", *nbval, *plugins, *settings, *notebooks]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert re.search(r"\d+ passed", done.stdout)
 
 
 def test_fleet_run_then_again_changes_nothing_and_leaks_nothing(tmp_path: Path) -> None:
-    """The demo, twice, with counts of one; then every file it left is searched for every secret there was."""
+    """Run the demo twice with counts of one, then search every file it left for every secret of the sandbox."""
     home, runs = tmp_path / "home", tmp_path / "runs"
-    arguments = [
-        "run",
-        "-p",
-        "staging_cluster_count",
-        "1",
-        "-p",
-        "prod_cluster_count",
-        "1",
-        "-p",
-        "prod_cluster_count_scaled",
-        "2",
-        "--runs",
-        str(runs),
-    ]
+    counts = {"staging_cluster_count": "1", "prod_cluster_count": "1", "prod_cluster_count_scaled": "2"}
+    arguments = ["run", *(word for pair in counts.items() for word in ("-p", *pair)), "--runs", str(runs)]
     try:
         first = _fleet(home, *arguments)
         assert first.returncode == 0, first.stdout + first.stderr
@@ -99,6 +69,7 @@ def test_fleet_run_then_again_changes_nothing_and_leaks_nothing(tmp_path: Path) 
         second = _fleet(home, *arguments)
         assert second.returncode == 0, second.stdout + second.stderr
         assert "Nothing changed: everything was as declared." in second.stdout
+        _plain_papermill(home, tmp_path)
         _assert_no_secrets(
             home, [runs, home / "git", home / "sandbox/git", home / "sandbox/sandbox.log", home / "sandbox/start.log"]
         )
@@ -107,21 +78,12 @@ def test_fleet_run_then_again_changes_nothing_and_leaks_nothing(tmp_path: Path) 
 
 
 def _plain_papermill(home: Path, folder: Path) -> None:
-    """Without the command line: any notebook, with a whole parameters file and one parameter besides."""
+    """Run a notebook by plain papermill, with a whole parameters file and one parameter besides."""
     values = {**yaml.safe_load((ROOT / "parameters/sandbox.yaml").read_text()), "staging_cluster_count": 1}
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     command = [
-        str(BIN / "papermill"),
-        "notebooks/08_inspect_fleet.ipynb",
-        str(folder / "out.ipynb"),
-        "-f",
-        str(folder / "values.yaml"),
-        "-p",
-        "location",
-        "eastus2",
-        "--cwd",
-        "notebooks",
-        "--no-progress-bar",
+        *(str(BIN / "papermill"), "notebooks/08_inspect_fleet.ipynb", str(folder / "out.ipynb")),
+        *("-f", str(folder / "values.yaml"), "-p", "location", "eastus2", "--cwd", "notebooks", "--no-progress-bar"),
     ]
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -130,17 +92,8 @@ def _plain_papermill(home: Path, folder: Path) -> None:
 
 def test_plain_papermill_refuses_a_parameter_that_does_not_exist_before_anything_starts(tmp_path: Path) -> None:
     command = [
-        str(BIN / "papermill"),
-        "notebooks/06_deploy_workload_clusters.ipynb",
-        str(tmp_path / "out.ipynb"),
-        "-f",
-        "parameters/sandbox.yaml",
-        "-p",
-        "prod_count",
-        "5",
-        "--cwd",
-        "notebooks",
-        "--no-progress-bar",
+        *(str(BIN / "papermill"), "notebooks/06_deploy_workload_clusters.ipynb", str(tmp_path / "out.ipynb")),
+        *("-f", "parameters/sandbox.yaml", "-p", "prod_count", "5", "--cwd", "notebooks", "--no-progress-bar"),
     ]
     home = tmp_path / "home"
     done = subprocess.run(command, cwd=ROOT, env=_environment(home), capture_output=True, text=True, check=False, timeout=1500)
@@ -159,7 +112,9 @@ def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert failed.returncode == 1, failed.stdout + failed.stderr
         assert re.search(r"✓ 00_check_prerequisites .*\n✗ 01_create_control_plane", failed.stdout)
         assert "could not create the cluster asocluster-aks" in failed.stderr
-        assert "could not create the cluster asocluster-aks (after 1 change)" in failed.stdout, "its group was made"
+        assert "could not create the cluster asocluster-aks (after 1 change)" in failed.stdout, (
+            "the change before the failure is counted"
+        )
         stored = json.loads((runs / "latest/report.json").read_text())
         assert stored["run"]["stages"][1]["changes"][0][:3] == ["resource group", "controlplane-rg", "create"]
         assert (runs / "latest/junit.xml").exists()
@@ -181,7 +136,7 @@ def test_stored_outputs_hold_no_secret_and_no_path_of_a_machine() -> None:
 
 
 SIGNED_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}")
-"""Service-account and Entra tokens are stored nowhere: any that turns up has leaked."""
+"""A signed token. Service-account and Entra tokens are never stored, so any match is a leak."""
 
 
 def _assert_no_secrets(home: Path, places: list[Path]) -> None:
@@ -208,7 +163,7 @@ def _histories(home: Path) -> dict[str, bytes]:
 
 
 def _pod_logs(home: Path) -> dict[str, bytes]:
-    """What the programs in the clusters have logged."""
+    """The logs of the programs in the clusters."""
     from azuresandbox.store import Store
 
     store = Store(home / "sandbox/sandbox.db")
@@ -219,7 +174,7 @@ def _pod_logs(home: Path) -> dict[str, bytes]:
 
 
 def _secrets(home: Path) -> set[bytes]:
-    """What the sandbox ever issued and still knows: the operator's secret, cluster credentials, private keys."""
+    """The secrets that the sandbox issued and still knows: the operator's, cluster credentials, private keys."""
     from azuresandbox.store import Store
 
     secrets = {json.loads((home / "sandbox/credential.json").read_text())["client_secret"].encode()}

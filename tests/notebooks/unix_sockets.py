@@ -1,7 +1,7 @@
-"""A pytest plugin for nbval's own process: its kernels are reached through files, not ports.
+"""A pytest plugin for nbval's process: kernels are reached through Unix sockets, not TCP ports.
 
-The library chooses free TCP ports that the kernel binds a second later; beside the tests of other workers somebody else has
-one of them now and then. `fleetlib.execution.kernels` does the same for `fleet run`.
+nbval chooses free ports that a kernel binds a second later; meanwhile a test of another worker may have taken one of them.
+`fleetlib.execution.kernels` does the same for `fleet run`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import tempfile
 from itertools import count
 from typing import Any
 
-import nbval.kernel
+import nbval.kernel  # type: ignore[import-untyped]
 from jupyter_client.manager import KernelManager
 
 FOLDER = tempfile.TemporaryDirectory(prefix="fleet-nbval-", ignore_cleanup_errors=True)
