@@ -6,6 +6,7 @@ notebook shows is what `apply` sends. Secrets are masked in everything that is s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -60,7 +61,7 @@ class Shown:
         by_hand = f"<b>The same by hand</b>{_code('', escape(self.command))}"
         return (
             "<div style='display:flex;flex-wrap:wrap;gap:0 2em;align-items:flex-start'>"
-            f"<div style='flex:3 1 30em;min-width:0'>{sent}</div><div style='flex:2 1 24em;min-width:0'>{by_hand}</div></div>"
+            f"<div style='flex:6 1 30em;min-width:0'>{sent}</div><div style='flex:5 1 26em;min-width:0'>{by_hand}</div></div>"
         )
 
     def without(self, secrets: Collection[str]) -> Shown:
@@ -87,25 +88,48 @@ def _masked_value(key: str, value: Any, kubernetes_secret: bool) -> Any:
     return masked(value)
 
 
+LINE = 72
+"""Characters of a JSON array or object that is written on one line."""
+
+
+def as_json(document: Any, indent: str = "") -> str:
+    """The document as JSON, small arrays and objects on one line, so that a request fits a screen."""
+    text = json.dumps(document, ensure_ascii=False)
+    if not isinstance(document, dict | list) or len(indent) + len(text) <= LINE:
+        return text
+    inner = indent + "  "
+    if isinstance(document, dict):
+        parts = [f"{json.dumps(key)}: {as_json(value, inner)}" for key, value in document.items()]
+    else:
+        parts = [as_json(value, inner) for value in document]
+    start, end = ("{", "}") if isinstance(document, dict) else ("[", "]")
+    return f"{start}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{end}"
+
+
 _BOX = (
+    "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;font-size:90%;line-height:1.45;"
     "white-space:pre-wrap;overflow-wrap:anywhere;margin:.4em 0;padding:.5em .8em;"
     "border-left:3px solid #8aa4c4;background:rgba(128,128,128,.08)"
 )
-_KEY = re.compile(r"^(\s*(?:- )?)(&quot;[^&]+&quot;|[\w./-]+)(:)", re.MULTILINE)
+_KEYS = {
+    "json": re.compile(r"()(&quot;[^&]+&quot;)(: )"),
+    "yaml": re.compile(r"^(\s*(?:- )?)([\w./-]+)(:)", re.MULTILINE),
+}
 _SIGNED = {"+": "#0b6e4f", "-": "#b3261e", "@": "#7a7a7a"}
 
 
 def _code(head: str, body: str) -> str:
-    first = f"<b>{escape(head)}</b>" if head else ""
-    return f"<pre style='{_BOX}'>{first}{chr(10) if first and body else ''}{body}</pre>"
+    verb, _, rest = head.partition(" ")
+    first = f"<b>{escape(verb)}</b> {escape(rest)}" if head else ""
+    return f'<pre style="{_BOX}">{first}{chr(10) if first and body else ""}{body}</pre>'
 
 
 def _coloured(text: str, language: str) -> str:
     """The text as HTML: keys of JSON and YAML in a colour, added and removed lines of a diff in theirs."""
     if language == "diff":
         return "\n".join(_signed(line) for line in text.splitlines())
-    if language in ("json", "yaml"):
-        return _KEY.sub(r"\1<span style='color:#3b73b9'>\2</span>\3", escape(text))
+    if language in _KEYS:
+        return _KEYS[language].sub(r"\1<span style='color:#3b73b9'>\2</span>\3", escape(text))
     return escape(text)
 
 

@@ -133,7 +133,8 @@ class Repository:
         lines: list[str] = []
         for path, text in files.items():
             before, after = self.read(path) or "", text or ""
-            lines += difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm="", n=2)
+            old = "/dev/null" if self.read(path) is None else f"a/{path}"
+            lines += difflib.unified_diff(before.splitlines(), after.splitlines(), old, f"b/{path}", lineterm="", n=2)
         return "\n".join(lines)
 
     def log(self, count: int = 10) -> list[tuple[str, str]]:

@@ -330,7 +330,7 @@ class Manifest:
     def shown(self) -> Shown:
         """The manifest as YAML, the values of Secrets masked."""
         text = yaml.safe_dump(masked(self.obj), sort_keys=False, allow_unicode=True)
-        return Shown(f"server-side apply to {self.kube.name}, field manager {MANAGER}", text.rstrip(), "yaml")
+        return Shown(f"apply to {self.kube.name} (server-side apply, field manager {MANAGER})", text.rstrip(), "yaml")
 
 
 class NoSuchKind(FinalError):

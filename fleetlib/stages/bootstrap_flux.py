@@ -25,11 +25,11 @@ from fleetlib.stages.stage import Stage, promise
 
 ASO_NAMESPACE = "azureserviceoperator-system"
 LABEL = "kustomize.toolkit.fluxcd.io/name"
-"""The label by which a kustomization marks what it applied."""
+"""The label by which a kustomization marks the objects that it applied."""
 
 
 class BootstrapFlux(Stage):
-    """The extension, the Flux configuration with its kustomization `controlplane`, and the wait for what it installs."""
+    """Creates the extension and the Flux configuration with its kustomization `controlplane`; waits for the controllers."""
 
     notebook = "03_bootstrap_flux"
 
@@ -116,7 +116,7 @@ class BootstrapFlux(Stage):
         yield from self._kinds()
 
     def _kinds(self) -> Iterable[Check]:
-        """ASO installs only the definitions its crdPattern names."""
+        """Check the definitions of ASO's kinds: ASO installs only those that its crdPattern names."""
         definitions = {
             item["metadata"]["name"]: item
             for item in self.session.hub.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")

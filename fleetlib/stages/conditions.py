@@ -1,4 +1,4 @@
-"""The result of a wait as a table: which layers were waited for, which objects, and the condition each has now. No times."""
+"""The result of a wait as a table of layers, objects and their conditions, without times."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fleetlib.change import aligned, table
 from fleetlib.clients.kube import Object, condition
 
 Row = tuple[str, str, str]
-"""(layer, object, condition)"""
+"""(layer, object, condition). The layers are those of `inspect.columns.LAYERS`."""
 
 SHOWN = 3
-"""Objects of one kind with the same condition that are shown by name; of more, the first two and how many there are."""
+"""Objects of one kind and condition that are shown by name. Of more, two names and the number of the others are shown."""
 
 HEADER = ("layer", "object", "condition")
 
 
 @dataclass(frozen=True, repr=False)
 class Conditions:
-    """One row an object, in the order of the layers. Shown with equal rows joined, so that a large fleet stays readable."""
+    """One row an object, in the order of the layers. Equal rows are joined when shown, so that large fleets stay readable."""
 
     rows: tuple[Row, ...]
 
@@ -30,7 +30,7 @@ class Conditions:
         return table(HEADER, self.joined()) if self.rows else "<p>Nothing to wait for.</p>"
 
     def joined(self) -> list[Row]:
-        """The rows with objects of the same layer, kind and condition in one."""
+        """The rows, one for all objects of the same layer, kind and condition."""
         groups: dict[tuple[str, str, str], list[str]] = {}
         for layer, name, words in self.rows:
             kind, _, rest = name.partition(" ")

@@ -13,7 +13,7 @@ from fleetlib.diagnosis import Cause, explain
 from fleetlib.errors import VerificationError
 
 LOOK_AGAIN = (1.0, 30.0)
-"""Seconds: the shortest and the longest time between two looks at what does not change by itself."""
+"""The shortest and the longest time between two looks at an object that does not change, in seconds."""
 
 
 class Patience:

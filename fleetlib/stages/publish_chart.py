@@ -21,7 +21,7 @@ SOURCE = "aso-cluster-charts"
 
 
 class PublishChart(Stage):
-    """From the chart's folder in Git to an artifact that HelmReleases refer to."""
+    """Packages the chart's folder in Git and pushes it as the artifact that HelmReleases refer to."""
 
     notebook = "05_publish_cluster_chart"
 

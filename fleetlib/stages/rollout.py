@@ -140,11 +140,14 @@ def await_clusters(session: Session, names: Collection[str]) -> tuple[Row, ...]:
     hub, namespace = session.hub, session.parameters.cluster_namespace
     found = await_ready(session, hub, MANAGED_CLUSTER, namespace, names, "clusters provisioned")
     rows = list(observed("aso", MANAGED_CLUSTER, found))
-    for kind, title in ((EXTENSION, "Flux installed in the clusters"), (FLUX_CONFIGURATION, "clusters configured")):
+    for layer, kind, title in (
+        ("extension", EXTENSION, "Flux installed in the clusters"),
+        ("flux", FLUX_CONFIGURATION, "clusters configured"),
+    ):
         owned = {obj["metadata"]["name"] for obj in hub.list(*kind, namespace) if _owner(obj) in set(names)}
-        rows += observed("aso", kind, await_ready(session, hub, kind, namespace, owned, title))
+        rows += observed(layer, kind, await_ready(session, hub, kind, namespace, owned, title))
     await_compliance(session, names)
-    return (*rows, *(("cluster", f"fluxConfiguration {name}", "Compliant") for name in sorted(names)))
+    return (*rows, *(("flux", f"fluxConfiguration {name}", "Compliant") for name in sorted(names)))
 
 
 def await_compliance(session: Session, names: Collection[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetlib.request import MASK, Shown, masked
+from fleetlib.request import MASK, Shown, as_json, masked
 from fleetlib.stages.conditions import Conditions
 
 
@@ -73,3 +75,15 @@ def test_objects_in_the_same_condition_share_a_row() -> None:
         "aso      ManagedCluster c-0, c-1 and 3 more  Ready: True\nrelease  HelmRelease a                       Ready: True"
     )
     assert repr(Conditions(())) == "nothing to wait for"
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=20)
+)
+def test_json_for_people_is_json(document: object) -> None:
+    assert json.loads(as_json(document)) == document
+
+
+def test_small_arrays_and_objects_are_on_one_line() -> None:
+    body = {"properties": {"audiences": ["api://AzureADTokenExchange"], "subject": "x" * 80}}
+    assert as_json(body).splitlines()[2] == '    "audiences": ["api://AzureADTokenExchange"],'

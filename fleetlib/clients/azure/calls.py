@@ -10,7 +10,7 @@ from typing import Any
 
 from fleetlib.errors import FinalError, azure_code, from_azure
 from fleetlib.progress import waiting
-from fleetlib.request import Shown, masked
+from fleetlib.request import Shown, as_json, masked
 
 PASSING = {
     "PrincipalNotFound": "a new principal is not yet known everywhere",
@@ -99,8 +99,7 @@ class ArmRequest:
     def shown(self) -> Shown:
         """Method, resource id, api-version and JSON body, as the management client sends them."""
         method, path, body = rehearsed(self.call)
-        text = "" if body is None else json.dumps(masked(body), indent=2, ensure_ascii=False)
-        return Shown(f"{method} {path}", text, "json")
+        return Shown(f"{method} {path}", "" if body is None else as_json(masked(body)), "json")
 
 
 def _passes(error: Any) -> bool:
