@@ -85,7 +85,9 @@ class Parameters(BaseModel):
     patience_minutes: float = Field(
         default=2, ge=0, le=720, description="How long a step waits after an error that only a fix ends, in the cloud's time."
     )
-    practice: bool = Field(default=True, description="Whether 02, 04 and 06 each make one mistake on purpose, show it and fix it.")
+    practice: bool = Field(
+        default=True, description="Whether 02, 04 and 06 each make one mistake on purpose, show it and fix it."
+    )
 
     @field_validator("timeout_minutes", "patience_minutes", mode="before")
     @classmethod
