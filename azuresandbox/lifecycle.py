@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azuresandbox.context import SUBSCRIPTION_ID, SUBSCRIPTION_NAME, TENANT_ID
+from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
 
 
 class SandboxError(Exception):
@@ -43,7 +43,6 @@ class Endpoint:
     ca_file: Path
     tenant_id: str
     subscription_id: str
-    subscription_name: str
     client_id: str
     client_secret: str
     mirrors: dict[str, str]
@@ -115,7 +114,6 @@ def endpoint(state: Path) -> Endpoint:
         ca_file=state / "ca.pem",
         tenant_id=TENANT_ID,
         subscription_id=SUBSCRIPTION_ID,
-        subscription_name=SUBSCRIPTION_NAME,
         client_id=credential["client_id"],
         client_secret=credential["client_secret"],
         mirrors=mirrors,
