@@ -110,11 +110,11 @@ class Kernel(AsyncKernelManager):  # type: ignore[misc]
         """Kill the kernel and delete its folder. Its notebook has been saved, or has failed."""
         if self._connected is not None:
             self._connected.stop_channels()
+        self.kill()  # its manager interrupts a kernel before it kills it, and one that still starts would print a traceback
         asyncio.run(self.shutdown_kernel(now=True))
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it without its manager, which another thread may be using."""
+        """Kill the kernel without its manager, which another thread may be using, and delete its folder."""
         process = getattr(self.provisioner, "process", None)
         if process is not None and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # a kernel leads a process group of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fleetlib.execution import run
+from fleetlib.execution import kernels, run
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 RECORDS = """
@@ -98,3 +99,13 @@ def test_an_interrupted_run_names_resume_which_skips_the_stages_that_are_done(tm
     notebook(folder, "01_second", "2")
     done = run.execute(paths, {}, tmp_path / "runs", resume=True, tell=lambda result: None)
     assert [result.status for result in done.results] == ["skipped", "done"]
+
+
+def test_a_kernel_that_still_starts_is_stopped_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(started)!r}, 'w'); import time; time.sleep(60)")
+    kernel = kernels.start(tmp_path, {"PYTHONPATH": str(tmp_path)})
+    while not started.exists():
+        assert asyncio.run(kernel.is_alive())
+    kernel.stop()
+    assert capfd.readouterr().err == ""
