@@ -1,7 +1,8 @@
 """The objects that Flux has applied in one cluster, by its own records, and the objects that exist.
 
 The records are the inventories of Kustomizations, which name objects only, and Helm's stored releases, which also have the
-manifest that was last deployed: the declared state. Each recorded kind is listed once. Of Secrets, only the metadata is read.
+manifest that was last deployed: the declared state. Each recorded kind is listed once. Of Secrets, only the metadata is read,
+except for those in which Helm stores its releases.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def is_cluster_wide(obj: Object) -> bool:
 
 
 def unpacked(data: str) -> str:
-    """Return the manifest of a stored release: base64 of base64 of gzipped JSON. Source: Helm, pkg/storage/driver."""
+    """Return the manifest of a stored release: gzipped JSON, encoded with base64 twice. Source: Helm, pkg/storage/driver."""
     import orjson
 
     content = base64.b64decode(base64.b64decode(data))

@@ -414,7 +414,7 @@ _TABLES = (
             text("object", "the object, kind/name"),
             kind(
                 "kind",
-                "changed, missing (declared, but does not exist), orphan (exists, but is not declared)",
+                "the kind of difference; a missing object is declared but does not exist, an orphan exists but is not declared",
                 ("missing", "orphan", "changed"),
             ),
             text("field", "path of the field; empty for a whole object"),

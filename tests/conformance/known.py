@@ -4,20 +4,20 @@ from __future__ import annotations
 
 REASONS = {
     "protection": "PersistentVolumes and their claims have no finalizers that protect them while they are in use.",
-    "node-taint": "A new Node is not tainted `not-ready`: there is no controller that would take the taint away.",
+    "node-taint": "A new Node is not tainted `not-ready`: no controller would remove the taint.",
     "status-numbers": "The counts in the status of a workload are not validated.",
     "columns": "Columns of Tables have no descriptions, except those of custom resources.",
-    "plain-tables": "Tables of EndpointSlices, PersistentVolumes and other kinds that are seldom listed have the name and the "
-    "age only.",
+    "plain-tables": "Tables of kinds that are seldom listed (EndpointSlices, PersistentVolumes and others) have the name and "
+    "the age only.",
     "descriptions": "In OpenAPI documents, descriptions of fields are shortened.",
-    "no-roles": "An empty Table of Roles has an empty list of rows, and not null.",
+    "no-roles": "An empty Table of Roles has an empty list of rows, not null.",
     "review-managers": "Reviews and tokens are answered without managedFields.",
     "groups": "Discovery shows the resources and subresources that the sandbox serves.",
-    "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, and not a "
-    "moment later.",
-    "crd-versions": "A refused list of a definition's versions is shown by its names.",
-    "applied-null": "A null that is applied to a custom resource is taken for no value, and not refused.",
-    "scale-patch": "A patch of a Scale that is no Scale any more is refused, without showing the patched object.",
+    "crd-at-once": "A CustomResourceDefinition is established, with its finalizer, when its creation is answered, not a moment "
+    "later.",
+    "crd-versions": "The refusal of a definition's versions shows their names only.",
+    "applied-null": "A null that is applied to a custom resource means no value; it is not refused.",
+    "scale-patch": "The refusal of a patch that turns a Scale into another kind does not show the patched object.",
 }
 """Name of a reason -> its sentence in docs/sandbox.md."""
 
