@@ -35,7 +35,7 @@ class Environment:
         return int(self.values.get("clusterCount", 0))
 
     def clusters(self, count: int | None = None) -> list[str]:
-        """Return the names of its clusters, as the chart makes them; of the first `count`, if it is given."""
+        """Return the names that the chart gives to its clusters; those of the first `count`, if it is given."""
         return [cluster_name(self.release, number) for number in range(self.count if count is None else count)]
 
 
@@ -128,8 +128,9 @@ def add(repository: Repository, template: Environment, name: str, values: dict[s
 
 
 def _listed(repository: Repository, file: str) -> dict[str, str | None]:
-    """Return flux/clusters/kustomization.yaml with the new file at the end of `resources`; empty if there is no such file."""
-
+    """Return flux/clusters/kustomization.yaml with the new file at the end of `resources`; empty if it is listed already
+    or flux/clusters has no kustomization.yaml.
+    """
     path = f"{FOLDER}/kustomization.yaml"
     text = repository.read(path)
     if text is None or file in (yaml.safe_load(text).get("resources") or []):

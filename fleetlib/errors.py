@@ -1,5 +1,6 @@
-"""Errors, by what the caller can do about them. Each says what happened, to which object, the other side's answer verbatim, and
-the next step.
+"""Errors, one class for each kind of next step that the caller can take.
+
+Each says what happened, to which object, the other side's answer verbatim, and the next step.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Parameters(BaseModel):
     fleet_branch: str = Field(default="main", description="Its branch.")
     workloads_repository: str = Field(
         default="https://github.com/contoso/aks-fleet-workloads",
-        description="Git repository of what the workload clusters run.",
+        description="Git repository of the workload clusters' manifests.",
     )
     chart_registry: str = Field(
         default="oci://contosofleet.azurecr.io/charts", description="OCI registry of the cluster chart."

@@ -9,7 +9,7 @@ from fleetlib import interrupt
 
 
 def main() -> None:
-    """The program. Its commands are imported here, and not above, so that Ctrl-C ends it properly while they are."""
+    """Run the program. The commands are imported in `_command`, so that Ctrl-C also works during the imports."""
     interrupt.run(_command)
 
 

@@ -28,7 +28,7 @@ def print_table(frame: Any, output: str, wide: bool = False) -> None:
 
 
 def complain(frame: Any) -> None:
-    """Print to standard error what could not be read, and why."""
+    """Print the reasons for the parts that could not be read, to standard error."""
     for why in frame.attrs["unread"].values():
         click.echo(f"not read: {why}", err=True)
 

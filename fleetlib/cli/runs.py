@@ -59,7 +59,7 @@ def run_stages(
 
     Prints one line for each stage. The report is HTML, JSON, JUnit XML and Markdown, in the run's folder.
 
-    STAGES are numbers or names, such as 06 or 06_deploy_workload_clusters; without any, all run but the tear-down (99).
+    STAGES are numbers or names, such as 06 or 06_deploy_workload_clusters; without one, all stages but the tear-down (99) run.
 
     Exit status: 0 if all stages are done, 1 if one failed, 2 if a parameter is wrong, 130 if interrupted.
     """

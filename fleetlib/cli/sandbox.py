@@ -56,7 +56,7 @@ def reset(yes: bool) -> None:
 
 @sandbox.command()
 def status() -> None:
-    """Print what runs in the sandbox, as JSON."""
+    """Print the sandbox's status, as JSON."""
     click.echo(json.dumps(seam.ask(_state(), "GET", "/sandbox/status"), indent=1))
 
 

@@ -120,7 +120,7 @@ def find(file: Path | None, pairs: Pairs, output: str, watch: bool, interval: fl
 @INTERVAL
 @click.option("--shallow", is_flag=True, help="Do not compare the objects inside the clusters.")
 def compare(file: Path | None, pairs: Pairs, output: str, wide: bool, watch: bool, interval: float, shallow: bool) -> None:
-    """Compare the fleet with what is declared.
+    """Compare the declared with the actual fleet.
 
     Prints each difference: a declared object that is missing, an object that is not declared, a field that was changed.
 

@@ -1,4 +1,4 @@
-"""The Azure cloud: endpoints, authority, CA and credential. No other module distinguishes between clouds.
+"""The Azure cloud: endpoints, authority, CA and credential. Other modules treat all clouds alike.
 
 The sandbox is reached like a sovereign cloud: through an endpoint, an authority, a CA and a credential. These settings win over
 REQUESTS_CA_BUNDLE, SSL_CERT_FILE and the proxies of the environment.

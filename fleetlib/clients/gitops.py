@@ -82,7 +82,7 @@ class Repository:
         return self.head()
 
     def _clone(self) -> None:
-        """Clone beside the working copy's folder, then rename: an interrupted clone must not pass for a working copy."""
+        """Clone beside the working copy's folder, then rename: an interrupted clone must not be taken for a working copy."""
         parent = self.folder.parent
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(prefix="clone-", dir=parent) as beside:
@@ -91,7 +91,7 @@ class Repository:
             try:
                 copy.rename(self.folder)
             except OSError:
-                if not self.folder.exists():  # otherwise another process was faster, and its clone serves
+                if not self.folder.exists():  # otherwise another process has cloned it meanwhile
                     raise
 
     def head(self) -> str:
@@ -106,7 +106,7 @@ class Repository:
     def commit(self, files: dict[str, str | None], message: str) -> str | None:
         """Commit these files (`None`: delete the file) on the remote head and push.
 
-        Returns the commit; `None` if the files are already so.
+        Returns the commit; `None` if the files already have these contents.
         """
         self.sync()
         for path, text in files.items():
@@ -127,7 +127,7 @@ class Repository:
             file.write_text(text)
 
     def diff(self, files: dict[str, str | None]) -> str:
-        """Return the unified diff that `commit` of these files would make."""
+        """Return the unified diff that a `commit` of these files would cause."""
         import difflib
 
         lines: list[str] = []

@@ -1,8 +1,8 @@
-"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS. Read, apply, wait by watch, delete.
+"""A cluster's Kubernetes API: the official client with a kubeconfig from AKS. It reads, applies, watches and deletes objects.
 
 All lists are read by one function, `_pages`: page by page, as the server sends them. `items` calls it with a resource's plural
-and needs no discovery, so that a reading of a thousand clusters is one request a page; `list` and `changes` take a kind, as
-manifests name it, and look its plural up.
+and needs no discovery, so that it sends one request for each page; `list` and `changes` take a kind, as manifests name it,
+and look its plural up.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MANAGER = "fleetlib"
 
 
 class Listed(NamedTuple):
-    """A list: its items, and the version it was read at; "" if the cluster does not have the resource."""
+    """A list: its items, and the resourceVersion at which it was read; "" if the cluster does not have the resource."""
 
     items: Objects
     version: str
@@ -97,7 +97,7 @@ class Kube:
             raise NoSuchKind(
                 f"the cluster {self.name} does not have the kind {kind} of {api_version}",
                 target=self.name,
-                fix="install its custom resource definition: notebook 03_bootstrap_flux checks the controllers that bring it",
+                fix="install its custom resource definition: notebook 03_bootstrap_flux checks the controllers that install it",
             ) from None
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
@@ -136,9 +136,7 @@ class Kube:
         return self._call("list", plural, lambda: self._pages(api_version, plural, namespace, labels, timeout, accept).items)
 
     def _list(self, api_version: str, kind: str, namespace: str | None, labels: str = "") -> Listed:
-        """Look up the plural of a kind, and read its objects as manifests have them: a server omits the kind of a
-        list's items.
-        """
+        """Look up the plural of a kind, and return its objects with `apiVersion` and `kind`, which servers omit in lists."""
         try:
             resource = self._resource(api_version, kind)
         except NoSuchKind:

@@ -1,4 +1,4 @@
-"""The sandbox from outside: the only module of fleetlib that imports `azuresandbox`, and only when a function is called.
+"""Access to the sandbox: the only module of fleetlib that imports `azuresandbox`, and only when a function is called.
 
 `azuresandbox` is a distribution of its own (`fleetlib[sandbox]`). Where it is not installed, every function here raises a
 `ParameterError` that says what to install; everything else in fleetlib works without it.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from azuresandbox.lifecycle import Endpoint
 
 CLOCKS = ("instant", "demo", "realistic")
-"""The speeds of the sandbox's timers: no delay, seconds (to watch), or minutes as on Azure."""
+"""How long operations take: no time, seconds (to watch them), or minutes as on Azure."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A session: the parameters, the cloud, and the clients made from them."""
+"""A session: the parameters, the cloud, and the clients for both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleetlib.parameters import Parameters
 
 @dataclass
 class Session:
-    """The clients of one fleet. Each is made when it is first used."""
+    """The clients of one fleet. Each is created when it is first used."""
 
     parameters: Parameters
     cloud: Cloud

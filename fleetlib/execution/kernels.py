@@ -45,7 +45,7 @@ ARGUMENTS = (
 
 
 def preload() -> None:
-    """Import the same modules in this process in the background: a run reads the fleet at its end, and mostly waits before."""
+    """Import the same modules in this process in the background: the run needs them at its end, to read the fleet."""
     threading.Thread(target=lambda: [importlib.import_module(name) for name in PRELOADED], daemon=True).start()
 
 

@@ -130,13 +130,13 @@ class Run:
         text = json.dumps({"parameters": self.parameters, "results": [asdict(result) for result in self.results]}, indent=1)
         written = self.folder / "run.json.new"
         written.write_text(text)
-        written.replace(self.folder / "run.json")  # whole, also if the run is stopped now
+        written.replace(self.folder / "run.json")  # atomic: an interrupt leaves a whole file
 
 
 def notebooks(folder: Path, stages: Sequence[str] = ()) -> list[Path]:
     """Return the notebooks to run, in order: those named (`06`, `06_deploy_workload_clusters`), or all but the tear-down.
 
-    Raises `ParameterError` if the folder has no notebooks, or not the one that is named.
+    Raises `ParameterError` if the folder has no notebooks, or lacks one that is named.
     """
     found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not found:
@@ -177,10 +177,10 @@ def execute(
     done = _done_before(runs, parameters) if resume else {}
     run = Run(_folder(runs), parameters)
     ahead = _Ahead([path for path in paths if path.stem not in done], run.folder)
-    Run(run.folder, parameters, list(done.values())).save()  # what --resume finds if this run is stopped in its first stage
+    Run(run.folder, parameters, list(done.values())).save()  # for --resume, if this run stops in its first stage
     _point_latest(runs, run.folder)
     with interrupt.if_stuck(ahead.kill), ahead:
-        ahead.start(1)  # the run waits for the first one, so another one beside it would slow it down
+        ahead.start(1)  # only one: the run waits for it, and a second one would delay it
         for path in paths:
             starting(path.stem)
             result = done.get(path.stem) or _one(path, run, values, ahead)
@@ -208,7 +208,7 @@ class _Ahead:
         self._alive: list[kernels.Kernel] = []
 
     def __enter__(self) -> None:
-        """Start nothing: what is started here would outlive an interrupt that comes before the block."""
+        """Start no kernel yet: if an interrupt came before the block, the kernel would not be stopped."""
 
     def __exit__(self, *error: object) -> None:
         for kernel in list(self._alive):
@@ -243,7 +243,7 @@ class _Ahead:
             self._alive.remove(kernel)
 
     def kill(self) -> None:
-        """End all kernels from another thread, while this one is stuck."""
+        """Kill all kernels, called in another thread while the main thread is stuck."""
         for kernel in list(self._alive):
             kernel.kill()
 

@@ -31,8 +31,8 @@ SIDES = {
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Turn off the garbage collector's search for cycles in the block: it would take longer than reading, and finds none in
-    JSON.
+    """Turn off the garbage collector's search for cycles in the block: it would take longer than reading, and JSON has no
+    cycles.
     """
     if not gc.isenabled():
         yield

@@ -25,8 +25,8 @@ TEXTS: tuple[Raw, ...] = (LABELS, ANNOTATIONS, ("f:data",), ("f:binaryData",))
 """Maps to which the API server adds no defaults: a declared entry that they lack was removed."""
 
 APPLIERS = {"Kustomization": "kustomize.toolkit.fluxcd.io", "HelmRelease": "helm.toolkit.fluxcd.io"}
-"""Kind of an applier -> the prefix of the labels on its objects. A HelmRelease's labels win: its own object has a
-Kustomization's."""
+"""Kind of an applier -> the prefix of the labels on its objects. A HelmRelease's labels count before a
+Kustomization's, which the HelmRelease itself has."""
 
 BY_AGENT = "Azure's agent reverts it when the Flux configuration is next reconciled"
 LEFT_ALONE = {

@@ -128,7 +128,8 @@ def _workload(kind: str, obj: Object) -> Row:
 
 
 APPLIERS = ("helm.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io")
-"""Prefixes of the labels on objects that Flux applies. A release's labels win: its own object has a kustomization's."""
+"""Prefixes of the labels on objects that Flux applies. The first that is found counts: a
+HelmRelease may itself have a kustomization's labels."""
 
 
 def counts(kind: str, obj: Object) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The state of each layer of each cluster, from the commit in Git to Flux inside the cluster, and the first layer that is not
 ok.
 
-Everything is computed from a `Reading`; nothing here sends a request.
+Everything is computed from a `Reading`; this module sends no requests.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class State:
 
     @property
     def cause(self) -> diagnosis.Cause | None:
-        """The known cause of the message; `None` if there is none."""
+        """The cause of the message; `None` if it is not known."""
         return diagnosis.explain(f"{self.reason}: {self.message}")
 
     @property
@@ -50,7 +50,7 @@ class State:
 
 
 def fitting(table: Mapping[tuple[str, str], str], state: State) -> str:
-    """Look a text up by (layer, reason), (layer, status) or (layer, ""), in this order; "" if the table has none of them."""
+    """Look a text up by (layer, reason), (layer, status) or (layer, ""), in this order; "" if the table has no such key."""
     keys = ((state.layer, key) for key in (state.reason, state.status, ""))
     return next((table[key] for key in keys if key in table), "")
 
@@ -259,7 +259,7 @@ def _by_owner(reading: Reading, kind: str) -> dict[str, list[Object]]:
 
 
 def ready(obj: Object) -> dict[str, Any]:
-    """Return the object's Ready condition; empty if it has none."""
+    """Return the object's Ready condition; empty if it does not have one."""
     conditions = (obj.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition["type"] == "Ready"), {})
 
@@ -388,7 +388,7 @@ def told_state(reading: Reading, status: Item) -> State:
 
 def failing(statuses: Items) -> Item:
     """Return the Ready condition of the first non-compliant object, preferably one that does not wait for another; empty if
-    none.
+    all are compliant.
     """
     found = [
         condition

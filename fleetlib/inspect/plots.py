@@ -1,6 +1,6 @@
 """Plots of the fleet, for notebooks and the report.
 
-Each function takes tables of `Fleet` and returns a `Plot` that stays readable with 1,000 clusters. Nothing is read here.
+Each function takes tables of `Fleet` and returns a `Plot` that stays readable with 1,000 clusters. This module reads no data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROW = 30
 BAR = "#3b6ea8"
 NAMED = 40
-"""The most bars that have a name each."""
+"""The most bars that are shown with their names."""
 
 FEEDS = {"GitRepository": "Git", "OCIRepository": "OCI", "HelmRepository": "Helm", "Bucket": "bucket"}
 """Kind of a source -> its short name."""
@@ -126,8 +126,8 @@ UNFINISHED = FILLS["broken"]
 
 
 LONG = 20
-"""If all clusters together took so many times as long as the slowest one, each bar starts at its own beginning, to be visible.
-"""
+"""If the creation of all clusters spans more than this many times the slowest one, all bars start at the left edge: they
+would be too short to see."""
 
 
 def provisioning(operations: pandas.DataFrame) -> Plot:

@@ -20,7 +20,7 @@ from fleetlib.inspect.rows import limit, pools_of
 class Rule:
     """A kind of fault.
 
-    `title` says what it is, `why` what it leads to; a finding without a `meaning` or `fix` gets the rule's.
+    `title` is the fault, `why` its consequence. A finding without a `meaning` or `fix` gets the rule's.
     """
 
     title: str

@@ -35,7 +35,7 @@ class StageDocument(TypedDict):
 
 
 class RunDocument(TypedDict):
-    """The run. `name` is its folder's, `changes` their number."""
+    """The run. `name` is the name of its folder, `changes` the number of changes."""
 
     name: str
     failed: bool

@@ -82,7 +82,7 @@ def desired(namespace: str, repository: str, branch: str, kustomizations: dict[s
 
 
 def ensure(azure: Azure, group: str, cluster: str, name: str, body: dict[str, Any], timeout: float) -> Step:
-    """Return the step that makes the configuration as `body` says. Kustomizations that `body` does not name are kept."""
+    """Return the step that creates or updates the configuration as in `body`. Kustomizations that `body` lacks are kept."""
 
     def put(current: Any) -> ArmRequest:
         kept = {} if current is None else current["properties"].get("kustomizations") or {}

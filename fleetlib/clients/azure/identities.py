@@ -41,7 +41,7 @@ def federated_credentials(azure: Azure, group: str, identity: str) -> list[dict[
 def ensure_federated(azure: Azure, group: str, identity: str, name: str, issuer: str, subject: str) -> Step:
     """Return the step that creates a federated credential for `issuer` and `subject`.
 
-    An existing credential for the same two is used whatever its name: Azure does not allow a second one.
+    An existing credential for both is used, even if its name differs: Azure does not allow a second one.
     """
 
     def find() -> dict[str, Any] | None:

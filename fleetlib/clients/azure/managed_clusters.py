@@ -49,7 +49,7 @@ def desired(name: str, location: str, version: str, vm_size: str, nodes: int) ->
 
 
 def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: float) -> Step:
-    """Return the step that makes the cluster as `body` says.
+    """Return the step that creates or updates the cluster as in `body`.
 
     It raises `RetryableError` while another operation runs on the cluster, `FinalError` if the cluster is in another region.
     """
@@ -83,8 +83,8 @@ def ensure(azure: Azure, group: str, name: str, body: dict[str, Any], timeout: f
 
 
 def _comparable(cluster: dict[str, Any]) -> dict[str, Any]:
-    """Return the cluster with VM sizes in lower case and without its version: Azure returns both in other forms than it was
-    sent.
+    """Return the cluster with VM sizes in lower case and without its version: Azure returns both in other forms than those
+    in the request.
     """
     properties = dict(cluster["properties"])
     pools = properties.get("agentPoolProfiles") or []
@@ -94,7 +94,7 @@ def _comparable(cluster: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(current: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """Merge `body` into the current cluster: a PUT replaces, and settings that the runbook does not make must be kept."""
+    """Merge `body` into the current cluster: a PUT replaces it, and settings that `body` lacks must be kept."""
     properties = {**current["properties"], **body["properties"]}
     for read_only in ("provisioningState", "powerState", "fqdn", "currentKubernetesVersion", "maxAgentPools", "resourceUID"):
         properties.pop(read_only, None)

@@ -33,7 +33,7 @@ def held(azure: Azure, principal_id: str) -> list[dict[str, Any]]:
 
 
 def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, Any] | None:
-    """Return the assignment of `role` at exactly `scope`; `None` if there is none."""
+    """Return the assignment of `role` at exactly `scope`; `None` if it does not exist."""
     wanted = definition_id(azure, scope, role).rpartition("/")[2]
     for item in assigned(azure, scope, principal_id):
         properties = item["properties"]
@@ -43,8 +43,8 @@ def find(azure: Azure, scope: str, principal_id: str, role: str) -> dict[str, An
 
 
 def ensure(azure: Azure, scope: str, principal_id: str, role: str) -> Step:
-    """Return the step that assigns the role. The assignment's name is derived from scope, principal and role, so runs agree on
-    it.
+    """Return the step that assigns the role. The assignment's name is derived from scope, principal and role, so all runs use
+    the same.
 
     `principalType` is always sent: without it Azure may not find a new principal, and conditions on it refuse the request.
     """
