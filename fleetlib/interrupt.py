@@ -34,11 +34,11 @@ _AGAIN = 0.2
 """Seconds after which the main thread gets the signal again."""
 
 _LAST_ACTS = 1.0
-"""Seconds for what `if_stuck` was given: it may wait for what the main thread is stuck in, such as a pipe that is not read."""
+"""Seconds for the acts registered with `if_stuck`: they may block like the main thread, such as on a pipe that is not read."""
 
 
 class _Interrupts:
-    """Whether an interrupt came, and whether its exception may be raised now. One for the process."""
+    """The state of the process: whether an interrupt came, and whether its exception may be raised now."""
 
     def __init__(self) -> None:
         self.came = False
@@ -47,12 +47,12 @@ class _Interrupts:
         self.last_acts: list[Callable[[], None]] = []
 
     def handle(self, number: int, frame: object) -> None:
-        """In the main thread, for the signal that came and for those that the watching thread sends after it."""
+        """Handle SIGINT in the main thread: the first signal, and those that the watching thread sends after it."""
         self.came = True
         self.check()
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` if one is due, and none is on its way already."""
+        """Raise `KeyboardInterrupt` if an interrupt came and its exception is not being handled already."""
         if self.came and self.raising and not self.held and not _unwinding():
             raise KeyboardInterrupt
 
@@ -61,7 +61,7 @@ _interrupts = _Interrupts()
 
 
 def _unwinding() -> bool:
-    """Whether this code cleans up after a `KeyboardInterrupt`."""
+    """Return whether a `KeyboardInterrupt` is being handled, so that this code is part of the cleanup."""
     error = sys.exc_info()[1]
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -75,7 +75,7 @@ def run(command: Callable[[], object]) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         command()
         return
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(STATUS))  # there is nothing yet to clean up
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(STATUS))  # no cleanup is needed yet
     _install()
     try:
         try:
@@ -105,19 +105,19 @@ def _install() -> None:
     signal.signal(signal.SIGINT, _interrupts.handle)
 
 
-def _quiet(tell: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
-    """Say nothing of an interrupt that was swallowed, since it is raised again."""
+def _quiet(report: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """Return a hook that does not report a swallowed interrupt, since it is raised again."""
 
     def hook(args: sys.UnraisableHookArgs) -> None:
         if not issubclass(args.exc_type, KeyboardInterrupt):
-            tell(args)
+            report(args)
 
     return hook
 
 
 def _watch(reader: int, main: int) -> None:
-    """Wait for an interrupt, then see to it that the process ends. Every thread of the process may have received the signal."""
-    while signal.SIGINT not in os.read(reader, 512):  # other signals that have a handler are told as well
+    """Wait for an interrupt, which any thread of the process may have received, then end the process."""
+    while signal.SIGINT not in os.read(reader, 512):  # other signals with a handler write here, too
         pass
     end = time.monotonic() + GRACE
     while time.monotonic() < end:
@@ -144,7 +144,7 @@ def _end() -> None:
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            pass  # Python tries again and says what is wrong
+            pass  # Python tries again and reports the error
     if _interrupts.came:
         os._exit(STATUS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit status is known: a signal in Python's last moments would change it
@@ -152,9 +152,10 @@ def _end() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold an interrupt back until the block, run in the main thread, is done. It protects steps that must be done whole.
+    """Delay an interrupt until the block, run in the main thread, is done: for steps that must not stop halfway.
 
-    Keep the block short: the process ends `GRACE` seconds after the interrupt. Without `run` this has no effect.
+    Keep the block short: the process ends `GRACE` seconds after the interrupt, even in the block. Without `run` this has no
+    effect.
     """
     _interrupts.held += 1
     try:
@@ -166,7 +167,7 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def if_stuck(act: Callable[[], None]) -> Iterator[None]:
-    """While the block runs: `act` is called, in another thread, before the process ends without having left the block."""
+    """Call `act`, in another thread, if the process is ended while it is still in the block."""
     _interrupts.last_acts.append(act)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Gives an async test a running system as its first argument."""
+"""Give an async test a running system as its first argument."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Test = Callable[Concatenate[Opened, ...], Awaitable[None]]
 
 
 def given(opener: Callable[[Path], AbstractAsyncContextManager[Opened]]) -> Callable[[Test[Opened]], Callable[..., Any]]:
-    """Open a system in a temporary folder for each call of the test. Its further arguments are fixtures and parameters."""
+    """Open a system in a temporary folder for each call of the test. The test's other arguments are fixtures and parameters."""
 
     def decorate(test: Test[Opened]) -> Callable[..., Any]:
         async def runs(tmp_path: Path, **arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""Child processes that are gone when a test has ended, however it ends."""
+"""Child processes that do not outlive their test, even if it fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A child for as long as the block: killed and reaped then, if it has not ended, and its pipes closed."""
+    """Start a child for the block. Afterwards it is killed if it still runs, it is reaped, and its pipes are closed."""
     with _interrupts():
         process = subprocess.Popen(command, **options)
     try:
@@ -23,15 +23,15 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
         process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                with suppress(OSError):  # what was written and not read yet
+                with suppress(OSError):  # closing flushes input that the child did not read
                     pipe.close()
 
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """A block whose children can be interrupted, also if this process cannot: a shell's `command &` in a script ignores SIGINT.
+    """Let children started in the block be interrupted, even if this process ignores SIGINT, as `command &` in a script does.
 
-    A program inherits what is ignored, and `fleet` goes on ignoring it; a handler it does not inherit.
+    A child inherits ignored signals, and `fleet` continues to ignore them; it does not inherit handlers.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         yield

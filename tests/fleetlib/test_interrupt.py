@@ -1,4 +1,4 @@
-"""Ctrl-C, where Python loses it: each program here stands at the place in question when it is interrupted."""
+"""Ctrl-C where Python loses it: each program prints "here" at such a place, and is interrupted there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ leave()
     "by another thread that receives the signal": """
 import signal
 def receive():
-    time.sleep(0.5)  # the main thread waits by then
+    time.sleep(0.5)  # until the main thread waits
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 threading.Thread(target=receive, daemon=True).start()
 """,
@@ -81,7 +81,7 @@ def program(body: str, call: str = RUN) -> list[str]:
 
 
 def interrupted(command: list[str], within: float) -> tuple[int, str, str]:
-    """The exit status and what was printed on both streams; interrupted after the line "here", if there is one."""
+    """Return (exit status, output, errors). A program that calls `here()` is interrupted after it has printed "here"."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with started(command, **pipes) as process:
         assert process.stdout is not None
@@ -99,16 +99,16 @@ def test_an_interrupt_that_python_loses_ends_the_program(body: str) -> None:
     assert (status, errors) == (130, "")
 
 
-def test_python_loses_them_indeed() -> None:
-    """Without `run` the program waits on: this is what the tests above are about."""
+def test_python_alone_loses_these_interrupts() -> None:
+    """Without `run` the program does not end: the tests above would fail."""
     swallowed = [name for name in SWALLOWED if "numpy" in name or "thread" in name]
     for name in swallowed:
         with pytest.raises(subprocess.TimeoutExpired):
             interrupted(program(SWALLOWED[name], "program()"), 3)
 
 
-def test_what_cleans_up_is_let_alone(tmp_path: Path) -> None:
-    """The signal comes again and again meanwhile, once from the person as well."""
+def test_cleanup_is_not_disturbed(tmp_path: Path) -> None:
+    """The watching thread repeats the signal meanwhile, and the user presses Ctrl-C again."""
     body = """
 try:
     here()
@@ -121,7 +121,7 @@ finally:
     assert interrupted(program(body), 15) == (130, "here\ncleaned up\n", "")
 
 
-def test_what_is_held_is_done_to_its_end() -> None:
+def test_a_held_block_is_finished() -> None:
     body = """
 with interrupt.held():
     here()
@@ -131,7 +131,7 @@ print("never")
     assert interrupted(program(body), 15) == (130, "here\ndone\n", "")
 
 
-def test_a_program_that_is_stuck_is_ended_after_what_must_be_done() -> None:
+def test_a_stuck_program_is_ended_after_its_last_acts() -> None:
     body = """
 def last():
     print("killed the kernels", flush=True)
@@ -148,7 +148,7 @@ with interrupt.if_stuck(last), interrupt.if_stuck(stuck):
     assert time.monotonic() - began < 10
 
 
-def test_threads_that_go_on_do_not_keep_the_program() -> None:
+def test_running_threads_do_not_keep_the_program_alive() -> None:
     body = """
 threading.Thread(target=time.sleep, args=(60,)).start()
 here()
@@ -156,7 +156,7 @@ here()
     assert interrupted(program(body), 15)[0] == 130
 
 
-def test_output_that_is_not_read_does_not_keep_the_program() -> None:
+def test_unread_output_does_not_keep_the_program_alive() -> None:
     body = """
 print("here", flush=True)  # as here() does
 while True:
@@ -164,7 +164,7 @@ while True:
 """
     with started(program(body), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "here\n"
-        time.sleep(0.5)  # the pipe is full by then
+        time.sleep(0.5)  # until the pipe is full
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 130
 
@@ -174,12 +174,12 @@ def test_a_program_that_ends_by_itself_keeps_its_exit_status() -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_an_error_is_told_as_ever() -> None:
+def test_an_error_is_printed_as_usual() -> None:
     done = subprocess.run(program("raise LookupError('lost')"), capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1 and "LookupError: lost" in done.stderr
 
 
-def test_who_is_started_with_interrupts_ignored_ignores_them() -> None:
+def test_a_program_started_with_interrupts_ignored_ignores_them() -> None:
     body = """
 here()
 print("went on", flush=True)

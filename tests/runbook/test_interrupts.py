@@ -1,4 +1,4 @@
-"""Ctrl-C at 200 moments in the lives of commands: each ends within seconds, with status 130, and leaves no process behind."""
+"""Ctrl-C at 200 moments: each command ends within seconds, with status 130, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
     "doctor": (4, ["doctor", *SETTINGS]),
     "run": (8, ["run", "00", "01", *SETTINGS]),
 }
-"""How often each is interrupted, and its arguments."""
+"""Command -> (how many times it is interrupted, its arguments)."""
 
 AT_ONCE = 2
 WATCHED = 2.0
-"""Seconds over which `--watch` is interrupted, which has no end of its own."""
+"""The span in seconds in which `--watch`, which does not end by itself, is interrupted."""
 
 ENDS_WITHIN = 8.0
 MARK = "INTERRUPT_TEST_TRIAL"
@@ -40,7 +40,7 @@ MARK = "INTERRUPT_TEST_TRIAL"
 
 @dataclass
 class Trial:
-    """One start of a command. `share` of its life: when it gets the signal; never, if not given."""
+    """One start of a command. It gets the signal after `share` (0 to 1) of its usual duration; `None`: it gets no signal."""
 
     number: int
     name: str
@@ -62,7 +62,7 @@ class Trial:
         self.moment = None if self.share is None else self.share * lives[self.name]
 
     def step(self) -> bool:
-        """Send the signal when its moment has come; whether the command has ended."""
+        """Send the signal when it is due. Return whether the command has ended."""
         if self.process.poll() is not None:
             self.ended = time.monotonic()
             return True
@@ -75,7 +75,7 @@ class Trial:
         return False
 
     def problem(self, usual: int) -> str:
-        """What is wrong with how it ended."""
+        """Return the problem with the command's end; "" if there is no problem."""
         errors = (self.folder / "errors").read_text()
         left = [pid for pid in Path("/proc").glob("[0-9]*") if self._started(pid)]
         if left:
@@ -83,7 +83,7 @@ class Trial:
         for path in self.folder.glob("runs/*/run.json"):
             json.loads(path.read_text())
         status = self.process.returncode
-        if self.early:  # before its first line, when Python's own rules hold
+        if self.early:  # before its first line Python's own handling applies
             return "" if status in (130, -signal.SIGINT, 1) else f"status {status}"
         if "Traceback" in errors or "Exception ignored" in errors:
             return errors
@@ -97,12 +97,12 @@ class Trial:
 
 
 def _threads(pid: int) -> int:
-    """The program has a second thread as soon as it handles interrupts itself."""
+    """Return the number of threads: a program that handles interrupts itself has a second one."""
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def _all(trials: list[Trial], home: Path, lives: dict[str, float]) -> None:
-    """Run them, some at the same time. The shortest life of each command that ended by itself is noted in `lives`."""
+    """Run the trials, `AT_ONCE` at a time. Store in `lives` the shortest duration of each command that ended by itself."""
     waiting, running = trials[::-1], list[Trial]()
     with ExitStack() as ends:
         while waiting or running:
