@@ -126,8 +126,8 @@ UNFINISHED = FILLS["broken"]
 
 
 LONG = 20
-"""If the creation of all clusters spans more than this many times the slowest one, all bars start at the left edge: they
-would be too short to see."""
+"""If the creation of all clusters spans more than this many times the slowest one, all bars start at the left edge:
+otherwise they would be too short to see."""
 
 
 def provisioning(operations: pandas.DataFrame) -> Plot:

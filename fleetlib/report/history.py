@@ -1,4 +1,4 @@
-"""The history of the fleet, from older reports: each `report.json` contains the history that was known when it was made."""
+"""The history of the fleet, from older reports: each `report.json` contains the history up to its own time."""
 
 from __future__ import annotations
 

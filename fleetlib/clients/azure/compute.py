@@ -25,7 +25,7 @@ class Size(TypedDict):
 
 
 def sizes(azure: Azure, location: str) -> dict[str, Size]:
-    """Return VM size in lower case -> `Size`, for the sizes that the region knows."""
+    """Return VM size in lower case -> `Size`, for the sizes that the region lists."""
     found = collect(lambda: azure.compute.resource_skus.list(filter=f"location eq '{location}'"), location)
     machines = [item for item in found if item.get("resourceType") == "virtualMachines"]
     return {item["name"].lower(): _size(item) for item in machines}
