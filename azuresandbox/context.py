@@ -65,7 +65,7 @@ class Memory(Generic[T]):
         self._make = make
 
     def of(self, sandbox: Sandbox) -> T:
-        """Return the sandbox's value. The first call makes it."""
+        """Return the sandbox's value. The first call creates it."""
         if self not in sandbox.kept:
             sandbox.kept[self] = self._make(sandbox)
         found: T = sandbox.kept[self]

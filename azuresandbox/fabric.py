@@ -1,4 +1,4 @@
-"""The records by which ARM's resources start to run: ARM writes goals, the data plane writes reports.
+"""Goals and reports: ARM writes the state that a resource shall have, and the data plane writes the state that it has.
 
 Both are records in partition `fabric`. Each side watches the other's records and imports nothing of the other side.
 """
@@ -171,7 +171,7 @@ def goals(store: Store, kind: str, cluster_id: str | None = None) -> list[Goal]:
 
 
 async def watch_goals(store: Store, kind: str, cluster_id: str | None = None) -> AsyncIterator[Goal]:
-    """Yield the goals that exist, then every change. A goal whose record ARM dropped comes once more with `deleted` set."""
+    """Yield the goals that exist, then every change. A goal whose record is deleted is yielded with `deleted` set."""
     prefix = f"goal/{kind}/" + (f"{cluster_id}/" if cluster_id else "")
     page = store.list(PARTITION, prefix)
     watch = store.watch(PARTITION, prefix, since=page.revision)

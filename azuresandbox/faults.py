@@ -1,7 +1,7 @@
-"""Named, deterministic faults: an operator arms one, and the part of the sandbox where the real system fails takes it.
+"""Named, deterministic faults: an operator arms one, and it strikes where the real system has this failure.
 
-A fault is armed with a target (a glob over the name that the site gives: a resource id, a URL, a cluster id) and a number of
-times.
+A fault is armed with a number of times and a target: a glob over the name of the affected object (a resource id, a URL, a
+cluster id).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ KNOWN = {
 
 
 class UnknownFault(ValueError):
-    """A name that is not in the table."""
+    """There is no fault of that name."""
 
 
 @dataclass
 class Fault:
-    """An armed fault. `times`: how often it will still strike (-1: until disarmed); `detail`: text that the site may use."""
+    """An armed fault. `times`: how many times it still strikes (-1: until disarmed); `detail`: an argument of some faults."""
 
     name: str
     target: str = "*"

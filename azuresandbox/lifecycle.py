@@ -24,7 +24,7 @@ from azuresandbox.context import SUBSCRIPTION_ID, TENANT_ID
 
 
 class SandboxError(Exception):
-    """The sandbox could not be started, reached or changed; the text says what to do next."""
+    """The sandbox could not be started, reached or changed. The text says why and, where it is known, what to do next."""
 
 
 class Refused(SandboxError):
@@ -159,7 +159,7 @@ def down(state: Path) -> bool:
     os.kill(process, signal.SIGTERM)
     descriptor = os.open(state / "lock", os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # granted when the process is gone
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # granted when the process has ended
     finally:
         os.close(descriptor)
     return True

@@ -282,9 +282,8 @@ def main() -> None:
     sandbox = open_sandbox(state, port, clock)
     if arguments.project is not None:
         _seed(sandbox, arguments.project)
-    gc.set_threshold(
-        100_000, 20, 20
-    )  # documents are trees, freed by counting: searching them for cycles would be most of the time of a read
+    # Documents are trees, which reference counting frees. Searching them for cycles would take most of the time of a read.
+    gc.set_threshold(100_000, 20, 20)
 
     def ready() -> None:
         print("ready", flush=True)

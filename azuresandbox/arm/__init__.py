@@ -1,7 +1,7 @@
 """Azure Resource Manager, as far as a fleet of AKS clusters needs it. `docs/sandbox.md` lists what is emulated.
 
 The core is the same for all providers; a provider is a package that exports `provider()`. Providers do not import each other,
-except that AKS counts with Compute's sizes and quotas. Goals and reports go through `azuresandbox.fabric`.
+except that AKS reads Compute's sizes and quotas. Providers write goals and read reports in `azuresandbox.fabric`.
 """
 
 from __future__ import annotations

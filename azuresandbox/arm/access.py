@@ -82,7 +82,7 @@ def readable(store: Store, caller: Caller, found: Iterable[Resource]) -> list[Re
 
 
 def read_action(type_name: str) -> str:
-    """Return the action of reading a resource, by the name of role definitions, where groups are below subscriptions."""
+    """Return the action that reading a resource of the type needs. Role definitions name groups below `subscriptions`."""
     return f"{'Microsoft.Resources/subscriptions/resourceGroups' if type_name == GROUPS else type_name}/read"
 
 
@@ -105,7 +105,7 @@ def _matches(patterns: tuple[str, ...], action: str) -> bool:
 def _pattern(pattern: str) -> re.Pattern[str]:
     """Return the pattern of an action such as `Microsoft.Authorization/*/read`. A star also matches slashes.
 
-    Between slashes it may match nothing: Managed Identity Operator has `userAssignedIdentities/*/assign/action`, which allows
+    Between slashes a star also matches no segment: `userAssignedIdentities/*/assign/action` of Managed Identity Operator allows
     `userAssignedIdentities/assign/action`.
     """
     inner = [".*".join(map(re.escape, part.split("*"))) for part in pattern.split("/*/")]

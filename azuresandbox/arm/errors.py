@@ -82,13 +82,13 @@ def api_version_missing() -> ArmError:
 
 
 def api_version_invalid(version: str, supported: Iterable[str]) -> ArmError:
-    """Return the error for one of ARM's own types."""
+    """Return the error for an api-version that one of ARM's own types does not have."""
     message = f"The api-version '{version}' is invalid. The supported versions are '{','.join(supported)}'."
     return ArmError(400, "InvalidApiVersionParameter", message)
 
 
 def no_registered_provider(location: str, version: str, kind: str, versions: Iterable[str], places: Iterable[str]) -> ArmError:
-    """Return the error for a resource provider's type; `kind` is the type without its namespace."""
+    """Return the error for a location or api-version that a provider's type lacks; `kind`: the type without its namespace."""
     message = (
         f"No registered resource provider found for location '{location}' and API version '{version}' for type '{kind}'. "
         f"The supported api-versions are '{', '.join(versions)}'. The supported locations are '{', '.join(places)}'."

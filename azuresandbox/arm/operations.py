@@ -168,7 +168,7 @@ async def _work(sandbox: Sandbox, types: Types, operation: Operation) -> None:
 
 
 def finish(sandbox: Sandbox, operation: Operation) -> None:
-    """Write the outcome of the operation and of its resource: a deletion removes it, others set its provisioningState."""
+    """Write the outcome of the operation; remove its resource after a deletion, else set its provisioningState."""
     if operation.status == IN_PROGRESS:
         operation.status = FAILED if operation.error else SUCCEEDED
     operation.ended = rfc3339_micro(sandbox.clock.now())
@@ -186,5 +186,5 @@ def finish(sandbox: Sandbox, operation: Operation) -> None:
 
 
 def may_read(operation: Operation, caller: Caller) -> bool:
-    """Return whether the caller started the operation, which it may follow whatever its rights at the subscription are."""
+    """Return whether the caller started the operation: then it may poll it without any role at the subscription."""
     return operation.caller == caller.object_id

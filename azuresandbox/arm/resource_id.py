@@ -1,4 +1,4 @@
-"""Resource ids: compared without regard to case, and given back in the case in which they came.
+"""Resource ids: compared without regard to case, and returned in the case in which they were sent.
 
 `/subscriptions/{s}/resourceGroups/{g}/providers/{namespace}/{type}/{name}/{type}/{name}`, followed by a second
 `/providers/...` for a resource that extends another one (`.../providers/Microsoft.KubernetesConfiguration/extensions/flux`).
@@ -18,7 +18,7 @@ _PROVIDERS = re.compile(r".*(/providers/)[^/]+\.[^/]", re.IGNORECASE)
 
 
 def provider_at(path: str) -> int:
-    """Return the position of the last `/providers/` of a path that a namespace follows, or -1.
+    """Return the position in a path of the last `/providers/` that is followed by a namespace, or -1.
 
     Groups and resources may be named `providers`, too.
     """
@@ -52,7 +52,7 @@ class ResourceId:
 
     @cached_property
     def _provider_at(self) -> int:
-        """The position of the last `providers` that a namespace follows, or -1."""
+        """The position of the last `providers` that is followed by a namespace, or -1."""
         for at in range(len(self._parts) - 2, -1, -1):
             if self._parts[at].lower() == "providers" and "." in self._parts[at + 1]:
                 return at

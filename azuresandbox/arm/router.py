@@ -1,7 +1,7 @@
 """From an HTTP request to a handler and back: the checks of Azure Resource Manager before a provider is reached.
 
 In this order: api-version given, token (401), known route, throttling (429), subscription, role assignment (403), type and
-api-version, registration of the namespace, then the engine. The providers are handed in.
+api-version, registration of the namespace, then the engine. The providers are arguments of `Arm`.
 """
 
 from __future__ import annotations

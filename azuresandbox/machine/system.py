@@ -1,6 +1,6 @@
-"""What AKS itself installs in a cluster: a few add-ons in kube-system, one replica each, and its storage classes.
+"""The objects that AKS itself installs in a cluster: a few add-ons in kube-system, one replica each, and storage classes.
 
-The add-ons' programs run, and do nothing else.
+The add-ons' programs only run until they are stopped.
 """
 
 from __future__ import annotations

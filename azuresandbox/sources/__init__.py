@@ -81,7 +81,7 @@ def _in_memory(scope: Scope) -> bool:
 def seed_later(sandbox: Sandbox, url: str, tree: Path, *, folders: Sequence[str] = ()) -> None:
     """Serve under `url` a repository made of `tree` (see `seed_repository`).
 
-    It is made when it is first asked for, so that a start does not wait for it.
+    It is created at the first request, so that a start does not wait for it.
     """
     SEEDS.of(sandbox)[locate(sandbox.state, url)] = lambda: seed_repository(sandbox.state, url, tree, folders=folders)
     mirror(sandbox, url, "git")

@@ -1,6 +1,6 @@
 """Git over smart HTTP at `/git/<host>/<path>[.git]`, for `git clone`, `fetch` and `push`, protocol versions 0 to 2.
 
-The `git` binary makes and receives packs. The list of references, which controllers ask for again and again, is answered here
+The `git` binary creates and receives packs. The list of references, which controllers ask for again and again, is answered here
 (gitprotocol-v2, `ls-refs`). The operator may push, also to a repository that does not exist yet; every known principal may
 fetch.
 """

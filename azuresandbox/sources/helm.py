@@ -1,4 +1,4 @@
-"""Helm repositories at `/helm/<host>/<path>`: `index.yaml` and the packages that it lists, made of the stand-in charts."""
+"""Helm repositories at `/helm/<host>/<path>`: `index.yaml` and the packages that it lists, built from the stand-in charts."""
 
 from __future__ import annotations
 

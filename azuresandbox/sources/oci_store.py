@@ -118,10 +118,7 @@ class OciStore:
             return file.tell()
 
     def finish_upload(self, repository: str, upload: str, digest: str) -> bool:
-        """Make the upload the blob `digest` and return true.
-
-        An upload with another digest is deleted, and the result is false.
-        """
+        """Store the upload as the blob `digest`. Return whether the digests match; if not, the upload is deleted."""
         path = self._uploads / upload
         with path.open("rb") as file:
             found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

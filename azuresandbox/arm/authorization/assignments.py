@@ -187,7 +187,7 @@ def _principal_type(request: Request, given: Document) -> str:
 
 
 def _again(existing: Resource, given: Document, role_id: str) -> Answer:
-    """Raise the 409 of a PUT on an existing assignment: the same assignment exists already, another one cannot replace it."""
+    """Raise the 409 of a PUT on an existing assignment: it exists already, or the PUT would change its principal or role."""
     held = existing.properties
     if held["principalId"] != given["principalId"]:
         message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."

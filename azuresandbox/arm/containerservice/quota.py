@@ -14,7 +14,7 @@ from azuresandbox.arm.records import Resource
 
 
 def check(write: Write, pools: list[Resource], location: str = "") -> None:
-    """Refuse pools that need more vCPUs than the region has left. `pools`: the changed ones, as they shall become."""
+    """Refuse pools that need more vCPUs than the region has left. `pools`: the changed pools in their wanted state."""
     where = location or str(write.document["location"])
     subscription, sandbox = write.id.subscription, write.sandbox
     total = quota.used(state.clusters(sandbox.store, subscription), where)

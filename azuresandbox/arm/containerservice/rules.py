@@ -113,7 +113,7 @@ def version(location: str, name: str, wanted: str, plan: str, tier: str) -> str:
 
 
 def upgrade(location: str, current: str, wanted: str, plan: str) -> str:
-    """Return the full version that a control plane gets when it goes from `current` to `wanted`.
+    """Return the full version of a control plane after an upgrade from `current` to `wanted`.
 
     `wanted` may be the current version or its minor version: then the result is `current`.
     """

@@ -1,4 +1,4 @@
-"""A managed cluster with its pools: how they are stored, and the goal that they make for the data plane.
+"""A managed cluster with its pools: how they are stored, and the goal that the data plane gets.
 
 The pools' own records hold their properties. The cluster is stored without `agentPoolProfiles`, which are added when it is
 shown.

@@ -1,4 +1,4 @@
-"""Versions as AKS lists them: of a region, and of a cluster's and a pool's possible upgrades."""
+"""The version lists of AKS: the versions of a region, and the possible upgrades of a cluster and of a pool."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 
 async def _put_cluster(work: Work) -> None:
-    """Create the cluster or update it to its document: control plane, then nodes."""
+    """Create or update the cluster as its document says: control plane, then nodes."""
     cluster = work.resource()
     creating = not cluster.private.get("made")
     if creating:
@@ -41,7 +41,7 @@ def _cluster_duration(cluster: Resource, creating: bool) -> float:
 
 
 def _nodes_duration(work: Work, cluster: ResourceId) -> float:
-    """Return the seconds that the changed nodes take. Pools are worked on side by side, the nodes of one in sequence."""
+    """Return the seconds that the changed nodes take: pools in parallel, the nodes of a pool one after the other."""
     changed = [_changed_nodes(pool) for pool in state.pools(work.sandbox.store, cluster)]
     return DURATIONS["node"] * max(changed, default=0)
 

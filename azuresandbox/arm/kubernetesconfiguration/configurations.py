@@ -82,7 +82,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
 
 
 async def _put(work: Work) -> None:
-    """Hand the configuration to the cluster's agent. It has arrived once the agent has observed it."""
+    """Write the configuration's goal, and wait until the cluster's agent has observed it."""
     configuration, sandbox = work.resource(), work.sandbox
     cluster = clusters.of(sandbox.store, configuration.id)
     if cluster is None:

@@ -83,7 +83,7 @@ def busy(resource: Resource, operation: Operation) -> ArmError:
 
 
 async def _put(work: Work) -> None:
-    """Install the extension in the cluster, or update it to its settings."""
+    """Install the extension in the cluster, or update its settings there."""
     extension = work.resource()
     cluster = clusters.of(work.sandbox.store, extension.id)
     if cluster is None:

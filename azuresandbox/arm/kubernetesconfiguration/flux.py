@@ -130,7 +130,7 @@ def _fill_kustomizations(properties: Document, name: str) -> None:
 
 
 def _check_dependencies(kustomizations: Document) -> None:
-    """Raise unless every dependency is a kustomization of the same configuration, without circles."""
+    """Raise if a dependency is not a kustomization of the same configuration, or if dependencies form a cycle."""
     for key, value in kustomizations.items():
         for other in value["dependsOn"]:
             if other not in kustomizations:

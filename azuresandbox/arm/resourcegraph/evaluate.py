@@ -71,7 +71,7 @@ class _Value:
 
 
 def run(operators: Iterable[syntax.Operator], table: Table) -> Table:
-    """Return the table that a query's operators make of this one. Raises `QueryError` before any row is read."""
+    """Return the table after all operators of a query. Raises `QueryError` before any row is read."""
     for operator in operators:
         table = _OPERATORS[type(operator)](table, operator)
     return table
@@ -110,7 +110,7 @@ def _project_away(table: Table, operator: syntax.ProjectAway) -> Table:
 
 
 def _extend(table: Table, operator: syntax.Extend) -> Table:
-    """Add columns. An item sees another item's name as it was before, as in Kusto."""
+    """Add columns. Each expression reads the columns as they were before this `extend`, as in Kusto."""
     values = _named(operator.items, table.columns, "extend")
     columns = table.columns | {name: value.type for name, value in values.items()}
     readers = [(name, value.read) for name, value in values.items()]

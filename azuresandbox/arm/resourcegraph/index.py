@@ -69,7 +69,7 @@ class Index:
                 watch.close()
 
     def _family_of(self, event: Event) -> str:
-        """Return the key of the family that a change of ARM's or of an agent's report concerns."""
+        """Return the key of the family that a changed record (ARM's, or an agent's report) belongs to, or ""."""
         if event.record.key.startswith("/"):
             return family(event.record.key)
         _, kind, cluster, name = event.record.key.split("/", 3)

@@ -121,7 +121,7 @@ class _Parser:
     def _fail(self) -> NoReturn:
         raise unexpected(self._next)
 
-    # the whole
+    # the query
 
     def query(self) -> Query:
         table = None

@@ -39,9 +39,9 @@ def _waves(work: Work, types: Types) -> list[list[Resource]]:
 
 
 def _counts(resource: Resource) -> bool:
-    """Return whether the resource is deleted by itself.
+    """Return whether the group's deletion has to delete the resource itself.
 
-    Role assignments are deleted with their scope, nested resources with their parent.
+    Role assignments are deleted with their scope, and nested resources with their parent.
     """
     return resource.id.namespace.lower() != "microsoft.authorization" and resource.id.parent.key == resource.id.scope.key
 

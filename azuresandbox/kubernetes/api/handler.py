@@ -133,9 +133,8 @@ async def _resource(request: Request, wanted: Target) -> None:
     resource = served(cluster, wanted)
     asked = wanted.watched or (not wanted.name and request.flag("watch"))
     watching = method == "GET" and not wanted.subresource and asked
-    _authorize(
-        request, _attributes(request, wanted, watching)
-    )  # before the lookup, which would tell a user without rights what is served
+    # Authorize before the lookup: its answer shows which resources are served.
+    _authorize(request, _attributes(request, wanted, watching))
     if resource is None:
         first = wanted.subresource.split("/")[0]
         if first in _REFUSED and cluster.registry.find(wanted.group, wanted.version, wanted.plural):

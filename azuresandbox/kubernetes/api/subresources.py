@@ -309,7 +309,7 @@ def _finished(request: Request) -> bool:
 
 
 def _chosen(request: Request, records: list[Record]) -> list[Record]:
-    """Return the lines that sinceSeconds, sinceTime and tailLines leave."""
+    """Return the lines that sinceSeconds, sinceTime and tailLines select."""
     since = request.query.get("sinceSeconds")
     if since:
         moment = request.cluster.sandbox.clock.now() - timedelta(seconds=int(since))

@@ -44,7 +44,7 @@ def settle_all(cluster: Cluster) -> None:
 
 
 def settle(cluster: Cluster, key: str, old: Object | None, new: Object | None) -> None:
-    """Do what follows from one change: (`key`, `None`, new), (`key`, old, new) or (`key`, old, `None`)."""
+    """Handle one change of an object: `old` is `None` if it was created, `new` is `None` if it was deleted."""
     if new is None:
         assert old is not None
         _owner_gone(cluster, old)
@@ -70,7 +70,7 @@ def _owner_gone(cluster: Cluster, owner: Object) -> None:
 
 
 def _collect(cluster: Cluster, key: str) -> None:
-    """Delete an object without any owner left; if some are left, remove the references to the others."""
+    """Delete an object whose owners are all deleted; otherwise remove only the references to the deleted ones."""
     record = cluster.objects.get(key)
     if record is None:
         return

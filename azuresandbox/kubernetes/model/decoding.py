@@ -112,7 +112,7 @@ def _rune(character: str) -> str:
 
 
 def document(data: bytes, kind: str, *, as_yaml: bool, typed: bool) -> dict[str, Any]:
-    """Return the object in a body; raise 400 if it is none. `typed`: the kind is built in."""
+    """Return the object in a body; raise 400 if the body is not an object. `typed`: the kind is built in."""
     try:
         found = parse(data, as_yaml=as_yaml)
     except Malformed as error:

@@ -266,7 +266,7 @@ def parse_field_selector(text: str) -> FieldSelector:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
         value = _unescaped(term[operator.end() :])
         field = term[: operator.start()]
-        if field or value:  # a term "=" is no condition
+        if field or value:  # the term "=" adds no condition
             found.append(FieldRequirement(field, "!=" if operator.group() == "!=" else "=", value))
     return FieldSelector(tuple(found))
 

@@ -15,7 +15,7 @@ from azuresandbox.store import Conflict, Record, Store
 
 
 class Gone(Exception):
-    """The object was changed or deleted between reading and writing: read it again."""
+    """The object was changed or deleted between reading and writing. The caller reads it again."""
 
 
 class Objects:

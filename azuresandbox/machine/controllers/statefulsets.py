@@ -36,7 +36,7 @@ async def run_stateful_sets(cluster: Cluster) -> None:
 
 
 def _is_member(pod: Object, found: Object) -> bool:
-    """Return whether a Pod's name is one that the set gives."""
+    """Return whether the Pod has a name of the set: `<set>-<number>`."""
     parent, _, ordinal = pod["metadata"]["name"].rpartition("-")
     return bool(parent == found["metadata"]["name"] and ordinal.isdigit())
 

@@ -1,5 +1,5 @@
 """Helm without the command line: charts rendered by Helm's own code, releases stored in Helm's format, and its actions.
 
-`charts` loads and renders, `manifests` takes the output apart, `releases` stores, `resources` applies and deletes objects,
+`charts` loads and renders, `manifests` splits the output, `releases` stores, `resources` applies and deletes objects,
 `hooks` runs hooks, `actions` installs, upgrades, rolls back and uninstalls.
 """

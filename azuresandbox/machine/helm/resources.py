@@ -33,9 +33,9 @@ class Resources:
     manager: str
 
     async def of(self, release: Release, problem: str = "") -> list[Object]:
-        """Return the release's objects with their namespaces, but those of kinds that the API does not have.
+        """Return the release's objects with their namespaces. Objects of kinds that the API does not have are left out.
 
-        With a `problem` to begin the message with, such kinds raise `HelmFailure`.
+        With `problem`, the beginning of the message, such kinds raise `HelmFailure` instead.
         """
         found, problems = [], []
         for obj in manifests.objects_of(release.manifest):
@@ -48,7 +48,7 @@ class Resources:
         return found
 
     async def placed(self, obj: Object) -> Object:
-        """Return the object with the release's namespace, if its kind has namespaces and it names none. Raises `NoMatch`."""
+        """Return the object with its namespace (default: the release's); without it if it is cluster-wide. Raises `NoMatch`."""
         resource = await self.kube.mapping(obj["apiVersion"], obj["kind"])
         metadata = dict(obj.get("metadata") or {})
         if resource.namespaced:
@@ -98,7 +98,7 @@ class Resources:
             await self.delete(obj, "Background")
 
     async def check_ownership(self, objects: Iterable[Object], problem: str) -> None:
-        """Raises `HelmFailure` if one of the objects exists and belongs to another release or to no release."""
+        """Raise `HelmFailure` if one of the objects exists and belongs to another release or to no release."""
         for obj in objects:
             live = await self.find(obj)
             problems = self.ownership_problems(live) if live is not None else []

@@ -23,7 +23,7 @@ _GENERATOR = "merging from generator &{0xc000010000 <nil>}"
 
 
 def build(root: Mapping[str, bytes], path: str = ".", *, top: str = "/work") -> Objects:
-    """Return the objects that the kustomization in folder `path` of `root` (path -> contents) makes.
+    """Return the objects that the kustomization in folder `path` of `root` (path -> contents) builds.
 
     `top`: the name of the root in error messages. Raises `KustomizeError`, worded as kustomize words it.
     """

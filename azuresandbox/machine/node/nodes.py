@@ -185,7 +185,7 @@ def _index(name: str) -> int:
 
 
 def node_name(cluster: Cluster, pool: str, index: int) -> str:
-    """Return a node's name as AKS makes it: pool, a number that belongs to the cluster, and the index in base 36."""
+    """Return a node's name as AKS forms it: pool, a number that belongs to the cluster, and the index in base 36."""
     digits = f"{number(cluster.id, 90_000_000) + 10_000_000}"
     suffix = ""
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Shared by all verbs: the outcome, defaults and validation, and the finalizers that hold an object back."""
+"""Shared by all verbs: the outcome, defaults and validation, and the finalizers that delay a deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Written:
 
 
 def pending_finalizers(resource: Resource, obj: Object) -> list[str]:
-    """Return what holds the object back from deletion: its finalizers, a Namespace's own ones, a Pod's grace period."""
+    """Return the reasons that delay the deletion: the object's finalizers, a Namespace's own ones, a Pod's grace period."""
     found = list(obj["metadata"].get("finalizers") or [])
     if resource.kind == "Namespace" and resource.group == "":
         found += (obj.get("spec") or {}).get("finalizers") or []

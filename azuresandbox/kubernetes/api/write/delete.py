@@ -1,4 +1,4 @@
-"""Delete an object, or mark it as being deleted while finalizers or a grace period hold it back."""
+"""Delete an object, or mark it as being deleted while finalizers or a grace period delay its deletion."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _deleted_status(resource: Resource, obj: Object) -> bytes:
 
 
 def after_delete(cluster: Cluster, resource: Resource, obj: Object) -> None:
-    """Do at once what follows from a deletion: release a Service's addresses, aggregate ClusterRoles."""
+    """Apply the immediate effects of a deletion: release a Service's addresses, aggregate ClusterRoles."""
     if resource.kind == "Service" and resource.group == "":
         allocation.release(cluster, obj)
     elif resource.kind == "ClusterRole" and resource.group == rbac.GROUP:

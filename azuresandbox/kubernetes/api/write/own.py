@@ -28,7 +28,7 @@ def put_own(cluster: Cluster, resource: Resource, obj: Object) -> None:
 
 
 def furnish(cluster: Cluster, namespace: str) -> None:
-    """Create what every namespace has from the start: the default ServiceAccount and the ConfigMap with the cluster's CA."""
+    """Create the objects of every new namespace: the default ServiceAccount and the ConfigMap with the cluster's CA."""
     registry = cluster.registry
     account, config = registry.find("", "v1", "serviceaccounts"), registry.find("", "v1", "configmaps")
     assert account and config
@@ -69,7 +69,7 @@ def before_write(cluster: Cluster, resource: Resource, key: str, obj: Object, ol
 
 
 def after_write(cluster: Cluster, resource: Resource, obj: Object) -> None:
-    """Do at once what follows from a write: fill a new Namespace, aggregate ClusterRoles."""
+    """Apply the immediate effects of a write: fill a new Namespace, aggregate ClusterRoles."""
     if resource.custom is not None:
         return
     if resource.kind == "Namespace" and not obj["metadata"].get("deletionTimestamp"):

@@ -1,4 +1,4 @@
-"""Azure Service Operator v2 (mcr.microsoft.com/k8s/azureserviceoperator): makes Azure resources of Kubernetes objects.
+"""Azure Service Operator v2 (mcr.microsoft.com/k8s/azureserviceoperator): manages Azure resources by Kubernetes objects.
 
 It reads its settings, installs the definitions, becomes leader, and reconciles. Source: `v2/cmd/controller` and
 `v2/internal/config` of Azure/azure-service-operator.

@@ -61,7 +61,7 @@ def default_name(kind: Kind, obj: Object, owner_id: str) -> str:
 
 
 async def to_arm(kind: Kind, obj: Object, name: str, resolve: Resolve, lookup: Lookup) -> Object:
-    """Return the body of the PUT request. Raises what `resolve` and `lookup` raise."""
+    """Return the body of the PUT request. Raises the errors of `resolve` and `lookup`."""
     spec = {key: value for key, value in obj["spec"].items() if key not in NOT_ARM}
     members = await _object(spec, resolve, lookup)
     body: Object = {"name": name}

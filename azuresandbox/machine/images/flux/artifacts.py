@@ -65,7 +65,7 @@ class Storage:
         return _blobs[digest].data if digest else None
 
     def holds(self, artifact: Mapping[str, Any]) -> bool:
-        """Tell whether the storage has the artifact of a status, with its digest."""
+        """Return whether the storage has the artifact of a status, with its digest."""
         return bool(self._files.get(str(artifact.get("path"))) == artifact.get("digest", ""))
 
     def remove(self, path: str) -> None:

@@ -212,7 +212,7 @@ def _applier(obj: Object) -> tuple[str, str] | None:
 
 
 def _contains(actual: Any, wanted: Any) -> bool:
-    """Tell whether `actual` has all members of `wanted`."""
+    """Return whether `actual` has all members of `wanted`."""
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(
             key in actual and _contains(actual[key], value) for key, value in wanted.items()

@@ -41,7 +41,7 @@ def requested_at(obj: Mapping[str, Any]) -> str:
 
 
 def is_requested(obj: Mapping[str, Any]) -> bool:
-    """Tell whether an annotation requests a reconciliation that has not been handled yet."""
+    """Return whether an annotation requests a reconciliation that has not been handled yet."""
     value = requested_at(obj)
     return bool(value) and value != obj.get("status", {}).get("lastHandledReconcileAt", "")
 
@@ -53,7 +53,7 @@ def record_request(obj: Object) -> None:
 
 
 def take_request(obj: Object, annotation: str, handled: str) -> bool:
-    """Tell whether `annotation` comes with an open request of the same value, and note its value in the status as `handled`."""
+    """Return whether `annotation` has the value of an open request, and note that value in the status as `handled`."""
     annotations = obj["metadata"].get("annotations") or {}
     value = annotations.get(annotation, "")
     last = obj["status"].get(handled, "")
@@ -73,7 +73,7 @@ def dependencies(obj: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def is_ready(obj: Mapping[str, Any]) -> bool:
-    """Tell whether an object is Ready at its current generation."""
+    """Return whether an object is Ready at its current generation."""
     observed = (obj.get("status") or {}).get("observedGeneration")
     return conditions.is_true(obj, conditions.READY) and observed == obj["metadata"].get("generation")
 

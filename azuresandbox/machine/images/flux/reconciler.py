@@ -60,15 +60,15 @@ class Reconciler(ABC):
 
     @abstractmethod
     def became_ready(self, obj: Object, old: Object) -> bool:
-        """Tell whether a change of an object is one that its dependents wait for."""
+        """Return whether a change of an object is one that its dependents wait for."""
 
     @abstractmethod
     def is_new(self, source: Object, old: Object | None) -> bool:
-        """Tell whether a change of a source may concern the objects that use it."""
+        """Return whether a change of a source may concern the objects that use it."""
 
     @abstractmethod
     def is_concerned(self, obj: Object, source: Object) -> bool:
-        """Tell whether an object must be reconciled because its source has changed."""
+        """Return whether an object must be reconciled because its source has changed."""
 
     # --- triggers ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ columns and the fields of its spec and status. In them
 * `name!` is a required field; `'*'` stands for any name (a map); `'='` holds the object's own constraints;
 * a word is a type: of OpenAPI, of `WORDS`, or of `types.yaml`; `{$: word, ...}` is that type with more constraints;
 * `[x]` is a list of x, `[x, {...}]` one with constraints;
-* `deprecated` versions are the stored version with `more` fields and `less` of others, served with a warning.
+* `deprecated` versions are served with a warning; they have the fields of the stored version, plus `more`, minus `less`.
 
 The tables are read when they are first needed.
 """

@@ -122,7 +122,7 @@ async def _apply_crds(run: Run, action: str) -> None:
 
 
 async def _apply_crd(run: Run, crd: Object, policy: str) -> bool:
-    """Apply a definition, unless it exists and the policy is to create only. Tells whether it was applied."""
+    """Apply a definition, unless it exists and the policy is to create only. Returns whether it was applied."""
     name = crd["metadata"]["name"]
     if policy == "Create" and await run.client.find(crd["apiVersion"], crd["kind"], name) is not None:
         return False

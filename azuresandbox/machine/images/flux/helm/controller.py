@@ -105,7 +105,7 @@ def _refuse_unsupported(run: Run) -> None:
 
 
 async def _await_dependencies(run: Run) -> None:
-    """Raises `After` if an object of `spec.dependsOn` is missing or not ready."""
+    """Raise `After` if an object of `spec.dependsOn` is missing or not ready."""
     for namespace, name in objects.dependencies(run.obj):
         found = await run.pod.kube.find(API, KIND, name, namespace)
         if found is not None and objects.is_ready(found):

@@ -44,7 +44,7 @@ def note_attempt(run: Run) -> None:
 
 
 def target_changed(run: Run) -> bool:
-    """Tell whether the spec names another release, namespace, storage or chart than the current release has."""
+    """Return whether the spec names another release, namespace, storage or chart than the current release has."""
     current = run.history[0] if run.history else None
     stored = run.status.get("storageNamespace")
     if current is None or not stored:
@@ -106,7 +106,7 @@ def _after_failure(run: Run, forced: bool) -> Action:
 
 
 def _out_of_sync(run: Run, last: Release) -> bool:
-    """Tell whether chart, values or post-renderers differ from those of the release."""
+    """Return whether chart, values or post-renderers differ from those of the release."""
     metadata = last.chart_metadata
     if (metadata.get("name"), metadata.get("version")) != (run.chart.name, run.version):
         return True

@@ -42,7 +42,7 @@ def summary(changes: Iterable[Change]) -> str:
 
 
 async def find_changes(helm: Helm, release: Release, ignore: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """Return the drifted objects of a release, by dry-run, but those that an annotation excludes. Raises `HelmFailure`."""
+    """Return the drifted objects of a release, by dry-run, except those that an annotation excludes. Raises `HelmFailure`."""
     rules = tuple(ignore)
     changes = []
     for obj in manifests.objects_of(release.manifest):

@@ -13,7 +13,10 @@ from azuresandbox.machine.images.flux.texts import Said
 
 
 async def release(run: Run) -> None:
-    """Perform actions until none is left, or the next one is of a kind that was performed. Raises `After` or `Terminal`."""
+    """Perform actions until the release is as wanted, or the next action is of a kind performed before.
+
+    Raises `After` or `Terminal`.
+    """
     done: set[str] = set()
     while True:
         action = await next_action(run)

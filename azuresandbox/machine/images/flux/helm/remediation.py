@@ -15,7 +15,7 @@ ROLLBACK, UNINSTALL = "rollback", "uninstall"
 
 
 def is_upgrade(run: Run) -> bool:
-    """Tell whether the last attempt was an upgrade."""
+    """Return whether the last attempt was an upgrade."""
     return bool(run.status.get("lastAttemptedReleaseAction") == "upgrade")
 
 
@@ -25,18 +25,18 @@ def counter(run: Run) -> str:
 
 
 def exhausted(run: Run) -> bool:
-    """Tell whether the last attempt's action has failed more often than it may be retried."""
+    """Return whether the last attempt's action has failed more often than it may be retried."""
     return counter_exhausted(run, "upgrade" if is_upgrade(run) else "install")
 
 
 def counter_exhausted(run: Run, action: str) -> bool:
-    """Tell whether an action has failed more often than it may be retried; negative `retries` set no limit."""
+    """Return whether an action has failed more often than it may be retried; negative `retries` set no limit."""
     retries = int((run.section(action).get("remediation") or {}).get("retries", 0))
     return retries >= 0 and run.failures(f"{action}Failures") > retries
 
 
 def remediates_last(run: Run) -> bool:
-    """Tell whether the last failure is remediated too. By default it is for upgrades with retries."""
+    """Return whether the last failure is remediated too. By default it is for upgrades with retries."""
     remediation = _section(run)
     wanted = remediation.get("remediateLastFailure")
     return bool(wanted) if wanted is not None else is_upgrade(run) and int(remediation.get("retries", 0)) > 0

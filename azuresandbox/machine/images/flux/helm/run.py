@@ -42,7 +42,7 @@ class After(Exception):
 
 @dataclass
 class Run(ApplierRun):
-    """`client` is the client to release with; `version` is that of the release's chart, `values` are those composed."""
+    """`client` is the client to release with; `version` is that of the release's chart, `values` are the composed ones."""
 
     client: KubeClient
     loaded: Chart | None = None
@@ -91,11 +91,11 @@ class Run(ApplierRun):
         return seconds(self.section(section).get("timeout") or self.spec.get("timeout") or "5m")
 
     def take_force(self) -> bool:
-        """Tell whether this request asks for a release by force, and note it as handled."""
+        """Return whether this request asks for a release by force, and note it as handled."""
         return objects.take_request(self.obj, objects.FORCE_AT, "lastHandledForceAt")
 
     def take_reset(self) -> bool:
-        """Tell whether this request asks to reset the failures, and note it as handled."""
+        """Return whether this request asks to reset the failures, and note it as handled."""
         return objects.take_request(self.obj, objects.RESET_AT, "lastHandledResetAt")
 
     # --- conditions --------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def take(release: Release, oci_digest: str) -> Object:
 
 
 def matches(snapshot: Mapping[str, Any], release: Release) -> bool:
-    """Tell whether a stored release is the one that a snapshot was taken of, unchanged since."""
+    """Return whether a stored release is the one that a snapshot was taken of, unchanged since."""
     return bool(take(release, str(snapshot.get("ociDigest", "")))["digest"] == snapshot.get("digest"))
 
 

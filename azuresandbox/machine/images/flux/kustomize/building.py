@@ -38,7 +38,7 @@ _builds: OrderedDict[str, str] = OrderedDict()
 
 
 def refuse_unsupported(spec: Mapping[str, Any]) -> None:
-    """Raises `Stalled` if the spec uses a field that the sandbox does not support."""
+    """Raise `Stalled` if the spec uses a field that the sandbox does not support."""
     for name, instead in UNSUPPORTED.items():
         if spec.get(name):
             raise Stalled(texts.FIELD_UNSUPPORTED(field=name, instead=instead))

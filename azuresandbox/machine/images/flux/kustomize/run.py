@@ -74,7 +74,7 @@ class Run(ApplierRun):
         return str(self.spec.get("retryInterval") or self.spec["interval"])
 
     def is_settled(self) -> bool:
-        """Tell whether only drift can make this reconciliation change anything."""
+        """Return whether this reconciliation changes objects only if they have drifted."""
         applied = (self.before.get("status") or {}).get("lastAppliedRevision")
         return self.is_routine and applied == self.revision
 

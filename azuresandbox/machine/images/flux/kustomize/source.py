@@ -66,7 +66,7 @@ async def fetch(run: Run) -> dict[str, bytes]:
 
 
 async def check_dependencies(run: Run) -> None:
-    """Raises `Failure` if an object of `spec.dependsOn` is missing, not ready, or behind the revision of the same source."""
+    """Raise `Failure` if an object of `spec.dependsOn` is missing, not ready, or behind the revision of the same source."""
     for namespace, name in objects.dependencies(run.obj):
         problem = await _dependency_problem(run, namespace, name)
         if problem is not None:

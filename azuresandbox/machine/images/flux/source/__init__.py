@@ -42,7 +42,7 @@ async def source_controller(pod: Pod) -> None:
 
 
 def _unexpected(pod: Pod) -> Callable[[str], None]:
-    """Return a function that logs the errors that are retried, but those of sources: the engine has logged them already."""
+    """Return a function that logs retried errors, except those of sources, which the engine has logged already."""
 
     def log(text: str) -> None:
         if f": {SourceError.__name__}: " not in text:

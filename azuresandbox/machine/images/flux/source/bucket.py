@@ -7,7 +7,7 @@ from azuresandbox.machine.images.flux.source.engine import Run, Stored, unsuppor
 
 
 async def read(run: Run) -> Stored:
-    """Raises `SourceError`, always."""
+    """Raise `SourceError`, always."""
     where = f"{run.spec['endpoint']}/{run.spec['bucketName']}"
     raise unsupported(f"object storage (Bucket {where})", "use a GitRepository or an OCIRepository")
 

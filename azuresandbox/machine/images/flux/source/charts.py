@@ -33,7 +33,7 @@ PERSISTENT = {REFERENCE, METADATA, VALUES}
 
 
 class BuildError(Exception):
-    """A chart could not be pulled or built. `kind` is one of the pairs above: the reason, and the begin of the message."""
+    """A chart could not be pulled or built. `kind` is one of the pairs above: the reason, and the beginning of the message."""
 
     def __init__(self, kind: tuple[str, str], message: str) -> None:
         self.kind = kind
@@ -137,7 +137,7 @@ def metadata(files: Mapping[str, bytes], kind: tuple[str, str], prefix: str = ""
 
 
 def folder(files: Mapping[str, bytes], path: str) -> dict[str, bytes]:
-    """Return the files of a chart in a folder of a source, but those that `.helmignore` names. Raises `BuildError`."""
+    """Return the files of a chart in a folder of a source, except those that `.helmignore` names. Raises `BuildError`."""
     clean = posixpath.normpath("/" + path).strip("/")
     prefix = clean + "/" if clean else ""
     found = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
@@ -148,7 +148,7 @@ def folder(files: Mapping[str, bytes], path: str) -> dict[str, bytes]:
 
 
 def check_dependencies(files: Mapping[str, bytes], document: Mapping[str, Any]) -> None:
-    """Raises `BuildError` if a dependency of a chart is not in its `charts/` folder."""
+    """Raise `BuildError` if a dependency of a chart is not in its `charts/` folder."""
     for dependency in document.get("dependencies") or ():
         name = dependency["name"]
         vendored = (f"charts/{name}/", f"charts/{name}-")

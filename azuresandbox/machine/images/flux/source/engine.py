@@ -135,7 +135,7 @@ class Kind:
     conditions: tuple[str, ...]
     failures: tuple[str, ...]
     static: Callable[[Object], bool] = lambda spec: False
-    """Tells whether an object with this spec is read by other objects only, and has no status."""
+    """Returns whether an object with this spec is read by other objects only, and has no status."""
 
     @property
     def negative(self) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ class Engine:
         return await self._run(kind, run)
 
     async def _leave(self, found: Object, folder: str) -> None:
-        """Remove status, finalizer and artifact of an object that an earlier spec had reconciled and that is static now."""
+        """Remove status, finalizer and artifact of an object that was reconciled and whose new spec is static."""
         self.storage.collect(folder)
         if found.get("status", {}).get("conditions"):
             await objects.write_status(self.pod.kube, found, {**found, "status": {}}, MANAGER)

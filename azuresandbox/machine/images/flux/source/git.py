@@ -1,7 +1,7 @@
 """Reads Git repositories as source-controller does: references, then one commit's tree, over smart HTTP (protocol 2).
 
-All requests go over the Wire: whether a repository exists, credentials and outages are the host's affair. Trees are cached by
-commit id for all clusters, because the id is a digest of the contents. Messages are those of go-git.
+All requests are sent over the Wire, so missing repositories, credentials and outages are decided by the host. Trees are cached
+by commit id for all clusters, because the id is a digest of the contents. Messages are those of go-git.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _revision(run: Run, found: Checkout) -> str:
 
 
 def _changed(run: Run) -> bool:
-    """Tell whether the spec selects other files than when the stored artifact was made."""
+    """Return whether the spec selects other files than when the stored artifact was made."""
     return any(run.status.get(status) != run.spec.get(field) for status, field in OBSERVED.items())
 
 

@@ -102,7 +102,7 @@ def _values_files(run: Run) -> list[str]:
 
 
 def _is_stored(run: Run, name: str, version: str) -> bool:
-    """Tell whether the stored chart was built from the current spec and has this name and version."""
+    """Return whether the stored chart was built from the current spec and has this name and version."""
     return (
         run.artifact is not None
         and run.obj["metadata"].get("generation") == run.status.get("observedGeneration")

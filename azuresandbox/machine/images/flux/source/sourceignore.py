@@ -46,7 +46,7 @@ class _Pattern:
     excludes: bool
 
     def matches(self, path: tuple[str, ...]) -> bool:
-        """Tell whether the pattern matches the file at `path`, or a folder above it."""
+        """Return whether the pattern matches the file at `path`, or a folder above it."""
         depth = len(self.domain)
         if path[:depth] != self.domain:
             return False
@@ -125,5 +125,5 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def ignores(text: str, path: str) -> bool:
-    """Tell whether the patterns in `text` alone exclude a path, as in a chart's `.helmignore`."""
+    """Return whether the patterns in `text` alone exclude a path, as in a chart's `.helmignore`."""
     return _excluded(tuple(path.split("/")), _parse(text.splitlines(), ()))

@@ -13,7 +13,7 @@ from azuresandbox.machine.types import Object, Objects
 
 
 def in_metadata(obj: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> bool:
-    """Tell whether one of the object's labels or annotations is among `wanted` (values in any case)."""
+    """Return whether one of the object's labels or annotations is among `wanted` (values in any case)."""
     metadata = (obj or {}).get("metadata") or {}
     values = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
     return any(str(values.get(name, "")).lower() == value.lower() for name, value in wanted.items())
@@ -34,7 +34,7 @@ def normalise(obj: Object) -> Object:
 
 
 def drifted(existing: Object, planned: Object, ignore: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether applying would change an object. `planned` is the answer to a dry-run."""
+    """Return whether applying would change an object. `planned` is the answer to a dry-run."""
     return comparable(existing, ignore) != comparable(planned, ignore)
 
 

@@ -155,7 +155,7 @@ class ResourceManager:
             await self.clock.wait(2)
 
     async def _clean(self, obj: Object, existing: Object, options: Options) -> bool:
-        """Remove the annotations and field managers of other ways of applying. Tells whether there were any."""
+        """Remove the annotations and field managers of other ways of applying. Returns whether there were any."""
         if in_metadata(obj, options.keep_others) or in_metadata(existing, options.keep_others):
             return False
         annotations = existing["metadata"].get("annotations") or {}
