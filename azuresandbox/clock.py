@@ -1,7 +1,7 @@
 """The sandbox's clocks: real time scaled by a mode, or in tests a time that moves only when the test advances it.
 
 Two kinds of time pass in the sandbox. *Work* is the time that the real system needs for a task (Azure creating a cluster);
-*waits* are timers (a retry, an interval). A mode scales the two separately. Tests advance a `VirtualClock` by hand, so that
+*waits* are timers (a retry, an interval). A mode scales the two separately. Tests advance a `VirtualClock` themselves, so that
 no part of the sandbox sleeps on its own.
 """
 

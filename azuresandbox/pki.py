@@ -45,7 +45,7 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """Return the CA kept in `folder`. Creates it if there is none."""
+    """Return the CA kept in `folder`. Creates it if it does not exist."""
     certificate, key = folder / "ca.pem", folder / "ca.key"
     if not (certificate.exists() and key.exists()):
         made = _new_authority()

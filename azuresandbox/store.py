@@ -49,7 +49,7 @@ class Conflict(StoreError):
 
 
 class Compacted(StoreError):
-    """The revision asked for is no longer in the history. `oldest` is the first that is."""
+    """The requested revision is no longer in the history. `oldest` is the oldest one that is."""
 
     def __init__(self, partition: str, revision: int, oldest: int) -> None:
         super().__init__(f"{partition}: revision {revision} has been compacted, the oldest is {oldest}")

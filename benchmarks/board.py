@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Board:
-    """Prints figures and promises. `kept` is whether all promises were kept."""
+    """Prints figures and promises. `kept`: all promises so far were kept."""
 
     def __init__(self) -> None:
         self.kept = True

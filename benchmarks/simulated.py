@@ -85,7 +85,7 @@ def build_first(folder: Path) -> None:
 
 @contextmanager
 def served(folder: Path, latency: float = 0.0) -> Iterator[Session]:
-    """Serve the state of a folder by a sandbox without controllers, and give a session on it.
+    """Serve the state of a folder by a sandbox without controllers, and yield a session on it.
 
     `latency`: seconds for each request.
     """

@@ -19,7 +19,7 @@ Cell = dict[str, Any]
 
 
 def problems(path: Path) -> Iterator[str]:
-    """The problems of a notebook, a sentence each."""
+    """Yield the problems of a notebook, a sentence each."""
     cells = cells_of(path)
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     if not re.fullmatch(r"\d\d_[a-z_]+", path.stem):

@@ -4,8 +4,8 @@
 
 The operations are read from the installed azure-mgmt packages (method, URL template and api-version of each request builder).
 Each is sent once, by its own URL and api-version, to a fresh sandbox that holds one resource of each kind. An operation is
-emulated, or refused by name (501); any other way of being absent fails. `tests/arm/test_coverage.py` fails when the table is
-outdated.
+emulated, or refused by name (501); an operation that is absent in any other way is an error. `tests/arm/test_coverage.py`
+fails when the table is outdated.
 """
 
 from __future__ import annotations

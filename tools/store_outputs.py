@@ -1,4 +1,4 @@
-"""`make outputs`: execute the notebooks on a fresh sandbox and store what they answered, ready for readers and for nbval."""
+"""`make outputs`: execute the notebooks on a fresh sandbox and store their outputs, for readers and for nbval."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def cleaned(text: str) -> str:
-    """The executed notebook without what papermill adds: times, paths, the injected cell."""
+    """Return the executed notebook without the parts that papermill adds: times, paths, the injected cell."""
     notebook = json.loads(text)
     notebook["metadata"] = {key: notebook["metadata"][key] for key in ("kernelspec", "language_info")}
     notebook["metadata"]["language_info"] = {"name": "python"}

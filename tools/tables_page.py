@@ -66,7 +66,7 @@ PAGES = {"inspect.md": {"tables": tables}, "doctor.md": {"states": states, "caus
 
 
 def page(name: str, text: str) -> str:
-    """Return the page with its parts renewed."""
+    """Return the page with its generated parts replaced."""
     for part, make in PAGES[name].items():
         begin, end = f"<!-- {part}: made by tools/tables_page.py -->", f"<!-- end of {part} -->"
         assert begin in text and end in text, (name, part)

@@ -234,7 +234,7 @@ def _normalized(request: Request, model: str) -> Document:
 
 
 def _location(request: Request, current: Resource | None, body: Document) -> str:
-    """Return the location asked for.
+    """Return the requested location.
 
     Raises LocationRequired, LocationNotAvailableForResourceType or InvalidResourceLocation.
     """

@@ -23,7 +23,7 @@ class Operation:
     """One long-running operation.
 
     `kind`: the stored name of its runner (`provider.Runner`). `type`: the resource type's full name. `creates`: the PUT created
-    the resource. `caller`: the object id of the principal that started it. `input`: JSON that the request hands to the runner.
+    the resource. `caller`: the object id of the principal that started it. `input`: JSON that the request passes to the runner.
     """
 
     id: str

@@ -107,7 +107,7 @@ class Write:
 
 @dataclass
 class Work:
-    """One run of an operation, handed to its runner. Time passes with `await work.sandbox.clock.work(seconds)`.
+    """One run of an operation, the argument of its runner. Time passes with `await work.sandbox.clock.work(seconds)`.
 
     `types`: full name -> resource type, for operations that reach other resources.
     """

@@ -44,7 +44,7 @@ def _read(sandbox: Sandbox) -> tuple[str, rsa.RSAPrivateKey]:
     stored = json.loads(record.value)
     key = serialization.load_pem_private_key(
         stored["pem"].encode(), None, unsafe_skip_rsa_key_validation=True
-    )  # made by `_ensure`
+    )  # created by `_ensure`
     assert isinstance(key, rsa.RSAPrivateKey)
     return stored["kid"], key
 

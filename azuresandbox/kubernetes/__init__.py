@@ -1,4 +1,8 @@
-"""The Kubernetes API of each managed cluster: `app` serves it, `run` creates and removes clusters as ARM's goals say."""
+"""The Kubernetes API of each managed cluster: `app` serves it, `run` creates and removes clusters as ARM's goals say.
+
+`api` answers requests, `state` is one cluster's data, `model` has pure functions on objects, and `life` has the work without
+a request: creating clusters and running the controllers of the API server.
+"""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _is_newer(known: Object, seen: Object) -> bool:
 
 
 class Queue:
-    """Keys to reconcile: each is queued at most once, and not handed out while it is being reconciled."""
+    """Keys to reconcile: each is queued at most once, and not returned while it is being reconciled."""
 
     def __init__(self) -> None:
         self._waiting: dict[Key, None] = {}

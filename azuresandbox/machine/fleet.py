@@ -1,4 +1,4 @@
-"""All clusters that ARM wants: each has a set of tasks that run as long as the cluster does."""
+"""Runs the components of every cluster that ARM wants, each component as a task that ends with the cluster."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Access:
             claims = jwt.decode(token, key, algorithms=["RS256"], audience=AUDIENCES, options=options)
         except jwt.PyJWTError:
             return None
-        # The sandbox's clock decides on expiry, because tests move it by hand.
+        # The sandbox's clock decides on expiry, because tests advance it.
         if claims["exp"] <= self._sandbox.clock.now().timestamp() or claims["tid"] != self._sandbox.tenant_id:
             return None
         return directory.get_principal(self._sandbox.store, str(claims.get("appid") or claims.get("azp") or ""))

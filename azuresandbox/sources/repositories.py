@@ -1,4 +1,4 @@
-"""Git repositories on disk: their folders, and how one is made from a folder or from another repository.
+"""Git repositories on disk: their folders, and their creation from a folder or from another repository.
 
 Bare repositories under `<state>/git/<host>/<path>.git`. Making one is synchronous and touches files only, so that it can run
 before the server does, or in a thread.
@@ -35,7 +35,7 @@ _CONFIG: dict[bytes, dict[bytes, bytes | bool]] = {
 
 
 class RepositoryError(Exception):
-    """A repository that cannot be made or read; the text says why."""
+    """A repository cannot be created or read; the text says why."""
 
 
 def locate(state: Path, url: str) -> Path:
@@ -83,7 +83,7 @@ def _initialise(folder: Path, branch: str) -> None:
 
 
 SEEDS = Memory[dict[Path, Callable[[], str]]](lambda sandbox: {})
-"""Folder of a repository -> the function that makes it when it is first asked for."""
+"""Folder of a repository -> the function that creates it at the first request."""
 
 
 def seed_repository(

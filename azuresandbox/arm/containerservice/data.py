@@ -29,7 +29,7 @@ DURATIONS = {
     "pool update": 30.0,
     "pool delete": 120.0,
 }
-"""Seconds that AKS takes. `node`: for each node added or upgraded in a pool; pools work side by side."""
+"""Seconds that AKS takes. `node`: for each node added or upgraded in a pool; pools change in parallel."""
 
 PATIENCE = 3600.0
 """Seconds until an operation gives up waiting for the data plane."""

@@ -67,7 +67,7 @@ AUTO_SCALER: Document = {
     "skip-nodes-with-local-storage": "false",
     "skip-nodes-with-system-pods": "true",
 }
-"""Filled in once a pool scales by itself."""
+"""The autoscaler's profile, filled in once a pool has autoscaling enabled."""
 
 POOL: Document = {
     "count": 1,

@@ -36,7 +36,7 @@ WITHOUT_PREVIEW = frozenset({"westcentralus", "koreasouth", "japanwest", "ukwest
 """Regions that get a new minor version last."""
 
 MAX_SKEW = 3
-"""How many minor versions nodes may be behind their control plane (Kubernetes version skew policy)."""
+"""Minor versions that nodes may be behind their control plane (Kubernetes version skew policy)."""
 
 Version = tuple[int, int, int]
 

@@ -38,6 +38,6 @@ def extensions(store: Store, cluster: ResourceId) -> list[Resource]:
 
 
 def flux_extension(store: Store, cluster: ResourceId) -> Resource | None:
-    """Return the cluster's microsoft.flux extension in any state; `None` if there is none."""
+    """Return the cluster's microsoft.flux extension in any state; `None` if it is not installed."""
     found = (one for one in extensions(store, cluster) if str(one.properties.get("extensionType", "")).lower() == data.FLUX)
     return next(found, None)

@@ -14,7 +14,7 @@ from azuresandbox.context import Sandbox
 
 NAMESPACE = "Microsoft.ResourceGraph"
 VERSIONS = ("2024-04-01", "2022-10-01", "2021-03-01")
-"""The versions whose queries need no subscriptions and answer with objects unless asked for a table."""
+"""The versions whose queries need no subscriptions and answer with objects unless the request asks for a table."""
 
 _TYPE = ResourceType("resources", VERSIONS, tracked=False, verbs=frozenset())
 

@@ -107,7 +107,7 @@ async def _answer(cluster: Cluster, parts: list[str], scope: Scope, receive: Rec
 
 
 def _authenticate(cluster: Cluster, headers: dict[bytes, bytes], scope: Scope) -> User:
-    """Return the user of the bearer token or the client certificate, impersonated if asked for; raise 401 if there is none."""
+    """Return the user of the token or client certificate, or the user to impersonate; raise 401 without credentials."""
     value = headers.get(b"authorization", b"").decode("latin-1")
     user: User | None = None
     if value:
@@ -336,7 +336,7 @@ async def _other(request: Request, parts: list[str]) -> None:
 
 
 def _document(cluster: Cluster, parts: list[str]) -> dict[str, Any] | None:
-    """Return the document at a path, or `None` if there is none."""
+    """Return the document at a path, or `None` if the path is unknown."""
     match parts:
         case []:
             return {"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}

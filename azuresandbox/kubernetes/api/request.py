@@ -183,7 +183,7 @@ def query(scope: Scope) -> dict[str, str]:
 
 
 def target(parts: list[str]) -> Target | None:
-    """Return what a path names, or `None` if it is not a resource's. `parts`: the path behind the cluster's address."""
+    """Return the target of a path, or `None` if no resource has it. `parts`: the path behind the cluster's address."""
     if len(parts) >= 3 and parts[0] == "api":
         group, version, rest = "", parts[1], parts[2:]
     elif len(parts) >= 4 and parts[0] == "apis":

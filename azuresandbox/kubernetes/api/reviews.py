@@ -65,7 +65,7 @@ def json_list(items: list[str]) -> str:
 
 
 def _attributes(spec: Object) -> Attributes:
-    """Return what an access review asks for; raise 422 unless it names either a resource or a path."""
+    """Return the right that an access review asks for; raise 422 unless it names either a resource or a path."""
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (other is None):
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"

@@ -337,7 +337,7 @@ def _line(record: Record, stamped: bool) -> bytes:
 
 
 def finalize(request: Request, resource: Resource, name: str, body: Object) -> bytes:
-    """Replace a namespace's own finalizers; delete the namespace if it is being deleted and none is left."""
+    """Replace a namespace's own finalizers; delete the namespace if it is being deleted and has no finalizer left."""
     cluster = request.cluster
     record = find(cluster, resource, "", name)
     old = load(record.value, resource)

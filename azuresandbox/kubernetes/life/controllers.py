@@ -36,7 +36,7 @@ async def run(cluster: Cluster) -> None:
 
 
 def settle_all(cluster: Cluster) -> None:
-    """Queue every object, to continue what a restart interrupted."""
+    """Queue every object, to continue the work that a restart interrupted."""
     for record in cluster.sandbox.store.list(cluster.objects.partition).records:
         obj = trees.parse(record.value)
         cluster.work.append((record.key, None, obj))
@@ -211,7 +211,7 @@ def _request(cluster: Cluster) -> Request:
 
 
 def _empty_namespace(cluster: Cluster, key: str, obj: Object) -> None:
-    """Delete the objects in a namespace; when none is left, remove the namespace's own finalizer."""
+    """Delete the objects in a namespace; when it is empty, remove the namespace's own finalizer."""
     name, namespaces = obj["metadata"]["name"], BY_PLURAL["", "namespaces"]
     remaining = _delete_contents(cluster, name)
     current = cluster.objects.get(key)
@@ -299,7 +299,7 @@ def _conditions(cluster: Cluster, remaining: list[tuple[Resource, Object]], obj:
 
 
 def _empty_definition(cluster: Cluster, key: str, obj: Object) -> None:
-    """Delete the custom resources of a definition; when none is left, remove its finalizer."""
+    """Delete the custom resources of a definition; after the last one, remove its finalizer."""
     spec = obj["spec"]
     left = 0
     for record in cluster.sandbox.store.list(cluster.objects.partition, f"/{spec['group']}/{spec['names']['plural']}/").records:

@@ -151,7 +151,7 @@ def apply(group: str, kind: str, obj: Object) -> None:
 
 
 def at(obj: Object, path: str) -> Object | None:
-    """Return the object at a dotted path, or `None` if there is none."""
+    """Return the object at a dotted path, or `None` if the path does not exist."""
     if not path:
         return None
     found: Any = obj

@@ -9,7 +9,7 @@ _STEP = re.compile(r"\.([\w\-/]+|\*)|\['([^']*)'\]|\[(\*|\d+)\]|\[\?\(@\.([\w.]+
 
 
 def json_path(obj: Any, path: str) -> list[Any]:
-    """Return the values at a jsonPath with members, indices, `[*]` and `[?(@.type=="Ready")]`; empty if there are none."""
+    """Return the values at a jsonPath (members, indices, `[*]`, `[?(@.type=="Ready")]`); empty if it does not exist."""
     found, position = [obj], 0
     path = path.replace("\\.", "\x00")
     path = path if path.startswith((".", "[")) else "." + path

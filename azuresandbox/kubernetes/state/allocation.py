@@ -16,7 +16,7 @@ SERVICE_RANGE = ipaddress.ip_network("10.0.0.0/16")
 API_ADDRESS = "10.0.0.1"
 NODE_PORTS = range(30000, 32768)
 DRY_PORT = NODE_PORTS.stop + 1
-"""The node port in a dry run's answer, where kube-apiserver allocates none."""
+"""The node port in a dry run's answer, where kube-apiserver does not allocate a port."""
 
 
 def assign(cluster: Cluster, key: str, service: Object, old: Object | None, *, dry: bool = False) -> None:

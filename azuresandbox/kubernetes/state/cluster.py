@@ -70,7 +70,7 @@ class Cluster:
         return rfc3339(self.sandbox.clock.now() + timedelta(seconds=seconds))
 
     def load(self) -> None:
-        """Load what an earlier run has stored."""
+        """Load the data that an earlier run has stored."""
         self.objects.load()
         for record in self.objects.store.list(self.objects.partition, crds.PREFIX).records:
             self.definitions[record.key] = crds.stored(record.value)

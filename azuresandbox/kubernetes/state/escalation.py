@@ -148,7 +148,7 @@ def _described(rule: Rule) -> str:
 
 
 def impersonated(policy: Policy, user: User, headers: Iterable[tuple[bytes, bytes]]) -> User:
-    """Return the user of the Impersonate-* headers, or `user` if there are none; raise 403 without the right to impersonate."""
+    """Return the user of the Impersonate-* headers, or `user` without them; raise 403 without the right to impersonate."""
     found = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in headers if key.startswith(b"impersonate-")]
     if not found:
         return user

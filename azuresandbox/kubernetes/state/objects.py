@@ -31,7 +31,7 @@ class Objects:
         """Uid of an owner -> keys of the objects that name it."""
 
     def load(self) -> None:
-        """Build the index from what is stored."""
+        """Build the index from the stored objects."""
         for record in self.store.list(self.partition).records:
             self._index(record.key, trees.parse(record.value))
 

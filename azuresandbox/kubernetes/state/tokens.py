@@ -111,13 +111,13 @@ def new_signing_key_pem() -> bytes:
 
 
 def stored_signing_key(store: Store, cluster_id: str) -> SigningKey | None:
-    """Return the cluster's key, or `None` if it has none yet."""
+    """Return the cluster's key, or `None` before it is created."""
     record = store.get(private(cluster_id), _SIGNING_KEY)
     if record is None:
         return None
     key = serialization.load_pem_private_key(
         record.value, None, unsafe_skip_rsa_key_validation=True
-    )  # made by new_signing_key_pem
+    )  # created by new_signing_key_pem
     assert isinstance(key, rsa.RSAPrivateKey)
     return SigningKey(key)
 

@@ -1,4 +1,4 @@
-"""Flux's preparation of a build: writes a kustomization.yaml where there is none, and adds the Kustomization's spec to it.
+"""Flux's preparation of a build: writes a kustomization.yaml where it is missing, and adds the Kustomization's spec to it.
 
 Source: fluxcd/pkg/kustomize (Generator).
 """

@@ -15,7 +15,7 @@ def prefix(cluster_id: str, namespace: str = "", pod: str = "", container: str =
 
 
 class Log:
-    """One container's log. Its program is handed `write`."""
+    """One container's log. Its program writes by `write`."""
 
     def __init__(self, store: Store, clock: Clock, key_prefix: str) -> None:
         self._store, self._clock, self._prefix = store, clock, key_prefix

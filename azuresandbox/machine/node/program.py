@@ -19,7 +19,7 @@ TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 @dataclass
 class Pod:
-    """All that the program of one container sees of the world.
+    """Everything that the program of one container can see.
 
     `files`: path -> content, read from the mounted volumes at each access. `ready`: sets the container's readiness.
     `fabric`: the store of goals and reports, by which Azure's own agent is told what ARM wants; `None` for all other Pods.

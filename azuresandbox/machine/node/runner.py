@@ -28,7 +28,7 @@ CALM = 600.0
 
 @dataclass
 class Runner:
-    """Runs the containers of one Pod. `fabric` is handed to their programs (see `program.Pod`)."""
+    """Runs the containers of one Pod. `fabric` is passed to their programs (see `program.Pod`)."""
 
     pod: PlacedPod
     tokens: Tokens

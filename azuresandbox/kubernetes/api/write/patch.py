@@ -110,7 +110,7 @@ def _decoded_patch(kind: str, data: bytes) -> Any:
         if not isinstance(item, dict):
             text = f"json: cannot unmarshal {decoding.json_name(item)} into Go value of type handlers.jsonPatchOp"
             raise errors.bad_request(f"error decoding patch: {text}")
-    return [{"value": None, **item} for item in changes]  # Go's type has a value even if none was sent
+    return [{"value": None, **item} for item in changes]  # Go's type always has a value
 
 
 def _patched(request: Request, resource: Resource, old: Object, kind: str, changes: Any) -> Object:

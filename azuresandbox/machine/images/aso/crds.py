@@ -1,4 +1,4 @@
-"""ASO's custom resource definitions: made from data, and installed for the groups that `--crd-pattern` names.
+"""ASO's custom resource definitions: built from data, and installed for the groups that `--crd-pattern` names.
 
 Source: `v2/internal/crdmanagement` of Azure/azure-service-operator.
 """
@@ -47,7 +47,7 @@ _CONDITIONS = {
 
 
 class CrdError(Exception):
-    """The operator cannot start. `str()` is what it logs before it exits."""
+    """The operator cannot start. `str()` is the message that it logs before it exits."""
 
 
 @cache
@@ -57,7 +57,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def definition(kind: Kind, version: str) -> Object:
-    """Return the CRD of a kind. `version`: the operator's. All versions of a kind share a schema, so none needs conversion."""
+    """Return the CRD of a kind. `version`: the operator's. All versions share a schema, so objects need no conversion."""
     return {
         "apiVersion": CRD[0],
         "kind": CRD[1],

@@ -57,7 +57,7 @@ class Writer:
     def __init__(self, kube: KubeClient, clock: Clock, component: str) -> None:
         self._kube, self._clock, self._component = kube, clock, component
         self.own_generations: dict[str, int] = {}
-        """uid -> the generation that ASO's own last write of the spec has made, which is no reason to reconcile."""
+        """uid -> the generation after ASO's own last write of the spec. Reaching it is no reason to reconcile."""
         self._seen: dict[tuple[str, str, str], int] = {}
 
     async def commit(self, before: Object, after: Object) -> Object:

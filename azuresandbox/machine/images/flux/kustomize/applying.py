@@ -1,4 +1,4 @@
-"""Applies the objects of a Kustomization, keeps its inventory, prunes, and checks the health of what it applied."""
+"""Applies the objects of a Kustomization, keeps its inventory, prunes, and checks the health of the applied objects."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Run(ApplierRun):
 
     @property
     def origin(self) -> str:
-        """The revision of the code that an OCI artifact was made of, or ""."""
+        """The revision of the code that an OCI artifact was built from, or ""."""
         return str((self.artifact.get("metadata") or {}).get("org.opencontainers.image.revision", ""))
 
     @property
