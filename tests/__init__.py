@@ -1,1 +1,4 @@
-"""The tests, a folder a behaviour. `harness` opens a sandbox in this process; helpers are imported by their full names."""
+"""The tests: one folder for each behaviour. Helpers are imported by their full names.
+
+`harness` opens a sandbox in this process, `given` passes a running system to an async test, and `processes` starts child processes.
+"""

@@ -19,7 +19,7 @@ ROLES = "2022-04-01"
 
 
 async def fetch_token(world: World, client: str = OPERATOR_CLIENT_ID, secret: str = OPERATOR_SECRET) -> str:
-    """Return an access token for ARM, got by client secret."""
+    """Return an access token for ARM, requested with a client secret."""
     form = {
         "grant_type": "client_credentials",
         "client_id": client,

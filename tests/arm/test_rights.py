@@ -94,7 +94,7 @@ async def test_without_a_role_every_operation_is_refused_by_its_action(tmp_path:
         for operation in tool.operations():
             status, code, message = await ask(world, stranger, operation)
             if operation.name in OPEN:
-                assert status in (200, 400), operation  # if it is refused, then because of its content
+                assert status in (200, 400), operation  # a refusal is about the request's content, not about rights
             elif status != 501:  # of a type that the sandbox does not emulate
                 assert status == 403, operation
                 refused += 1

@@ -73,7 +73,7 @@ def test_the_default_credential_signs_in(client: Callable[..., Any], credential:
     assert {place.name: place.display_name for place in places}["eastus2"] == "East US 2"
 
 
-def test_a_wrong_secret_is_told_in_entras_words(sandbox: Served) -> None:
+def test_a_wrong_secret_gets_entras_message(sandbox: Served) -> None:
     wrong = ClientSecretCredential(
         TENANT_ID,
         OPERATOR_CLIENT_ID,

@@ -1,4 +1,4 @@
-"""A restart of the sandbox resumes AKS's work and repeats none of it."""
+"""A restart of the sandbox resumes AKS's work and does not repeat any."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ BINARIES = {"helm4": FOLDER / "helm", "helm3": FOLDER / "helm3"}
 
 
 def each_helm() -> list[Any]:
-    """Return the parameters for `pytest.fixture`: both programs; a missing one is skipped by name."""
+    """Return the parameters for `pytest.fixture`: both programs. The tests of a missing one are skipped."""
     reason = "the real helm is not built: make -C tools/helm (needs Go)"
     return [
         pytest.param(path, id=name, marks=pytest.mark.skipif(not path.exists(), reason=reason))

@@ -58,7 +58,7 @@ def test_overlays_are_built_alike(overlay: tuple[Path, Path]) -> None:
 
 
 def given(chart: Path) -> Iterator[dict[str, Any]]:
-    """Return the values that a chart is released with: none, and those of every HelmRelease in the trees that names it."""
+    """Return the values that a chart is rendered with: {}, and those of every HelmRelease in the trees that names it."""
     yield {}
     name = yaml.safe_load((chart / "Chart.yaml").read_text())["name"]
     for path in [path for tree in TREES for path in sorted(tree.rglob("*.yaml")) if "templates" not in path.parts]:

@@ -1,4 +1,4 @@
-"""The real helm on the fleet's clusters: it reads Flux's releases, makes its own, and both take over from each other.
+"""The real helm on the fleet's clusters: it reads Flux's releases and installs its own; each takes over the other's.
 
 Flux keeps a release's record in the HelmRelease's namespace unless `storageNamespace` says otherwise, so helm finds podinfo
 with
@@ -201,7 +201,7 @@ def podinfo(prod: Any) -> Iterator[list[str]]:
 
 
 def test_flux_reverts_a_rollback_by_helm(helm: Helm, prod: Any, podinfo: list[str]) -> None:
-    """A revision made by hand is not the controller's own, so it upgrades again, even with equal chart and values."""
+    """The controller did not store this revision, so it upgrades again, even with equal chart and values."""
     before = helm.history(podinfo[0], FLUX)[-1][0]
     helm("rollback", *podinfo, str(before), *(["--force-conflicts"] if not helm.is_3 else []))
     assert helm.history("podinfo", FLUX)[-1][0] == before + 1

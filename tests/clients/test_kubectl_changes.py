@@ -105,7 +105,7 @@ def test_changed_and_deleted_objects_of_a_kustomization_are_restored(staging: An
 
 
 def test_a_release_without_drift_detection_keeps_changes_until_it_is_forced(prod: Any) -> None:
-    """As the helm-controller: podinfo's release does not ask for drift detection."""
+    """The helm-controller corrects drift only if the release asks for it; podinfo's does not."""
     release = prod.objects("helmrelease", "podinfo", "-n", "cluster-config")
     assert "driftDetection" not in release["spec"]
     replicas = prod.objects("deploy", "podinfo", "-n", "podinfo")["spec"]["replicas"]
@@ -118,7 +118,7 @@ def test_a_release_without_drift_detection_keeps_changes_until_it_is_forced(prod
 
 
 def test_drift_of_a_managed_cluster_is_corrected(hub: Any) -> None:
-    """The releases of clusters ask for drift detection: object, ASO and ARM are again as in Git."""
+    """The releases of clusters ask for drift detection: the object, ASO and ARM get the values in Git again."""
     cluster = ["managedcluster", "podinfo-prod-0-aks", "-n", "clusters"]
     before = hub.objects(*cluster)
     change = {"metadata": {"labels": {"fleet/environment": "other"}}, "spec": {"tags": {"environment": "other"}}}
@@ -135,7 +135,7 @@ def test_drift_of_a_managed_cluster_is_corrected(hub: Any) -> None:
 
 
 def test_a_deleted_managed_cluster_is_recreated(fleet: Any, hub: Any) -> None:
-    """With the objects that it owned. The new cluster gets its workloads as the first one did."""
+    """Its dependents are recreated too, and the new cluster gets its workloads as the first one did."""
     names = {"managedcluster": "podinfo-prod-0-aks"}
     for kind in ("extension", "fluxconfiguration"):
         (names[kind],) = (

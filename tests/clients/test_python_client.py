@@ -180,7 +180,7 @@ def informer(api: Compacting) -> Iterator[tuple[SharedInformer, queue.Queue[tupl
     found.add_event_handler("ERROR", lambda error: told.put(("ERROR", str(getattr(error, "status", error)))))
 
     def interrupt() -> None:
-        """End the informer. It ends at the next event, so this makes one."""
+        """End the informer. It ends at the next event, so create one."""
         stopper = threading.Thread(target=found.stop)
         stopper.start()
         number = 0

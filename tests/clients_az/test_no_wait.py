@@ -15,7 +15,7 @@ POOL = "-g rg --cluster-name one"
 def test_no_wait_and_wait_while_time_passes(shell: Shell) -> None:
     """The demo clock finishes the work that `--no-wait` started.
 
-    `realistic` holds it still meanwhile, however slow this machine is.
+    Until then the clock `realistic` keeps it unfinished, however slow this machine is.
     """
     shell("az provider register -n Microsoft.ContainerService; az group create -n rg -l eastus2 -o none")
     shell.clock("realistic")

@@ -127,7 +127,7 @@ def test_compute(shell: Shell) -> None:
 
 
 def test_resource_graph_by_rest(group: Shell) -> None:
-    """By `az rest`, because the extension for it is in no registry."""
+    """Use `az rest`, because the extension `resource-graph` is not on PyPI."""
     body = '{"query": "resources | project name, type"}'
     found = group.json(
         f"az rest --method post --url /providers/Microsoft.ResourceGraph/resources?api-version=2022-10-01 --body '{body}'"
@@ -136,7 +136,7 @@ def test_resource_graph_by_rest(group: Shell) -> None:
 
 
 def test_signing_in_with_a_wrong_secret(shell: Shell, tmp_path: Path) -> None:
-    """In a folder of its own, because the Azure CLI would otherwise use the cached token of the right secret."""
+    """Use another folder of the Azure CLI, because it would otherwise use the cached token of the right secret."""
     cloud = (
         'az cloud register --name FleetSandbox --endpoint-resource-manager "$ARM_ENDPOINT"; az cloud set --name FleetSandbox'
     )

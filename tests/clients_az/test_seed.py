@@ -133,10 +133,10 @@ def test_the_seeds_commands(shell: Shell, built: subprocess.CompletedProcess[str
         f"az resource wait --ids {FLUX_ID}/fluxConfigurations/cluster-config --api-version 2023-05-01 --interval 1 --timeout 60"
     )
     shell(f"{wait} --custom \"properties.complianceState=='Compliant'\"")
-    _flux_goes_by_rest(shell)
+    _delete_flux_by_rest(shell)
 
 
-def _flux_goes_by_rest(shell: Shell) -> None:
+def _delete_flux_by_rest(shell: Shell) -> None:
     """Send the requests of `az k8s-configuration flux delete` and `az k8s-extension delete`."""
     version = "api-version=2023-05-01"
     kinds = ("fluxConfigurations", "extensions")

@@ -1,4 +1,4 @@
-"""Generated patches, applies and selectors, the same ones for both servers. A new version of Hypothesis chooses others."""
+"""Generated patches, applies and selectors, the same ones for both servers. Each version of Hypothesis generates its own."""
 
 from __future__ import annotations
 

@@ -354,6 +354,6 @@ def test_watch_beginnings(talk: Talk, resource: str) -> None:
 
 @on_both
 def test_future_versions(talk: Talk) -> None:
-    """A list at a future version waits for it and is refused; so is a watch."""
+    """A list or a watch at a future version is refused, a list only after waiting for that version."""
     talk("GET", talk.at("configmaps"), resourceVersion="99999999")
     talk.watch(talk.at(WIDGETS), 1, resourceVersion="99999999", seconds=1)

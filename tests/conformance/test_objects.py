@@ -1,4 +1,4 @@
-"""Create, read, update and delete, and everything that refuses them."""
+"""Create, read, update and delete, and the reasons to refuse them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Http:
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(text) if text else None
 
     def again(self, method: str, path: str) -> tuple[int, dict[str, str], Any]:
-        """`send`, once more if the connection belongs to a server that has ended."""
+        """Send like `send`; repeat the request once if the connection belongs to a server that has ended."""
         try:
             return self.send(method, path)
         except Lost:
@@ -97,7 +97,7 @@ class Load:
 
 
 class Writer(threading.Thread):
-    """Runs `step` for as long as the load goes on. `idle` is set while it waits for the server."""
+    """Runs `step` until the load stops. `idle` is set while `load.go` is not, and at the end."""
 
     def __init__(self, load: Load, client: Http, seed: int) -> None:
         super().__init__(daemon=True)
@@ -246,11 +246,11 @@ class Groups(Writer):
             self.finished += 1
 
     def settle(self, found: dict[str, tuple[str, str]]) -> list[str]:
-        """`found`: name -> (provisioningState, tag)."""
+        """Return the lost writes. `found`: the groups that exist, name -> (provisioningState, tag)."""
         for name, wanted in list(self.doubt.items()):
             now = found.get(name)
             if "deleted" in wanted and (now is None or now[0] == "Deleting"):
-                self.known.pop(name, None)  # begun, but the answer with its address was lost
+                self.known.pop(name, None)  # the deletion has begun, but the answer with its URL was lost
             elif now is not None and now[1] in wanted:
                 self.known[name] = now[1]
         self.doubt.clear()

@@ -32,8 +32,8 @@ pytestmark = [
 
 KILLS, SEED = 200, 20261123
 MOMENTS = ((0.0, 0.12), (0.3, 0.6))
-"""Seconds of load before a kill, from and to. The usual range is enough for dozens of writes; each tenth, for deletions
-to end.
+"""Least and most seconds of load before a kill: the usual range, long enough for dozens of writes, and that of every tenth
+kill, long enough for deletions to end.
 """
 API = f"/clusters/{CLUSTER}"
 
@@ -60,7 +60,7 @@ class Server:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         with open(self.state / "lock", "r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the process is gone
+            fcntl.flock(lock, fcntl.LOCK_EX)  # granted when the process has ended
         self.pid = 0
 
 

@@ -35,7 +35,7 @@ STAGES: tuple[type[Stage], ...] = (
 
 
 def main(description: Path) -> None:
-    """Apply and verify the stages in order; print the name of each that held."""
+    """Apply and verify the stages in order; print the name of each verified stage."""
     assert importlib.util.find_spec("azuresandbox") is None, "this Python was to have no azuresandbox"
     given = json.loads(description.read_text())
     cloud = Cloud(**{**given["cloud"], "home": Path(given["cloud"]["home"]), "ca_file": Path(given["cloud"]["ca_file"])})

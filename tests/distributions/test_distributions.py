@@ -20,7 +20,7 @@ MINUTES = 60
 
 
 def run(*command: str | Path, home: Path, status: int = 0) -> str:
-    """Run a command of the second environment in the checkout; return what it printed. `status` is its exit status."""
+    """Run a command of the second environment in the checkout; return its output. `status`: the expected exit status."""
     hidden = ("PYTHONPATH", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden} | {"FLEET_HOME": str(home)}
     done = subprocess.run(
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(10 * MINUTES)
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheel of each distribution, by name."""
+    """Return the wheel of each distribution, by name."""
     folder = tmp_path_factory.mktemp("wheels")
     for name in ("fleetlib", "azuresandbox"):
         # -P: the folder of a package is its project's, and must not be searched for modules
@@ -53,7 +53,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def second(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment in which only fleetlib is installed, with the versions of the lock."""
+    """Return the `bin` of an environment with fleetlib alone, installed with the versions of the lock."""
     folder = tmp_path_factory.mktemp("second")
     lock = (ROOT / "requirements.lock").read_text()
     pins = re.findall(r"^([\w.-]+==[^\s\\]+(?: ; [^\\\n]+)?)", lock, re.M)
@@ -100,7 +100,7 @@ def test_the_sandbox_is_asked_for_by_name(second: Path, tmp_path: Path, command:
 
 
 def test_every_stage_runs_without_the_sandbox_installed(second: Path, tmp_path: Path) -> None:
-    """A cloud is an endpoint, an authority, a CA and a credential; the sandbox of this Python is one."""
+    """The sandbox runs in this Python; the other one gets only an endpoint, an authority, a CA and a credential."""
     state = tmp_path / "sandbox"
     where = lifecycle.up(state, project=ROOT)
     try:

@@ -1,4 +1,4 @@
-"""A sandbox with one cluster, and the unmodified clients that meet the faults: Azure's SDKs, kubectl, git."""
+"""A sandbox with one cluster, and the unmodified clients that get the errors: Azure's SDKs, kubectl, git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults of Git hosts, registries and API servers, as git, oras, kubectl, the Kubernetes client and fleetlib meet them."""
+"""The faults of Git hosts, registries and API servers, as git, oras, kubectl, the Kubernetes client and fleetlib see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step writes only differences; a verification names every broken promise."""
+"""A step writes only differences; a verification names every promise that is not kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The patience with an error that only a fix ends: it counts from the error's first appearance."""
+"""The time limit for an error that does not end by itself: it starts when the error first appears."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_the_changes_of_the_stages_are_recorded_under_a_relative_folder_too(
 def _works_in(process: Path, folder: Path) -> bool:
     try:
         return Path(os.readlink(process / "cwd")) == folder.resolve()
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # the process has ended, or belongs to another user
         return False
 
 
@@ -65,7 +65,7 @@ def test_kernels_use_sockets_that_only_the_user_can_open_and_delete_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program could take a TCP port between its choice and the kernel's start, so no port is used."""
-    sockets = Path(tempfile.mkdtemp(prefix="short-"))  # a socket's path may have a hundred bytes
+    sockets = Path(tempfile.mkdtemp(prefix="short-"))  # a socket's path has at most about a hundred bytes
     monkeypatch.setattr("tempfile.tempdir", str(sockets))
     looks = (
         "import json, os\nfrom ipykernel.connect import get_connection_file\nfile = get_connection_file()\n"
@@ -79,7 +79,7 @@ def test_kernels_use_sockets_that_only_the_user_can_open_and_delete_them(
 
 
 def test_a_long_path_to_temporary_files_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS has long paths for temporary files; a socket's path may have a hundred bytes."""
+    """macOS has long paths for temporary files, but a socket's path has at most about a hundred bytes."""
     deep = tmp_path / ("a" * 60) / ("b" * 60)
     deep.mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(deep))
@@ -90,7 +90,7 @@ def test_a_long_path_to_temporary_files_works(tmp_path: Path, monkeypatch: pytes
 def test_an_interrupted_run_names_resume_which_skips_the_stages_that_are_done(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     paths = [notebook(folder, "00_first", "1"), notebook(folder, "01_second", "1")]
-    run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)  # an earlier run, which is not the one to go on with
+    run.execute(paths, {}, tmp_path / "runs", tell=lambda result: None)  # an earlier run, which must not be resumed
     notebook(folder, "01_second", "import os, signal\nos.kill(os.getppid(), signal.SIGINT)\nsignal.pause()")
     main = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from fleetlib.cli import main; main()"
     command = [sys.executable, "-c", main, "run", "--notebooks", str(folder), "--runs", str(tmp_path / "runs")]

@@ -138,7 +138,7 @@ def deployment(cluster: Cluster, **spec: Any) -> Document:
 
 
 def takes(obj: Document, manager: str, subresource: str = "", **spec: Any) -> None:
-    """Let another manager write fields of the spec: it owns them from then on, in place of the applier."""
+    """Let another manager write fields of the spec: afterwards it owns them, not the applier."""
     obj["spec"].update(spec)
     for entry in obj["metadata"]["managedFields"]:
         for name in spec:

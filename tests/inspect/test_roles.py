@@ -39,7 +39,7 @@ def groups(*names: str) -> list[str]:
 
 
 def test_needed_inherited_and_foreign_assignments() -> None:
-    hub, ours = groups("Controlplane-RG", "myfleet-rg")  # ARM keeps the case of the request
+    hub, ours = groups("Controlplane-RG", "myfleet-rg")  # ARM returns ids in the case of the request
     frame = fleet(
         assignment(hub, "c0", ASO),
         assignment(ours, "c0", ASO),

@@ -1,4 +1,4 @@
-"""The real Kubernetes libraries, in the program that `make -C tools/conformance` builds: a question and an answer a line."""
+"""The real Kubernetes libraries, in the program that `make -C tools/conformance` builds. Each line asks or answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structural schemas prune, default and validate like the real server, which gave the messages below."""
+"""Structural schemas prune, default and validate like the real server; the messages below are its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selectors match and refuse like the real parsers, which gave the messages below."""
+"""Selectors match and refuse like the real parsers; the messages below are their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test cases, a text file each: a comment, then files after lines `-- name --`; the last file is the golden result.
+"""Test cases, one text file for each: a comment, then files after lines `-- name --`; the last file is the golden result.
 
 `-- want.yaml --` is the output of the real kustomize, `-- want.error --` its error. They are written by
 `python tests/kustomize/kustomize_cases.py` with the binary that `make -C tools/kustomize` builds.

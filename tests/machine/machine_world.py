@@ -63,7 +63,7 @@ async def until_nodes_are_ready(world: World) -> None:
 
 @asynccontextmanager
 async def running(state: Path, parts: tuple[str, ...] = ("kubernetes", "machine")) -> AsyncIterator[tuple[World, KubeClient]]:
-    """Run a sandbox with one cluster whose nodes are ready; give it and a client of the cluster."""
+    """Run a sandbox with one cluster whose nodes are ready; yield it and a client of the cluster."""
     async with World.open(state, parts) as world:
         fabric.put_goal(world.sandbox.store, goal())
         await until_nodes_are_ready(world)

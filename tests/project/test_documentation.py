@@ -1,4 +1,4 @@
-"""Links, anchors and paths in Markdown files and notebooks lead somewhere; folders and packages say what they are for."""
+"""Links, anchors and paths in Markdown files and notebooks exist; folders and packages say what they are for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _listed(*patterns: str) -> list[str]:
 
 @cache
 def _markdown(path: Path) -> str:
-    """The text of a Markdown file, or of a notebook's Markdown cells, without its blocks of code."""
+    """Return the text of a Markdown file, or of a notebook's Markdown cells, without its blocks of code."""
     text = path.read_text()
     if path.suffix == ".ipynb":
         cells = json.loads(text)["cells"]
@@ -49,7 +49,7 @@ def _markdown(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors that Git hosts and the documentation site give to the headings of a file."""
+    """Return the anchors that Git hosts and the documentation site give to the headings of a file."""
     found: dict[str, int] = {}
     slugs = []
     for heading in HEADING.findall(_markdown(path)):
@@ -61,7 +61,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def broken_links(path: Path, text: str) -> Iterator[str]:
-    """The links of a text that lead nowhere. `path` is the file that the text stands in.
+    """Yield the links of a text whose target does not exist. `path`: the file that contains the text.
 
     A link to another site is checked for its form only: `make docs LINKS=1` asks the sites.
     """
@@ -78,7 +78,7 @@ def broken_links(path: Path, text: str) -> Iterator[str]:
 
 
 def missing_paths(text: str) -> Iterator[str]:
-    """The paths of this repository that a text names as code and that do not exist."""
+    """Yield the paths of this repository that a text names as code and that do not exist."""
     for _, code in CODE.findall(text):
         if NAMED.fullmatch(code) and not code.startswith(MADE_LATER) and not (ROOT / code).exists():
             yield code

@@ -51,7 +51,7 @@ def fails(work: Callable[[], Any], *words: str) -> str:
 
 
 def run(fleet: Any, number: str) -> Callable[[], Any]:
-    """Return a function that runs the stage without its preflight, as if the fault had come just after it."""
+    """Return a function that runs the stage without its preflight, as if the fault had occurred just after it."""
 
     def work() -> None:
         stage = fleet.stage(number)

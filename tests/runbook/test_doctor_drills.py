@@ -65,7 +65,7 @@ def ward(shared: Any) -> Ward:
 
 @dataclass(frozen=True)
 class Drill:
-    """A fault, its repair, and the finding between them: each text is a part of that column's value."""
+    """A fault, its repair, and the finding between them. Each text must be contained in the finding's column."""
 
     spoil: Callable[[Ward], object]
     repair: Callable[[Ward], object]

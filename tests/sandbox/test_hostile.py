@@ -1,4 +1,4 @@
-"""Hostile requests: without credentials, with paths out of the folder, too large, compressed bombs, injected headers."""
+"""Hostile requests: without credentials, paths that leave the folder, oversized bodies, compression bombs, injected headers."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ WRITES = st.lists(st.tuples(st.sampled_from(["put", "delete"]), KEYS, st.binary(
 
 @given(WRITES)
 @settings(max_examples=60, deadline=None)
-def test_lists_as_of_every_revision_are_what_they_were(writes: list[tuple[str, str, bytes]]) -> None:
+def test_lists_as_of_a_revision_do_not_change_later(writes: list[tuple[str, str, bytes]]) -> None:
     store, model, states = Store(), dict[str, bytes](), [dict[str, bytes]()]
     for verb, key, value in writes:
         before = store.revision("p")

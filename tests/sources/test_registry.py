@@ -155,7 +155,7 @@ async def test_referrers_and_mounts(tmp_path: Path) -> None:
 
 
 async def test_signing_in(tmp_path: Path) -> None:
-    """Without credentials a challenge; the token for Basic credentials opens the registry, a foreign one does not."""
+    """Requests without credentials get a challenge; a token issued for Basic credentials is accepted, another token is not."""
     async with served(tmp_path) as port:
         wire, url = port.world.wire, port.world.url
         refused = await wire.request("GET", url(f"/v2/{REPOSITORY}/tags/list"))
