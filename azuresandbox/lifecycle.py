@@ -95,7 +95,7 @@ def _start(state: Path, clock: str, project: Path | None) -> None:
         process.wait()
         if running(state) is not None:  # another process started the same sandbox a moment earlier
             return
-        raise SandboxError(f"the sandbox did not start: {errors_path.read_text().strip() or 'no message'}")
+        raise SandboxError(f"the sandbox did not start: {errors_path.read_text().strip() or 'it printed no error'}")
     process.returncode = 0  # it is a daemon from here on, so this process must not wait for it
 
 

@@ -228,7 +228,7 @@ def _seed(sandbox: Sandbox, project: Path) -> None:
 
 
 def _egress(store: Store) -> dict[str, str]:
-    """Return the credential of the clusters' network gateway at mirrors. It is new at each start and never written to disk."""
+    """Return the credential of the clusters' gateway at mirrors. The secret is new at each start; only its hash is stored."""
     secret = directory.new_secret()
     gateway = directory.Principal(
         EGRESS_CLIENT_ID, EGRESS_CLIENT_ID, "network-egress", "Gateway", secret_hash=directory.hash_secret(secret)

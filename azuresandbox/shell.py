@@ -62,7 +62,7 @@ def lines(state: Path, where: Endpoint, environment: Mapping[str, str]) -> list[
 
 
 def _azure_cli(secret: Path) -> list[str]:
-    """Return the lines for registration and sign-in, each once for a folder of the Azure CLI's.
+    """Return the lines that register the cloud and sign in. Each runs once for a configuration folder of the Azure CLI.
 
     Without the CLI they do nothing.
     """

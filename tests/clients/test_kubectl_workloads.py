@@ -140,7 +140,7 @@ def test_a_pod_without_its_label_is_released_and_replaced(prod: Any, web: str) -
     before = names(prod, "pods", web)
     prod("label", before[0], "app-", web)
     with prod.watching("get", before[0], web, "-w", "-o", "jsonpath=[{.metadata.ownerReferences[*].name}]{'\\n'}") as lines:
-        assert "[]" in lines, "nobody's Pod now"
+        assert "[]" in lines, "the Pod has no owner now"
     prod("wait", "pods", "-l", "app=web", "--for=condition=Ready", "--timeout=30s", web)
     assert len(names(prod, "pods", web)) == 3 and len(prod.objects("pods", "-l", "app=web", web)["items"]) == 2
 

@@ -1,4 +1,4 @@
-"""The public fleet repository and its public workloads, mirrored unchanged, end in three compliant clusters.
+"""The public fleet repository and its public workloads, mirrored unchanged, result in three compliant clusters.
 
 Neither is part of this project: the test uses local clones and skips without them. `docs/public-repositories.md` describes the
 same steps by hand.

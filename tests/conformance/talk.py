@@ -178,7 +178,7 @@ _SUFFIX = re.compile(r"(kube-api-access-)[a-z0-9]{5}\b")
 
 
 def _ordered(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a Status with sorted causes and without them in its message, if they come in the order of a Go map."""
+    """Return a Status whose causes are sorted and removed from its message, if the server lists them in random order."""
     details = value.get("details")
     if not isinstance(details, dict) or details.get("group") != "conformance.example.com":
         return value
@@ -228,11 +228,12 @@ class Names:
             }
         if isinstance(value, list):
             if key == "resources" and all(isinstance(item, dict) for item in value):
-                value = sorted(value, key=lambda item: str(item.get("name")))  # custom resources come in the order of a Go map
+                # custom resources are listed in random order, that of a Go map
+                value = sorted(value, key=lambda item: str(item.get("name")))
             if key == "cells":
                 return [re.sub(r"^\d+s$", "<age>", self.name(cell)) if isinstance(cell, str) else cell for cell in value]
             if key == "causes" and all(item.get("reason") == "FieldManagerConflict" for item in value):
-                value = sorted(value, key=json.dumps)  # they come in the order of a Go map
+                value = sorted(value, key=json.dumps)  # in random order, that of a Go map
             return [self.name(item) for item in value]
         if isinstance(value, str):
             return self._text(value, key)
@@ -259,7 +260,7 @@ class Names:
             text = self._generated.sub(r"\1<5 letters>", text)
         if key == "message":
             head, errors, rest = text.partition("errors:\n")
-            text = head + errors + "\n".join(sorted(rest.split("\n")))  # they come in the order of a Go map
+            text = head + errors + "\n".join(sorted(rest.split("\n")))  # in random order, that of a Go map
             text = re.sub(r"current: \d+", "current: <version>", text)
             text = _DOCUMENT.sub(lambda match: self._document(match[1]), text)
             text = re.sub(r"\b\d{2,}\b", lambda match: "<version>" if match[0] in self._versions else match[0], text)

@@ -1,4 +1,4 @@
-"""Each fault of Azure: the error that the unmodified SDK gets, and how fleetlib recovers or says what to fix."""
+"""Each fault of Azure: the error that the unmodified SDK raises, and how fleetlib recovers or names the fix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ONCE = {"retry_total": 0}
 """Options that stop azure-core from retrying 429 and 5xx, so that a test sees the answer."""
 
 
-def told(call: Callable[[], Any]) -> tuple[int, str, str, Any]:
+def raised(call: Callable[[], Any]) -> tuple[int, str, str, Any]:
     """Return status, code, message and headers of the error that the SDK raises, at once or at the end of the operation."""
     with pytest.raises(HttpResponseError) as caught:
         answer = call()
@@ -63,7 +63,7 @@ def test_principal_not_found(cloud: Cloud) -> None:
         return cloud.azure.authorization.role_assignments.create(scope, str(uuid.uuid4()), body)
 
     cloud.arm("principal-not-found", who)
-    status, code, message, _ = told(assign)
+    status, code, message, _ = raised(assign)
     assert (status, code) == (400, "PrincipalNotFound")
     assert f"Principal {who.replace('-', '')} does not exist in the directory" in message
     assert "set the role assignment principalType property" in message
@@ -77,7 +77,7 @@ def test_fic_concurrency(cloud: Cloud) -> None:
     body = {"properties": {"issuer": issuer, "subject": subject, "audiences": ["api://AzureADTokenExchange"]}}
     create = cloud.azure.identities.federated_identity_credentials.create_or_update
     cloud.arm("fic-concurrency", f"*/{IDENTITY}")
-    status, code, message, _ = told(lambda: create(GROUP, IDENTITY, "one", body))
+    status, code, message, _ = raised(lambda: create(GROUP, IDENTITY, "one", body))
     assert (status, code) == (409, "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity")
     assert message.startswith("Too many Federated Identity Credentials are written concurrently for the managed identity")
     cloud.arm("fic-concurrency", f"*/{IDENTITY}")
@@ -90,7 +90,7 @@ def test_fic_concurrency(cloud: Cloud) -> None:
 
 def test_operation_not_allowed(cloud: Cloud) -> None:
     cloud.arm("operation-not-allowed", f"*/{CLUSTER}")
-    status, code, message, _ = told(put(cloud))
+    status, code, message, _ = raised(put(cloud))
     assert (status, code) == (409, "OperationNotAllowed")
     assert re.search(r"Another operation \(Updating\) is in progress, please wait for it to finish", message)
     cloud.arm("operation-not-allowed", "*/busy-aks", times=2)
@@ -102,7 +102,7 @@ def test_operation_not_allowed(cloud: Cloud) -> None:
 def test_throttled(cloud: Cloud) -> None:
     group = cloud.azure.resources.resource_groups.get
     cloud.arm("throttled", f"*/{GROUP}")
-    status, code, message, headers = told(lambda: group(GROUP, **ONCE))
+    status, code, message, headers = raised(lambda: group(GROUP, **ONCE))
     assert status == 429 and code in ("TooManyRequests", "SubscriptionRequestsThrottled"), (code, message)
     assert "retry-after-ms" in headers or "Retry-After" in headers
     cloud.arm("throttled", f"*/{GROUP}", times=2)
@@ -112,7 +112,7 @@ def test_throttled(cloud: Cloud) -> None:
 
 def test_server_error(cloud: Cloud) -> None:
     cloud.arm("server-error", f"*/{GROUP}")
-    status, code, message, _ = told(lambda: cloud.azure.resources.resource_groups.get(GROUP, **ONCE))
+    status, code, message, _ = raised(lambda: cloud.azure.resources.resource_groups.get(GROUP, **ONCE))
     assert (status, code) == (500, "InternalServerError") and "Encountered internal server error" in message
     cloud.arm("server-error", f"*/{GROUP}")
     assert groups.get(cloud.azure, GROUP) is not None
@@ -140,7 +140,7 @@ def test_token_revoked(cloud: Cloud) -> None:
 
 def test_vcpu_quota(cloud: Cloud) -> None:
     cloud.arm("vcpu-quota", "*/quota-aks", times=2)
-    status, code, message, _ = told(put(cloud, "quota-aks"))
+    status, code, message, _ = raised(put(cloud, "quota-aks"))
     assert (status, code) == (400, "ErrCode_InsufficientVCPUQuota")
     assert re.search(
         r"Insufficient regional vcpu quota left for location \w+\. left regional vcpu quota 0, requested quota \d+\.", message
@@ -150,7 +150,7 @@ def test_vcpu_quota(cloud: Cloud) -> None:
 
 def test_version_unsupported(cloud: Cloud) -> None:
     cloud.arm("version-unsupported", "*/old-aks", times=2)
-    status, code, message, _ = told(put(cloud, "old-aks"))
+    status, code, message, _ = raised(put(cloud, "old-aks"))
     assert (status, code) == (400, "K8sVersionNotSupported")
     assert re.match(r"Version [\d.]+ is not supported in this region\. Please use \[az aks get-versions\]", message)
     explained(cloud.cluster("old-aks").apply, FinalError, "is not supported in this region", "00_check_prerequisites")
@@ -187,7 +187,7 @@ def test_finalizer_stuck(cloud: Cloud) -> None:
     """The lock in Azure; ASO's object is tested in test_fleet_faults.py."""
     assert cloud.cluster("locked-aks").apply()
     cloud.arm("finalizer-stuck", "*/locked-aks", times=-1)
-    status, code, message, _ = told(lambda: cloud.azure.containers.managed_clusters.begin_delete(GROUP, "locked-aks"))
+    status, code, message, _ = raised(lambda: cloud.azure.containers.managed_clusters.begin_delete(GROUP, "locked-aks"))
     scope = cloud.cluster_id.replace(CLUSTER, "locked-aks")
     assert (status, code, message) == (
         409,
@@ -202,7 +202,7 @@ def test_finalizer_stuck(cloud: Cloud) -> None:
 def test_cluster_deleted_out_of_band(cloud: Cloud) -> None:
     assert cloud.cluster("lost-aks").apply()
     cloud.arm("cluster-deleted-out-of-band", "*/lost-aks")
-    status, code, message, _ = told(lambda: cloud.azure.containers.managed_clusters.get(GROUP, "lost-aks"))
+    status, code, message, _ = raised(lambda: cloud.azure.containers.managed_clusters.get(GROUP, "lost-aks"))
     assert (status, code) == (404, "ResourceNotFound")
     assert (
         f"The Resource 'Microsoft.ContainerService/managedClusters/lost-aks' under resource group '{GROUP}' was not found."

@@ -38,7 +38,7 @@ def test_killed_while_clusters_are_created(fleet: Callable[[str], Any]) -> None:
     again = current.again()
     resumed = again.stage("06")
     resumed.apply_all()
-    assert not resumed.changed, "the commit was made already"
+    assert not resumed.changed, "the commit existed already"
     resumed.wait()
     resumed.verify()
     _assert_nothing_twice(again)

@@ -31,7 +31,7 @@ def test_scaling_up_a_new_environment_and_scaling_down(fleet: Any) -> None:
     prod = stage.rollout.environments()["podinfo-prod"]
     path = prod.file
     before = session.repository.read(path)
-    assert "#" in before, "a file without comments shows nothing"
+    assert "#" in before, "the file must have comments, which an edit keeps"
 
     impact = stage.impact("podinfo-prod", 2)
     assert [(name, effect) for name, effect, _ in impact.rows] == [("podinfo-prod-1-aks", "created")]

@@ -36,7 +36,7 @@ def test_the_copies_are_separate_healthy_clusters(snapshots: Callable[[str], Pat
         one, other = (session.workload_cluster(f"podinfo-e00-{number}-aks") for number in (7, 8))
         assert one.kubeconfig["clusters"][0]["cluster"]["server"] != other.kubeconfig["clusters"][0]["cluster"]["server"]
         user = {key: value for key, value in one.kubeconfig["users"][0]["user"].items() if key != "token"}
-        assert _with(one, user).items("v1", "nodes"), "the certificate is this cluster's"
+        assert _with(one, user).items("v1", "nodes"), "the certificate belongs to this cluster"
         with pytest.raises(FleetError, match="Unauthorized"):
             _with(other, user).items("v1", "nodes")
 

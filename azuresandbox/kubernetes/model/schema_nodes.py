@@ -1,6 +1,6 @@
 """The nodes of a schema: an OpenAPI v3 schema with its extensions as attributes, built when they are reached.
 
-A schema therefore takes no time before an object needs it.
+A schema therefore costs time only when an object needs it.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Filter:
 
 
 def _unknown_field(resource: Resource, name: str) -> str:
-    """Return the refusal of a field; it is worded by whether the kind has fields of its own."""
+    """Return the refusal of a field, whose wording depends on the kind."""
     if (resource.group, resource.plural) == ("batch", "jobs"):
         return f'field label "{name}" not supported for Job'
     if resource.custom is not None or (resource.group, resource.plural) in FIELDS:

@@ -118,7 +118,7 @@ def selected(pattern: str, log: Callable[[str], None]) -> list[Kind]:
             continue
         if not any(_matches(part.partition("/")[0], group) for group in REAL_GROUPS):
             raise CrdError(f"no match for {json.dumps(part)}")
-        log(f"CRD pattern {json.dumps(part)}: the sandbox has none of these kinds, nothing is installed for it")
+        log(f"CRD pattern {json.dumps(part)}: the sandbox has no kind of this group, so no definition is installed for it")
     return found
 
 

@@ -50,6 +50,6 @@ async def notification(pod: Pod) -> None:
 @image(*registries.images("image-reflector-controller"), *registries.images("image-automation-controller"))
 async def idle(pod: Pod) -> None:
     """Idle until the Pod is stopped: the sandbox has no image kinds."""
-    pod.log("the sandbox serves no image kinds: nothing to do")
+    pod.log("the sandbox serves no image kinds, so this controller idles")
     pod.ready(True)
     await asyncio.Event().wait()
