@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from azuresandbox import trees
-from azuresandbox.arm import access, engine, errors, locations, operation_records, operations, records, refused, retry
+from azuresandbox.arm import access, engine, errors, locations, not_emulated, operation_records, operations, records, retry
 from azuresandbox.arm.errors import ArmError
 from azuresandbox.arm.operation_records import Operation
 from azuresandbox.arm.provider import Answer, Caller, Provider, Request, ResourceType, Route
@@ -167,7 +167,7 @@ class Arm:
     # --- resources of providers --------------------------------------------------------------------------------------
 
     async def _answer_resource(self, call: _Call, caller: Caller) -> Answer:
-        if call.path.lower().startswith(refused.MANAGEMENT_GROUPS):
+        if call.path.lower().startswith(not_emulated.MANAGEMENT_GROUPS):
             raise errors.not_emulated("management groups: the subscription is the highest scope")
         at = provider_at(call.path)
         if at < 0:
@@ -213,7 +213,7 @@ class Arm:
         if found is not None:
             return found
         namespace, _, kind = type_name.partition("/")
-        why = refused.reason(namespace, kind or call.path.rpartition("/")[2])
+        why = not_emulated.reason(namespace, kind or call.path.rpartition("/")[2])
         if why:
             raise errors.not_emulated(why)
         if namespace.lower() not in {provider.namespace.lower() for provider in self.providers}:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from azuresandbox.machine import system
+from azuresandbox.machine import addons
 from azuresandbox.machine.client import ApiError
 from azuresandbox.machine.node.program import Pod, image
 
@@ -33,7 +33,7 @@ SERVERS = (
 ONE_SHOT = ("busybox", "alpine", "bitnami/kubectl", "bitnami/os-shell", "bitnamilegacy/os-shell")
 
 
-@image(*SERVERS, *system.IMAGES)
+@image(*SERVERS, *addons.IMAGES)
 async def serve(pod: Pod) -> None:
     """Become ready and run until the Pod is deleted."""
     pod.log(f"Starting {pod.container} ({pod.image})")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from azuresandbox import fabric
 from azuresandbox.context import Sandbox
 from azuresandbox.fabric import ClusterGoal, Report
-from azuresandbox.machine import extension, system
+from azuresandbox.machine import addons, extension
 from azuresandbox.machine.cluster import APPS, CORE, Cluster
 from azuresandbox.machine.controllers import (
     daemonsets,
@@ -113,7 +113,7 @@ class Machine:
                 nodes = Nodes(self._cluster)
                 await self._cluster.cache(CORE, "Node").synced.wait()
                 await nodes.reconcile()
-                await system.install(self._cluster)
+                await addons.install(self._cluster)
                 fabric.put_report(
                     self.sandbox.store,
                     goal,
