@@ -17,6 +17,7 @@ REASONS = {
     "later.",
     "crd-versions": "The refusal of a definition's versions shows their names only.",
     "applied-null": "A null that is applied to a custom resource means no value; it is not refused.",
+    "empty-maps": "Applying empty labels or annotations to a custom resource again does not make a new resourceVersion.",
     "scale-patch": "The refusal of a patch that turns a Scale into another kind does not show the patched object.",
 }
 """Name of a reason -> its sentence in docs/sandbox.md."""
@@ -41,6 +42,7 @@ DIFFERENCES = [
     ("discovery", "8 GET * $.body.resources", "groups"),
     ("discovery", "14 GET * $.body.resources", "groups"),
     ("applied_null", "1 PATCH *", "applied-null"),
+    ("empty_maps", "* $.body.metadata.resourceVersion", "empty-maps"),
     ("scale", "7 PATCH *", "scale-patch"),
     ("scale", "19 PATCH *", "scale-patch"),
 ]

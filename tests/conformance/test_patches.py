@@ -300,6 +300,17 @@ def test_apply(talk: Talk) -> None:
 
 
 @on_both
+def test_empty_maps(talk: Talk) -> None:
+    """A second manager applies nothing but empty labels or annotations to a custom resource, again and again."""
+    path, about = talk.at(WIDGETS, "x"), {"apiVersion": "conformance.example.com/v1", "kind": "Widget"}
+    talk("PATCH", path, widget("x", plain=[1]), content_type=APPLY, fieldManager="one")
+    for name in ("annotations", "labels"):
+        for _ in range(3):
+            applied = {**about, "metadata": {"name": "x", name: {}}}
+            talk("PATCH", path, applied, content_type=APPLY, fieldManager="two")
+
+
+@on_both
 def test_apply_lists(talk: Talk) -> None:
     """Lists with keys, sets, atomic values and defaults, in a built-in and in a custom resource."""
     path = talk.at("apps/v1/deployments", "x")
