@@ -158,7 +158,7 @@ class Repository:
             kind = RetryableError if "fetch first" in said or "rejected" in said or _UNREACHABLE.search(said) else FinalError
             fix = "check the repository's URL and your access to it"
             if _UNREACHABLE.search(said):
-                fix = "check the Git host's status page and your network, then run the same notebook again"
+                fix = "the Git host does not answer: check its status page and your network, then run the same notebook again"
             if _LOCKED.search(said):
                 fix = f"if no other git is running there, delete {self.folder} (fleetlib clones it again), then run again"
             raise kind(f"git {arguments[0]} failed", target=self.url, said=said, fix=fix)
@@ -293,7 +293,7 @@ class ChartRegistry:
         """Return the error to raise: retryable if the registry does not answer, else final."""
         said, target = " ".join(str(error).split()), f"{self.url}/{chart}"
         if _UNREACHABLE.search(said):
-            fix = "check the registry's status and your network, then run 05_publish_cluster_chart again"
+            fix = "the registry does not answer: check its status and your network, then run 05_publish_cluster_chart again"
             return RetryableError(what, target=target, said=said, fix=fix)
         return FinalError(what, target=target, said=said, fix=fix)
 

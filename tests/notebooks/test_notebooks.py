@@ -123,7 +123,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert re.search(r"- 00_check_prerequisites .*\n✓ 01_create_control_plane", resumed.stdout)
         other = _fleet(home, *run, "--resume", "-p", "location", "westus3")
         assert other.returncode == 2
-        assert "the last run had other parameters" in other.stderr
+        assert "the last run cannot be resumed: it had other parameters" in other.stderr
     finally:
         _fleet(home, "sandbox", "down")
 
