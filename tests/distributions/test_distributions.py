@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def second(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def second(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the `bin` of an environment with fleetlib alone, installed with the versions of the lock."""
     folder = tmp_path_factory.mktemp("second")
     lock = (ROOT / "requirements.lock").read_text()
@@ -62,7 +64,8 @@ def second(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     python = folder / "venv" / "bin" / "python"
     install = [str(UV), "pip", "install", "--quiet", "--python", str(python), "--constraint", str(folder / "constraints.txt")]
     subprocess.run([*install, str(wheels["fleetlib"])], check=True, timeout=5 * MINUTES)
-    return python.parent
+    yield python.parent
+    shutil.rmtree(folder)  # tens of thousands of files: pytest would delete them at the end of a later run
 
 
 @pytest.mark.parametrize("name", ["fleetlib", "azuresandbox"])
